@@ -1,0 +1,118 @@
+"""The run against its control, task by task, and what went backwards.
+
+Both models answer the same test items, so two standard errors of the difference, taken as if the
+items were independent, is a cautious bound on noise.
+"""
+
+import math
+from dataclasses import dataclass
+
+from dids.report.numbers import loss_text, percent_text
+from dids.report.record import RunRecord, TaskResult
+
+FORGETTING = 0.02
+# a validation loss this much above its own best is no longer the wobble of a calm run
+
+
+@dataclass(frozen=True)
+class TaskComparison:
+    """One task: what the run does, what the control does."""
+
+    name: str
+    run: TaskResult
+    control: TaskResult | None
+
+    @property
+    def change(self) -> float | None:
+        """Test loss against the control's, as a fraction of the control's; negative is better."""
+        if self.control is None or not self.control.test_loss or self.run.test_loss is None:
+            return None
+        return self.run.test_loss / self.control.test_loss - 1.0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is above two standard errors; True if none is known."""
+        if self.control is None or self.run.test_loss is None or self.control.test_loss is None:
+            return False
+        error = math.hypot(self.run.test_loss_se or 0.0, self.control.test_loss_se or 0.0)
+        return abs(self.run.test_loss - self.control.test_loss) > 2.0 * error
+
+
+@dataclass(frozen=True)
+class MeanLoss:
+    """Test loss averaged over the tasks that have one."""
+
+    run: float
+    control: float | None
+    num_tasks: int
+
+    @property
+    def change(self) -> float | None:
+        """Against the control, as a fraction; negative is better."""
+        return None if not self.control else self.run / self.control - 1.0
+
+
+def task_comparisons(run: RunRecord) -> list[TaskComparison]:
+    """Every task of the run beside the control's.
+
+    Args:
+        run: The record.
+
+    Returns:
+        One comparison a task, in the run's order.
+    """
+    control = {} if run.control is None else run.control.tasks
+    return [TaskComparison(name, task, control.get(name)) for name, task in run.tasks.items()]
+
+
+def mean_loss(comparisons: list[TaskComparison]) -> MeanLoss | None:
+    """The mean test loss over the tasks that both models have one for.
+
+    Args:
+        comparisons: The tasks.
+
+    Returns:
+        The means, or None if no task has a test loss.
+    """
+    scored = [task for task in comparisons if task.run.test_loss is not None]
+    both = [task for task in scored if task.change is not None]
+    shown = both or scored
+    if not shown:
+        return None
+    return MeanLoss(
+        run=sum(task.run.test_loss or 0.0 for task in shown) / len(shown),
+        control=sum(_control_loss(task) for task in both) / len(both) if both else None,
+        num_tasks=len(shown),
+    )
+
+
+def alarms(run: RunRecord) -> list[str]:
+    """Tasks that went backwards: against the control, or against their own best.
+
+    Args:
+        run: The record.
+
+    Returns:
+        One sentence each.
+    """
+    sentences = []
+    for task in task_comparisons(run):
+        if task.change is not None and task.change > 0 and task.is_clear:
+            sentences.append(
+                f"{task.name}: test loss {loss_text(task.run.test_loss)} is "
+                f"{percent_text(task.change)} above the control's, more than two standard errors."
+            )
+        losses = [loss for _, loss in task.run.validation_history if math.isfinite(loss)]
+        if losses and losses[-1] > min(losses) * (1.0 + FORGETTING):
+            sentences.append(
+                f"{task.name}: validation loss ends at {loss_text(losses[-1])}, "
+                f"{percent_text(losses[-1] / min(losses) - 1.0)} above its best, "
+                f"{loss_text(min(losses))}: the model forgets this task."
+            )
+    return sentences
+
+
+def _control_loss(task: TaskComparison) -> float:
+    if task.control is None or task.control.test_loss is None:
+        raise ValueError(f"{task.name} has no control loss.")
+    return task.control.test_loss

@@ -1,0 +1,167 @@
+"""What happened, in five sentences with numbers: result, tasks, mixture, data, cost.
+
+Sentences are ``Markup``: names from the user's data go through ``Markup.format``, which escapes
+them.
+"""
+
+from markupsafe import Markup
+
+from dids.report.comparison import TaskComparison, mean_loss, task_comparisons
+from dids.report.numbers import count_text, duration_text, loss_text, percent_text, plural
+from dids.report.record import RunRecord
+
+
+def headline(run: RunRecord) -> Markup:
+    """The result in one line.
+
+    Args:
+        run: The record.
+
+    Returns:
+        The sentence.
+    """
+    mean = mean_loss(task_comparisons(run))
+    if mean is None:
+        return Markup("Trained on {} tokens").format(count_text(run.tokens))
+    if mean.change is None or run.control is None:
+        return Markup("Mean test loss {}").format(loss_text(mean.run))
+    if abs(mean.change) < 0.0005:
+        return Markup("Mean test loss {}, the same as {}").format(
+            loss_text(mean.run), run.control.policy
+        )
+    return Markup("Mean test loss {}, {} {} {}").format(
+        loss_text(mean.run),
+        percent_text(abs(mean.change)),
+        "below" if mean.change < 0 else "above",
+        run.control.policy,
+    )
+
+
+def story(run: RunRecord) -> list[Markup]:
+    """The run in at most five sentences.
+
+    Args:
+        run: The record.
+
+    Returns:
+        The sentences, those without data left out.
+    """
+    sentences = [_setting(run), _tasks(run), _mixture(run), _data(run), _cost(run)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _setting(run: RunRecord) -> Markup:
+    sources = {name for domain in run.domains.values() for name in domain.source_counts}
+    return Markup(
+        "The model trained on <b>{}</b> tokens in {}, drawn from {} that regroup {} samples of {}."
+    ).format(
+        count_text(run.tokens),
+        plural(len(run.mixture), "round"),
+        plural(len(run.domains), "domain"),
+        count_text(sum(domain.samples for domain in run.domains.values())),
+        plural(len(sources), "source"),
+    )
+
+
+def _tasks(run: RunRecord) -> Markup:
+    tasks = [task for task in task_comparisons(run) if task.change is not None]
+    if not tasks or run.control is None:
+        return _tasks_alone(run)
+    better = sum(_change(task) < 0 for task in tasks)
+    best, worst = min(tasks, key=_change), max(tasks, key=_change)
+    text = Markup("Against {} on the same budget, test loss is lower on <b>{} of {}</b>").format(
+        run.control.policy, better, plural(len(tasks), "task")
+    )
+    if len(tasks) > 1:
+        text += Markup("; the change runs from {} on {} to {} on {}").format(
+            percent_text(_change(best), signed=True),
+            _name(best.name),
+            percent_text(_change(worst), signed=True),
+            _name(worst.name),
+        )
+    return text + "."
+
+
+def _tasks_alone(run: RunRecord) -> Markup:
+    first_last = [
+        (task.validation_history[0][1], task.validation_history[-1][1])
+        for task in run.tasks.values()
+        if len(task.validation_history) > 1
+    ]
+    if not first_last:
+        return Markup("")
+    return Markup(
+        "No control run was made; the mean validation loss over {} went from {} to <b>{}</b>."
+    ).format(
+        plural(len(first_last), "task"),
+        loss_text(sum(first for first, _ in first_last) / len(first_last)),
+        loss_text(sum(last for _, last in first_last) / len(first_last)),
+    )
+
+
+def _mixture(run: RunRecord) -> Markup:
+    if len(run.mixture) < 2:
+        return Markup("The mixture stayed as it began.")
+    first, last = run.mixture[0].probability, run.mixture[-1].probability
+    change = {name: last.get(name, 0.0) - first.get(name, 0.0) for name in last}
+    up = max(change, key=lambda name: change[name])
+    down = min(change, key=lambda name: change[name])
+    if change[up] < 5e-4:
+        return Markup("The mixture stayed as it began.")
+    return Markup(
+        "The mixture moved most towards {} ({} → <b>{}</b>) and away from {} ({} → <b>{}</b>)."
+    ).format(
+        _name(up),
+        percent_text(first.get(up, 0.0)),
+        percent_text(last[up]),
+        _name(down),
+        percent_text(first.get(down, 0.0)),
+        percent_text(last[down]),
+    )
+
+
+def _data(run: RunRecord) -> Markup:
+    domains = run.domains
+    if not domains or all(domain.samples_drawn is None for domain in domains.values()):
+        return Markup("")
+    repeated = [name for name in domains if domains[name].repeats > 0]
+    unseen = sum(
+        max(domain.samples - (domain.samples_drawn or 0), 0) for domain in domains.values()
+    )
+    total = sum(domain.samples for domain in domains.values())
+    fresh = Markup("<b>{}</b> of the samples were never drawn").format(
+        percent_text(unseen / total if total else None)
+    )
+    if not repeated:
+        return Markup("No domain was repeated; {}.").format(fresh)
+    most = max(repeated, key=lambda name: domains[name].repeats)
+    return Markup(
+        "{} repeated, {} the most with <b>{:.1f}</b> passes beyond the first; {}."
+    ).format(
+        "1 domain was" if len(repeated) == 1 else f"{len(repeated)} domains were",
+        _name(most),
+        domains[most].repeats,
+        fresh,
+    )
+
+
+def _cost(run: RunRecord) -> Markup:
+    total = sum(run.time_s.values())
+    if run.overhead is None:
+        return (
+            Markup("The run took <b>{}</b>.").format(duration_text(total)) if total else Markup("")
+        )
+    text = Markup("Measuring impact and steering cost <b>{}</b> of the training time").format(
+        percent_text(run.overhead)
+    )
+    if total:
+        text += Markup("; the whole run took {}").format(duration_text(total))
+    return text + "."
+
+
+def _change(task: TaskComparison) -> float:
+    return task.change or 0.0
+
+
+def _name(name: str) -> Markup:
+    return Markup("<code>{}</code>").format(name)

@@ -1,0 +1,131 @@
+"""The rows of the page's tables, as values; the template formats them."""
+
+import math
+from dataclasses import dataclass
+
+from dids.report.groups import DomainShare, SourceGroup
+from dids.report.record import DomainResult, RunRecord
+
+MAX_HEAT_ROWS = 60
+# a screen and a half; beyond it nobody compares rows by eye
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """One impact: its value and its strength relative to the largest one shown."""
+
+    value: float | None
+    strength: float
+    # from -1 to 1
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """One domain's impact on every task."""
+
+    domain: str
+    source: str
+    share: float
+    cells: tuple[HeatCell, ...]
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """The impact of every shown domain on every task in one round."""
+
+    round: int
+    tasks: tuple[str, ...]
+    rows: tuple[HeatRow, ...]
+    largest: float
+    num_hidden: int
+
+
+@dataclass(frozen=True)
+class DomainRow:
+    """One domain with what was drawn from it."""
+
+    share: DomainShare
+    result: DomainResult
+    sources: tuple[tuple[str, float], ...]
+    # name and fraction of the samples, the largest first
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Time that one stage took, and its fraction of the whole."""
+
+    stage: str
+    elapsed_s: float
+    fraction: float
+
+
+def heat_map(run: RunRecord, groups: list[SourceGroup]) -> HeatMap | None:
+    """The cosine impact in the last round that measured one.
+
+    Args:
+        run: The record.
+        groups: The domains by source.
+
+    Returns:
+        The table, or None if no round measured impact.
+    """
+    if not run.impact:
+        return None
+    impact = run.impact[-1]
+    shares = [(group, share) for group in groups for share in group.domains]
+    shares = [(group, share) for group, share in shares if share.name in impact.cosine]
+    ranked = sorted(shares, key=lambda pair: -pair[1].last)[:MAX_HEAT_ROWS]
+    shown = {share.name for _, share in ranked}
+    values = {name: row for name, row in impact.cosine.items() if name in shown}
+    tasks = tuple(name for name in run.tasks if any(name in row for row in values.values()))
+    finite = [
+        v for row in values.values() for v in row.values() if v is not None and math.isfinite(v)
+    ]
+    largest = max(map(abs, finite), default=0.0)
+    rows: list[HeatRow] = []
+    for group, share in shares:
+        if share.name not in shown:
+            continue
+        cells = tuple(_cell(values[share.name].get(task), largest) for task in tasks)
+        rows.append(HeatRow(share.name, group.source, share.last, cells))
+    return HeatMap(impact.round, tasks, tuple(rows), largest, len(shares) - len(rows))
+
+
+def domain_rows(run: RunRecord, groups: list[SourceGroup]) -> list[DomainRow]:
+    """Every domain, in the order of the groups.
+
+    Args:
+        run: The record.
+        groups: The domains by source.
+
+    Returns:
+        The rows.
+    """
+    rows = []
+    for group in groups:
+        for share in group.domains:
+            result = run.domains[share.name]
+            total = sum(result.source_counts.values()) or 1
+            mix = sorted(result.source_counts.items(), key=lambda pair: -pair[1])
+            sources = tuple((name, count / total) for name, count in mix if count)
+            rows.append(DomainRow(share, result, sources))
+    return rows
+
+
+def stage_times(run: RunRecord) -> list[StageTime]:
+    """Time by stage.
+
+    Args:
+        run: The record.
+
+    Returns:
+        The stages in the order they ran.
+    """
+    total = sum(run.time_s.values()) or 1.0
+    return [StageTime(name, time, time / total) for name, time in run.time_s.items()]
+
+
+def _cell(value: float | None, largest: float) -> HeatCell:
+    if value is None or not math.isfinite(value):
+        return HeatCell(None, 0.0)
+    return HeatCell(value, value / largest if largest else 0.0)
