@@ -1,0 +1,23 @@
+"""Per-sample gradients of a causal language model: features, means, Fisher information."""
+
+from dids.gradients.compute_features import compute_features
+from dids.gradients.coordinates import Coordinates
+from dids.gradients.feature_store import FeatureStore
+from dids.gradients.layers import covered_parameters, layer_gradients
+from dids.gradients.losses import sample_losses
+from dids.gradients.projection import Projection
+from dids.gradients.sample_features import sample_features
+from dids.gradients.statistics import GradientStatistics, gradient_statistics
+
+__all__ = [
+    "Coordinates",
+    "FeatureStore",
+    "GradientStatistics",
+    "Projection",
+    "compute_features",
+    "covered_parameters",
+    "gradient_statistics",
+    "layer_gradients",
+    "sample_features",
+    "sample_losses",
+]

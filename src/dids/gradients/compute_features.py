@@ -1,0 +1,106 @@
+"""Features of a whole corpus into a store: resumable, to the same bits.
+
+The batches inside a shard are a fixed function of the shard: its samples sorted by length, cut by a
+budget of tokens. So a shard's bytes do not depend on which shards were there before.
+
+Axes: n samples of a shard, d feature dimensions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Integer
+from torch import Tensor, nn
+
+from dids.gradients.feature_store import FeatureStore
+from dids.gradients.projection import Projection
+from dids.gradients.sample_features import sample_features
+
+
+@runtime_checkable
+class SampleSource(Protocol):
+    """What is asked of a data set: lengths and samples by number."""
+
+    lengths: Any
+    """Tokens of each sample, an array."""
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]:
+        """One sample, as the collator takes it."""
+        ...
+
+
+Collate = Callable[[list[Any]], Mapping[str, Any]]
+
+
+def compute_features(
+    model: nn.Module,
+    dataset: SampleSource,
+    collate: Collate,
+    projection: Projection,
+    store: FeatureStore,
+    *,
+    batch_tokens: int,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Compute and store the shards that the store still misses.
+
+    Args:
+        model: The proxy, already on the device.
+        dataset: The corpus; sample i of it is row i of the store.
+        collate: Makes a batch of a list of samples.
+        projection: Π.
+        store: Where features go.
+        batch_tokens: Tokens of a batch at most, padding included (a longer sample goes alone).
+        device: Where batches are computed.
+        progress: Told how many samples were done, a batch at a time.
+
+    Raises:
+        InputError: If a feature is not finite, or the disk is full.
+    """
+    lengths_n = np.asarray(dataset.lengths)
+    for shard in store.missing_shards():
+        samples = store.shard_range(shard)
+        feature_nd = np.empty((len(samples), store.dim), dtype=np.float32)
+        for place_b in length_batches(lengths_n[samples.start : samples.stop], batch_tokens):
+            items = _items(dataset, [samples[place] for place in place_b])
+            batch = {
+                name: value.to(device)
+                for name, value in collate(items).items()
+                if isinstance(value, Tensor)
+            }
+            feature_nd[place_b] = sample_features(model, batch, projection).float().cpu().numpy()
+            if progress is not None:
+                progress(len(place_b))
+        store.write_shard(shard, feature_nd)
+
+
+def length_batches(lengths_n: Integer[np.ndarray, " n"], batch_tokens: int) -> list[list[int]]:
+    """Group samples of like length into batches of at most so many tokens, padding included.
+
+    Args:
+        lengths_n: Tokens of each sample.
+        batch_tokens: Budget of a batch; a longer sample makes a batch of its own.
+
+    Returns:
+        Places of the samples, batch by batch, shortest first.
+
+    Example:
+        >>> length_batches(np.array([5, 2, 2, 9]), 8)
+        [[1, 2], [0], [3]]
+    """
+    batches: list[list[int]] = []
+    current: list[int] = []
+    for place in np.argsort(lengths_n, kind="stable").tolist():
+        if current and (len(current) + 1) * int(lengths_n[place]) > batch_tokens:
+            batches.append(current)
+            current = []
+        current.append(place)
+    return [*batches, current] if current else batches
+
+
+def _items(dataset: SampleSource, indices: Sequence[int]) -> list[Any]:
+    many = getattr(dataset, "__getitems__", None)
+    return list(many(list(indices))) if many is not None else [dataset[i] for i in indices]

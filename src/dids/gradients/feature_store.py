@@ -1,0 +1,262 @@
+"""Features on disk: append-only shards with checksums that can be read as memory-mapped arrays.
+
+A folder holds ``part-00000.npy`` … and ``manifest.json``. A shard counts only once its checksum is
+in the manifest, and both are put in place by renaming, so a run killed anywhere goes on where it
+stopped.
+
+Axes: n samples, m samples of a shard, d feature dimensions.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from dids.atomic import write_json
+from dids.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["float16", "float32"]
+_MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+class FeatureStore:
+    """Features of ``num_samples`` samples; made by :meth:`open_or_create`."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self._manifest = manifest
+        self._checksums: dict[str, str] = manifest["checksums"]
+        self._maps: dict[int, np.ndarray] = {}
+        self.num_samples = int(manifest["num_samples"])
+        self.dim = int(manifest["dim"])
+        self.shard_size = int(manifest["shard_size"])
+        self.dtype = np.dtype(manifest["dtype"])
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        key: str,
+        num_samples: int,
+        dim: int,
+        *,
+        shard_size: int = 4096,
+        dtype: Precision = "float16",
+    ) -> "FeatureStore":
+        """An empty store; shards that were in the folder are removed.
+
+        Args:
+            folder: Where to keep it.
+            key: What the features depend on (data, model, projection).
+            num_samples: Rows in all.
+            dim: Columns.
+            shard_size: Rows of a shard, what a killed run loses at most.
+            dtype: Precision on disk.
+
+        Returns:
+            The store.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in [*folder.glob("part-*.npy"), *folder.glob("*.tmp")]:
+            part.unlink()
+        settings = _settings(key, num_samples, dim, shard_size, dtype)
+        store = cls(folder, {**settings, "checksums": {}})
+        store._write_manifest()
+        return store
+
+    @classmethod
+    def open(cls, folder: Path, key: str) -> "FeatureStore | None":
+        """The store that is in a folder, every shard checked.
+
+        Args:
+            folder: Where it was kept.
+            key: What its features must depend on.
+
+        Returns:
+            The store, or None when there is none with this key. Corrupt shards are logged and
+            missing.
+        """
+        manifest = _read_manifest(folder)
+        if manifest is None or manifest["key"] != key:
+            return None
+        store = cls(folder, manifest)
+        store._drop_corrupt_shards()
+        return store
+
+    @classmethod
+    def open_or_create(
+        cls,
+        folder: Path,
+        key: str,
+        num_samples: int,
+        dim: int,
+        *,
+        shard_size: int = 4096,
+        dtype: Precision = "float16",
+    ) -> "FeatureStore":
+        """The store in a folder if it is the one asked for, otherwise an empty one.
+
+        Args:
+            folder: Where to keep it.
+            key: What the features depend on (data, model, projection).
+            num_samples: Rows in all.
+            dim: Columns.
+            shard_size: Rows of a shard.
+            dtype: Precision on disk.
+
+        Returns:
+            The store.
+        """
+        store = cls.open(folder, key)
+        settings = _settings(key, num_samples, dim, shard_size, dtype)
+        if store is not None and all(store._manifest[k] == v for k, v in settings.items()):
+            return store
+        return cls.create(folder, key, num_samples, dim, shard_size=shard_size, dtype=dtype)
+
+    @property
+    def num_shards(self) -> int:
+        """Shards in all."""
+        return -(-self.num_samples // self.shard_size)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no shard is missing."""
+        return not self.missing_shards()
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def missing_shards(self) -> list[int]:
+        """Numbers of the shards that are still to be written, or to be rebuilt."""
+        return [shard for shard in range(self.num_shards) if str(shard) not in self._checksums]
+
+    def shard_range(self, shard: int) -> range:
+        """Sample numbers of a shard."""
+        start = shard * self.shard_size
+        return range(start, min(start + self.shard_size, self.num_samples))
+
+    def write_shard(self, shard: int, feature_md: Float[np.ndarray, "m d"]) -> None:
+        """Put one shard in place.
+
+        Args:
+            shard: Its number.
+            feature_md: Its features.
+
+        Raises:
+            ValueError: If the shape is not the shard's.
+            InputError: If a feature does not fit the precision, or the disk is full.
+        """
+        expected = (len(self.shard_range(shard)), self.dim)
+        if feature_md.shape != expected:
+            raise ValueError(f"shard {shard} must be {expected}, but is {feature_md.shape}.")
+        with np.errstate(over="ignore"):
+            stored_md = np.ascontiguousarray(feature_md, dtype=self.dtype)
+        if not np.isfinite(stored_md).all():
+            row = int(np.flatnonzero(~np.isfinite(stored_md).all(1))[0])
+            raise InputError(
+                f"the gradient feature of sample {self.shard_range(shard)[row]} is not a finite "
+                f"{self.dtype.name} number: the proxy has diverged, or its features need float32."
+            )
+        path = self._path(shard)
+        partial = path.with_suffix(".tmp")
+        try:
+            with partial.open("wb") as file:
+                np.save(file, stored_md, allow_pickle=False)
+            checksum = _sha256(partial)
+            partial.replace(path)
+            self._checksums[str(shard)] = checksum
+            self._write_manifest()
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            if error.errno == errno.ENOSPC:
+                raise InputError(
+                    f"the disk is full at {path}; features need "
+                    f"{self.num_samples * self.dim * self.dtype.itemsize:,} bytes in all."
+                ) from error
+            raise
+        self._maps.pop(shard, None)
+
+    def rows(self, start: int, stop: int) -> Float[np.ndarray, "m d"]:
+        """Features of consecutive samples, in float32.
+
+        Args:
+            start: First sample.
+            stop: One after the last.
+
+        Returns:
+            A copy.
+        """
+        return self[np.arange(start, min(stop, self.num_samples))]
+
+    def __getitem__(self, samples: Integer[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
+        """Features of any samples, in float32, in the order asked for."""
+        feature_md = np.empty((len(samples), self.dim), dtype=np.float32)
+        shard_m = np.asarray(samples) // self.shard_size
+        for shard in np.unique(shard_m):
+            is_here_m = shard_m == shard
+            feature_md[is_here_m] = self._map(int(shard))[samples[is_here_m] % self.shard_size]
+        return feature_md
+
+    def shards(self) -> Iterator[np.ndarray]:
+        """The stored arrays one by one, memory-mapped, in their own precision."""
+        for shard in range(self.num_shards):
+            yield self._map(shard)
+
+    def _map(self, shard: int) -> np.ndarray:
+        if str(shard) not in self._checksums:
+            raise KeyError(f"shard {shard} of {self.folder} has not been computed.")
+        if shard not in self._maps:
+            self._maps[shard] = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
+        return self._maps[shard]
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"part-{shard:05d}.npy"
+
+    def _drop_corrupt_shards(self) -> None:
+        for shard, checksum in list(self._checksums.items()):
+            path = self._path(int(shard))
+            if not path.is_file() or _sha256(path) != checksum:
+                logger.warning("%s is missing or corrupt and will be computed again.", path)
+                del self._checksums[shard]
+
+    def _write_manifest(self) -> None:
+        write_json(self.folder / _MANIFEST, self._manifest)
+
+
+def _settings(key: str, num_samples: int, dim: int, shard_size: int, dtype: str) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "key": key,
+        "num_samples": num_samples,
+        "dim": dim,
+        "shard_size": shard_size,
+        "dtype": dtype,
+    }
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest, or None where there is none that can be read."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    fields = {*_settings("", 0, 0, 0, ""), "checksums"}
+    is_known = isinstance(manifest, dict) and fields <= manifest.keys()
+    return manifest if is_known and manifest["format"] == _FORMAT else None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""What one use of one parameter contributes to the gradient of each sample, in factored form.
+
+A linear layer's gradient is a sum of outer products over tokens, an embedding's a sum of rows, a
+bias's or a norm's a short vector; the full per-sample gradient of a model never exists at once.
+
+Axes: b samples, t tokens, o rows and i columns of the parameter (an embedding's rows are tokens).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGradient(ABC):
+    """One use of one parameter in one backward pass."""
+
+    name: str
+    """The parameter's name in the model; two uses of a tied parameter share the first name."""
+    num_uses: int
+    """How often this forward pass used the parameter: sum that many before squaring."""
+
+    @abstractmethod
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+        """Add one sample's gradient to a parameter-shaped tensor, or overwrite it with it."""
+
+    @abstractmethod
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+        """Add the summed gradient of samples ``start`` to ``stop`` to a parameter-shaped tensor."""
+
+
+@dataclass(frozen=True, eq=False)
+class OuterGradient(LayerGradient):
+    """A matrix whose gradient is the sum over tokens of ``left_t right_tᵀ``: linear layers."""
+
+    left_bto: Float[Tensor, "b t o"]
+    """For ``nn.Linear`` the gradient at the output."""
+    right_bti: Float[Tensor, "b t i"]
+    """For ``nn.Linear`` the input activation."""
+
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+        """Add one sample's gradient; see the base class."""
+        left_to, right_ti = self.left_bto[sample], self.right_bti[sample]
+        gradient.addmm_(left_to.T, right_ti, beta=0.0 if is_first else 1.0)
+
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+        """Add the sum of several samples' gradients; see the base class."""
+        left_no = self.left_bto[start:stop].flatten(0, 1)
+        gradient.addmm_(left_no.T, self.right_bti[start:stop].flatten(0, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class RowGradient(LayerGradient):
+    """A matrix whose gradient has ``value_t`` at row ``row_t``, summed over tokens: embeddings."""
+
+    row_bt: Int[Tensor, "b t"]
+    value_bti: Float[Tensor, "b t i"]
+    num_rows: int
+    """Rows of the parameter: the size of the vocabulary."""
+
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+        """Add one sample's gradient; see the base class."""
+        if is_first:
+            gradient.zero_()
+        gradient.index_add_(0, self.row_bt[sample], self.value_bti[sample])
+
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+        """Add the sum of several samples' gradients; see the base class."""
+        rows_n = self.row_bt[start:stop].flatten()
+        gradient.index_add_(0, rows_n, self.value_bti[start:stop].flatten(0, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class VectorGradient(LayerGradient):
+    """A vector's gradient, already summed over tokens: biases and norms."""
+
+    gradient_bo: Float[Tensor, "b o"]
+
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+        """Add one sample's gradient; see the base class."""
+        if is_first:
+            gradient.zero_()
+        gradient.add_(self.gradient_bo[sample])
+
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+        """Add the sum of several samples' gradients; see the base class."""
+        gradient.add_(self.gradient_bo[start:stop].sum(0))

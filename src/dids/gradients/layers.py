@@ -1,0 +1,212 @@
+"""Hooks that read per-sample gradients off a language model's layers as it runs backward.
+
+Covered are ``nn.Linear`` and GPT-2's ``Conv1D`` (weights and biases), ``nn.Embedding``, tied or
+not, and norms (``nn.LayerNorm`` and every ``…RMSNorm``) that people did not freeze. The model is
+not changed, and nothing stays behind.
+
+Axes: b samples, t tokens, o outputs, i inputs.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from dids.errors import InputError
+from dids.gradients.layer_gradient import (
+    LayerGradient,
+    OuterGradient,
+    RowGradient,
+    VectorGradient,
+)
+from dids.gradients.model_state import frozen_weights
+from dids.gradients.norms import is_norm, normalised_input
+
+OnGradient = Callable[[LayerGradient], None]
+
+
+def covered_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters whose per-sample gradients the hooks can read, by name, in the model's order.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        Trainable parameters of covered layers; a tied parameter appears once, under its first name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    covered = {
+        id(parameter)
+        for module in model.modules()
+        if _is_covered(module)
+        for parameter in module.parameters(recurse=False)
+    }
+    found = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if id(parameter) in covered and parameter.requires_grad
+    }
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no trainable linear, embedding or norm layer; gradients "
+            "need at least one whose weight has requires_grad=True."
+        )
+    return found
+
+
+@contextmanager
+def layer_gradients(
+    model: nn.Module, on_gradient: OnGradient, *, weight_gradients: bool = False
+) -> Iterator[None]:
+    """Call ``on_gradient`` with every covered layer's gradient while a backward pass runs inside.
+
+    Args:
+        model: The model that is called inside, with ``input_ids`` of shape [b, t].
+        on_gradient: Receives one layer at a time, in backward order, on the model's device.
+        weight_gradients: Whether ``.grad`` is filled as usual; if not, weights are frozen for the
+            duration and that third of the work is saved.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: If the model has no covered layer, or one that mixes the samples of a batch.
+    """
+    name_by_id = {id(parameter): name for name, parameter in covered_parameters(model).items()}
+    hooks = _Hooks(name_by_id, on_gradient)
+    with ExitStack() as stack:
+        if not weight_gradients:
+            stack.enter_context(frozen_weights(model))
+        stack.callback(hooks.forget)
+        start = model.register_forward_pre_hook(hooks.begin, with_kwargs=True)
+        stack.callback(start.remove)
+        for module in model.modules():
+            if _is_covered(module):
+                hook = hooks.after_embedding if isinstance(module, nn.Embedding) else hooks.after
+                stack.callback(module.register_forward_hook(hook).remove)
+        yield
+
+
+def _is_covered(module: nn.Module) -> bool:
+    """Whether the hooks know this module's gradient; not that of subclasses with other math."""
+    if isinstance(module, nn.Linear):
+        return type(module).forward is nn.Linear.forward
+    if isinstance(module, nn.Embedding):
+        # Gemma's embedding multiplies by embed_scale; other subclasses look up something else.
+        return type(module).forward is nn.Embedding.forward or hasattr(module, "embed_scale")
+    return isinstance(module, Conv1D) or is_norm(module)
+
+
+@dataclass(eq=False)
+class _Hooks:
+    """What the hooks remember between a forward pass and its backward pass."""
+
+    name_by_id: dict[int, str]
+    on_gradient: OnGradient
+    num_samples: int = 0
+    num_tokens: int = 0
+    uses: dict[str, int] = field(default_factory=dict)
+    handles: list[Any] = field(default_factory=list)
+
+    def begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the batch's shape as a new forward pass starts."""
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if ids is None:
+            ids = kwargs["inputs_embeds"]
+        self.num_samples, self.num_tokens = int(ids.shape[0]), int(ids.shape[1])
+        self.uses = {}
+        self.handles = []
+
+    def forget(self) -> None:
+        """Detach from a graph that somebody still holds."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+
+    def after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        """Follow a linear layer's or a norm's output to its gradient."""
+        weight, bias = self._used(module.weight), self._used(getattr(module, "bias", None))
+        if not output.requires_grad or (weight is None and bias is None):
+            return
+        uses, layer = self.uses, type(module).__name__
+        inputs: Tensor = args[0].detach()
+        version = inputs._version
+
+        def emit(gradient: Tensor) -> None:
+            if inputs._version != version:
+                raise RuntimeError(
+                    f"the input of a {layer} layer was changed in place after its use."
+                )
+            gradient_bto = self._by_sample(_wide(gradient), layer)
+            if weight is not None and is_norm(module):
+                normal = self._by_sample(_wide(normalised_input(module, inputs)), layer)
+                vector_bo = (gradient_bto * normal).sum(1)
+                self.on_gradient(VectorGradient(weight, uses[weight], vector_bo))
+            elif weight is not None:
+                sides = (gradient_bto, self._by_sample(_wide(inputs), layer))
+                left, right = sides[::-1] if isinstance(module, Conv1D) else sides
+                self.on_gradient(OuterGradient(weight, uses[weight], left, right))
+            if bias is not None:
+                self.on_gradient(VectorGradient(bias, uses[bias], gradient_bto.sum(1)))
+
+        self.handles.append(output.register_hook(emit))  # type: ignore[no-untyped-call]
+
+    def after_embedding(
+        self, module: nn.Embedding, args: tuple[Any, ...], output: Tensor
+    ) -> Tensor | None:
+        """Follow an embedding's output to its gradient, and let gradients start there."""
+        if not torch.is_grad_enabled():
+            return None
+        if not output.requires_grad:
+            output.requires_grad_()  # the weights are frozen: the graph begins here
+        name = self._used(module.weight)
+        if name is None:
+            return None
+        ids: Tensor = args[0]
+        is_shared = ids.shape[0] == 1 < self.num_samples
+        if (
+            is_shared
+        ):  # position tables look up once for all samples, which would sum their gradients
+            ids = ids.expand(self.num_samples, *ids.shape[1:])
+            output = output.expand(self.num_samples, *output.shape[1:])
+        uses, scale, padding = self.uses, getattr(module, "embed_scale", None), module.padding_idx
+        num_rows = module.num_embeddings
+
+        def emit(gradient: Tensor) -> None:
+            value_bti = _wide(gradient) if scale is None else _wide(gradient) * scale
+            if padding is not None:  # as autograd does: the padding row never learns
+                value_bti = value_bti.masked_fill((ids == padding).unsqueeze(-1), 0.0)
+            self.on_gradient(RowGradient(name, uses[name], ids, value_bti, num_rows))
+
+        self.handles.append(output.register_hook(emit))  # type: ignore[no-untyped-call]
+        return output if is_shared else None
+
+    def _used(self, parameter: object) -> str | None:
+        name = None if parameter is None else self.name_by_id.get(id(parameter))
+        if name is not None and torch.is_grad_enabled():
+            self.uses[name] = self.uses.get(name, 0) + 1
+        return name
+
+    def _by_sample(self, tensor: Tensor, layer: str) -> Tensor:
+        """The same numbers as [b, t, features], for layers that see tokens in other shapes."""
+        if tensor.dim() >= 3 and tensor.shape[0] == self.num_samples:
+            return tensor.flatten(1, -2)
+        if tensor.dim() == 2 and tensor.shape[0] == self.num_samples * self.num_tokens:
+            return tensor.view(self.num_samples, self.num_tokens, -1)
+        if tensor.dim() == 2 and tensor.shape[0] == self.num_samples:
+            return tensor.unsqueeze(1)
+        raise InputError(
+            f"a {layer} layer sees shape {tuple(tensor.shape)} for {self.num_samples} samples of "
+            f"{self.num_tokens} tokens, so gradients cannot be told apart by sample; freeze it."
+        )
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Float32 for everything shorter, so that sums under autocast keep their digits."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

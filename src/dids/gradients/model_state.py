@@ -1,0 +1,48 @@
+"""Borrowing a model and giving it back as it was: evaluation mode, frozen weights."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Dropout off for the duration, every module's own flag restored after, also on exception.
+
+    Args:
+        model: The model to borrow.
+
+    Yields:
+        Nothing.
+    """
+    was_training = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, flag in was_training:
+            module.training = flag
+
+
+@contextmanager
+def frozen_weights(model: nn.Module) -> Iterator[None]:
+    """No parameter asks for a gradient for the duration; the flags are restored after.
+
+    Weight gradients are a third of a training step; who only wants what flows between the layers
+    need not pay for them.
+
+    Args:
+        model: The model to borrow.
+
+    Yields:
+        Nothing.
+    """
+    was_asking = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in was_asking:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, flag in was_asking:
+            parameter.requires_grad_(flag)

@@ -1,0 +1,45 @@
+"""Gradient features: each sample's loss gradient, projected, from one forward and backward pass.
+
+Axes: b samples, d feature dimensions.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dids.gradients.layers import layer_gradients
+from dids.gradients.losses import sample_losses
+from dids.gradients.model_state import evaluation_mode
+from dids.gradients.projection import Projection
+
+
+def sample_features(
+    model: nn.Module, batch: Mapping[str, Tensor], projection: Projection
+) -> Float[Tensor, "b d"]:
+    """φ(x) = Π ∇loss(x) for every sample of a batch.
+
+    Args:
+        model: The proxy. It comes back as it was: gradients, flags and random state untouched.
+        batch: ``input_ids``, ``labels`` and, when padded, ``attention_mask``.
+        projection: Π.
+
+    Returns:
+        Features in float32 (float64 for a float64 model), zero for a sample with nothing scored.
+    """
+    input_ids = batch["input_ids"]
+    is_double = next(model.parameters()).dtype == torch.float64
+    feature_bd = torch.zeros(
+        len(input_ids),
+        projection.dim,
+        dtype=torch.float64 if is_double else torch.float32,
+        device=input_ids.device,
+    )
+    with (
+        evaluation_mode(model),
+        layer_gradients(model, lambda layer: projection.add_(feature_bd, layer)),
+        torch.enable_grad(),
+    ):
+        torch.autograd.backward(sample_losses(model, batch).sum())
+    return feature_bd

@@ -1,0 +1,236 @@
+"""Mean gradient and diagonal Fisher information of a set of samples, in one pass over it.
+
+The diagonal Fisher information is the mean of squared PER-SAMPLE gradients. The square of a batch's
+mean gradient, which is sometimes taken for it, is smaller by about the batch size and is another
+quantity.
+
+Axes: p coordinates, n samples, 2 halves (samples of even and of odd number).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from dids.errors import InputError
+from dids.gradients.coordinates import Coordinates, Slot
+from dids.gradients.layer_gradient import LayerGradient, RowGradient, VectorGradient
+from dids.gradients.layers import layer_gradients
+from dids.gradients.losses import NOT_SCORED, losses_of_logits, token_logits
+from dids.gradients.model_state import evaluation_mode
+
+Labels = Literal["data", "model"]
+
+
+@dataclass(frozen=True, eq=False)
+class GradientStatistics:
+    """What a set of samples says about the loss around the current parameters."""
+
+    mean_p: Float[Tensor, " p"]
+    """Mean per-sample gradient."""
+    halves_2p: Float[Tensor, "2 p"]
+    """Means over the even-numbered and the odd-numbered samples: independent estimates, so that
+    their inner product has no noise bias. A half without samples is zero."""
+    square_p: Float[Tensor, " p"] | None
+    """Mean squared per-sample gradient: the diagonal of the Fisher information."""
+    losses_n: Float[Tensor, " n"]
+    """Loss of each sample, on the data's labels."""
+    num_samples: int
+
+
+def gradient_statistics(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    coordinates: Coordinates,
+    *,
+    with_squares: bool,
+    labels: Labels = "data",
+    generator: torch.Generator | None = None,
+) -> GradientStatistics:
+    """Mean gradient, its two halves and, if asked, the diagonal Fisher information.
+
+    Args:
+        model: The model as it stands; ``.grad``, flags, mode and random state are left untouched.
+        batches: ``input_ids``, ``labels`` and, when padded, ``attention_mask``, on the model's
+            device.
+        coordinates: Which entries to keep.
+        with_squares: Whether to compute ``square_p``.
+        labels: ``data`` for the empirical Fisher information, ``model`` for the true one, with
+            labels drawn from the model's own predictions at the scored positions.
+        generator: Source of those draws (on the CPU); seed 0 when None.
+
+    Returns:
+        The statistics, in float32 (float64 for a float64 model) on the model's device.
+
+    Raises:
+        InputError: If there is no sample, or a gradient is not finite.
+    """
+    sums = _Sums.zeros(model, coordinates, with_squares)
+    generator = generator or torch.Generator().manual_seed(0)
+    losses: list[Tensor] = []
+    with evaluation_mode(model), layer_gradients(model, sums.receive), torch.enable_grad():
+        for batch in batches:
+            order_b = sums.begin(len(batch["input_ids"])).to(batch["input_ids"].device)
+            ordered = {
+                name: batch[name][order_b]
+                for name in ("input_ids", "labels", "attention_mask")
+                if batch.get(name) is not None
+            }
+            logits_btv = token_logits(model, ordered)
+            loss_b = losses_of_logits(logits_btv, ordered["labels"])
+            losses.append(loss_b.detach()[order_b.argsort()])
+            if labels == "model":
+                drawn_bt = _drawn_labels(logits_btv.detach(), ordered["labels"], generator)
+                loss_b = losses_of_logits(logits_btv, drawn_bt)
+            torch.autograd.backward(loss_b.sum())
+            sums.flush_rest()
+    if sums.num_samples == 0:
+        raise InputError("gradient statistics need at least one sample, but there is none.")
+    return sums.statistics(torch.cat(losses))
+
+
+def _drawn_labels(logits_btv: Tensor, labels_bt: Tensor, generator: torch.Generator) -> Tensor:
+    """Labels drawn from the model's predictions where the data's labels are scored."""
+    is_scored_bt = labels_bt[:, 1:] != NOT_SCORED
+    cumulated_nv = logits_btv[:, :-1][is_scored_bt].double().softmax(-1).cumsum(-1)
+    draw_n1 = torch.rand(len(cumulated_nv), 1, dtype=torch.float64, generator=generator)
+    draw_n1 = draw_n1.to(cumulated_nv.device) * cumulated_nv[:, -1:]
+    drawn_n = torch.searchsorted(cumulated_nv, draw_n1).squeeze(1)
+    drawn_bt = labels_bt.clone()
+    drawn_bt[:, 1:][is_scored_bt] = drawn_n.clamp(max=logits_btv.shape[-1] - 1)
+    return drawn_bt
+
+
+@dataclass(eq=False)
+class _Sums:
+    """Running sums on the axis p, fed layer by layer."""
+
+    coordinates: Coordinates
+    sum_2p: Tensor
+    square_p: Tensor | None
+    num_even: int = 0
+    num_samples: int = 0
+    batch_even: int = 0
+    batch_size: int = 0
+    pending: dict[str, list[LayerGradient]] = field(default_factory=dict)
+    buffer: Tensor | None = None
+
+    @classmethod
+    def zeros(cls, model: nn.Module, coordinates: Coordinates, with_squares: bool) -> "_Sums":
+        like = next(model.parameters())
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        sum_2p = torch.zeros(2, coordinates.size, dtype=dtype, device=like.device)
+        return cls(coordinates, sum_2p, torch.zeros_like(sum_2p[0]) if with_squares else None)
+
+    def begin(self, batch_size: int) -> Int64[Tensor, " b"]:
+        """The order for a batch's rows: even-numbered samples first, so that a half is a slice."""
+        first_even = self.num_samples % 2
+        even = torch.arange(first_even, batch_size, 2)
+        odd = torch.arange(1 - first_even, batch_size, 2)
+        self.batch_even, self.batch_size = len(even), batch_size
+        self.num_even += len(even)
+        self.num_samples += batch_size
+        return torch.cat([even, odd])
+
+    def receive(self, layer: LayerGradient) -> None:
+        """Wait until every use of a parameter has come, then add its gradients."""
+        if layer.name not in self.coordinates.slots:
+            return
+        uses = self.pending.setdefault(layer.name, [])
+        uses.append(layer)
+        if len(uses) == layer.num_uses:
+            self._add(self.pending.pop(layer.name))
+
+    def flush_rest(self) -> None:
+        """Add parameters one of whose uses never met the loss."""
+        for uses in self.pending.values():
+            self._add(uses)
+        self.pending = {}
+
+    def statistics(self, losses_n: Tensor) -> GradientStatistics:
+        count_21 = self.sum_2p.new_tensor(
+            [[self.num_even], [self.num_samples - self.num_even]], dtype=self.sum_2p.dtype
+        )
+        mean_p = self.sum_2p.sum(0) / self.num_samples
+        if not bool(torch.isfinite(mean_p).all()):
+            raise InputError(
+                "a gradient is not finite: the model has diverged; lower the learning rate."
+            )
+        square_p = None if self.square_p is None else self.square_p / self.num_samples
+        halves_2p = self.sum_2p / count_21.clamp(min=1)
+        return GradientStatistics(mean_p, halves_2p, square_p, losses_n, self.num_samples)
+
+    def _add(self, uses: list[LayerGradient]) -> None:
+        slot = self.coordinates.slots[uses[0].name]
+        if self.square_p is None:
+            self._add_halves(uses, slot)
+        elif len(uses) == 1 and isinstance(uses[0], VectorGradient):
+            self._add_halves(uses, slot)
+            self._square(slot).add_(slot_columns(slot, uses[0].gradient_bo).square().sum(0))
+        elif len(uses) == 1 and isinstance(uses[0], RowGradient) and slot.entries is None:
+            self._add_halves(uses, slot)
+            self._add_row_squares(uses[0], slot)
+        else:
+            self._add_samples(uses, slot)
+
+    def _add_halves(self, uses: list[LayerGradient], slot: Slot) -> None:
+        """Sums over samples alone: one product for each half."""
+        for half, (start, stop) in enumerate(
+            ((0, self.batch_even), (self.batch_even, self.batch_size))
+        ):
+            if start == stop:
+                continue
+            total_p = self.sum_2p[half, slot.start : slot.stop]
+            if slot.entries is None:
+                for layer in uses:
+                    layer.add_samples_(total_p.view(slot.shape), start, stop)
+            else:
+                gradient = self._scratch(slot).zero_()
+                for layer in uses:
+                    layer.add_samples_(gradient, start, stop)
+                total_p += slot.select(gradient)
+
+    def _add_samples(self, uses: list[LayerGradient], slot: Slot) -> None:
+        """Sums and squares: one sample at a time, in a scratch tensor of the parameter's shape."""
+        gradient, square_p = self._scratch(slot), self._square(slot)
+        for sample in range(self.batch_size):
+            for number, layer in enumerate(uses):
+                layer.add_sample_(gradient, sample, is_first=number == 0)
+            entry_p = slot.select(gradient)
+            half = 0 if sample < self.batch_even else 1
+            self.sum_2p[half, slot.start : slot.stop].add_(entry_p)
+            square_p.addcmul_(entry_p, entry_p)
+
+    def _add_row_squares(self, layer: RowGradient, slot: Slot) -> None:
+        """An embedding's squares: only the rows of a sample's own tokens."""
+        square = self._square(slot).view(slot.shape)
+        for row_t, value_ti in zip(layer.row_bt, layer.value_bti, strict=True):
+            row_u, place_t = row_t.unique(return_inverse=True)
+            gradient_ui = value_ti.new_zeros(len(row_u), slot.shape[1])
+            gradient_ui.index_add_(0, place_t, value_ti)
+            square.index_add_(0, row_u, gradient_ui.square_())
+
+    def _square(self, slot: Slot) -> Tensor:
+        assert self.square_p is not None
+        return self.square_p[slot.start : slot.stop]
+
+    def _scratch(self, slot: Slot) -> Tensor:
+        if self.buffer is None or self.buffer.numel() < slot.numel:
+            self.buffer = self.sum_2p.new_empty(slot.numel)
+        return self.buffer[: slot.numel].view(slot.shape)
+
+
+def slot_columns(slot: Slot, gradient_bo: Float[Tensor, "b o"]) -> Float[Tensor, "b q"]:
+    """The slot's entries of every sample's vector gradient.
+
+    Args:
+        slot: A vector parameter's slot.
+        gradient_bo: Its per-sample gradients.
+
+    Returns:
+        The kept columns.
+    """
+    return gradient_bo if slot.entries is None else gradient_bo[:, slot.entries]

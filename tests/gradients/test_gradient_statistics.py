@@ -1,0 +1,136 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import make_batch, sample_of, slow_gradients, slow_loss, tiny_gpt2, tiny_llama
+
+from dids.errors import InputError
+from dids.gradients import Coordinates, gradient_statistics
+
+
+def slow_matrix(model, batches, coordinates):
+    """Per-sample gradients from a loop, as rows."""
+    return torch.stack(
+        [
+            torch.cat([coordinates.slots[n].select(gradients[n]) for n in coordinates.names])
+            for batch in batches
+            for gradients in slow_gradients(model, batch)
+        ]
+    )
+
+
+def assert_statistics_equal_loop(model, batches, coordinates, **kwargs):
+    statistics = gradient_statistics(model, batches, coordinates, **kwargs)
+    gradient_np = slow_matrix(model, batches, coordinates)
+    close = {"rtol": 1e-9, "atol": 1e-12}
+    torch.testing.assert_close(statistics.mean_p, gradient_np.mean(0), **close)
+    torch.testing.assert_close(statistics.halves_2p[0], gradient_np[0::2].mean(0), **close)
+    odd = gradient_np[1::2]
+    expected_odd = odd.mean(0) if len(odd) else torch.zeros_like(gradient_np[0])
+    torch.testing.assert_close(statistics.halves_2p[1], expected_odd, **close)
+    if kwargs["with_squares"]:
+        torch.testing.assert_close(statistics.square_p, gradient_np.square().mean(0), **close)
+    else:
+        assert statistics.square_p is None
+    slow_losses = [
+        slow_loss(model.eval(), sample_of(batch, row)).item()
+        for batch in batches
+        for row in range(len(batch["input_ids"]))
+    ]
+    torch.testing.assert_close(statistics.losses_n.tolist(), slow_losses)
+    assert statistics.num_samples == len(gradient_np)
+    return statistics, gradient_np
+
+
+@pytest.mark.parametrize("with_squares", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("max_coordinates", [None, 300])
+def test_statistics_equal_a_loop_over_samples(with_squares, tied, max_coordinates):
+    model = tiny_llama(tied=tied, bias=True)
+    batches = [make_batch([9, 2, 5], seed=1, prompt=2), make_batch([4, 4], seed=2, vocab=3)]
+    coordinates = Coordinates.of(model, max_coordinates=max_coordinates, seed=1)
+    assert_statistics_equal_loop(model, batches, coordinates, with_squares=with_squares)
+
+
+@pytest.mark.parametrize("with_squares", [True, False])
+def test_statistics_equal_a_loop_with_convolutions_layer_norms_and_positions(with_squares):
+    model = tiny_gpt2()
+    batches = [make_batch([6, 3, 4])]
+    assert_statistics_equal_loop(model, batches, Coordinates.of(model), with_squares=with_squares)
+
+
+@settings(max_examples=10)
+@given(
+    lengths=st.lists(st.lists(st.integers(1, 8), min_size=1, max_size=4), min_size=1, max_size=3)
+)
+def test_statistics_are_right_for_any_shape(lengths):
+    model = tiny_llama()
+    batches = [make_batch(rows, seed=n) for n, rows in enumerate(lengths)]
+    assert_statistics_equal_loop(model, batches, Coordinates.of(model), with_squares=True)
+
+
+def test_fisher_is_not_the_square_of_the_batch_mean():
+    # The released code squared a batch-mean gradient: about 1/200 of the scale at its batch size.
+    model = tiny_llama()
+    batch = make_batch([8] * 16)
+    statistics = gradient_statistics(model, [batch], Coordinates.of(model), with_squares=True)
+    of_the_mean = statistics.mean_p.square()
+    assert of_the_mean.sum() < 0.5 * statistics.square_p.sum()
+    assert not torch.allclose(of_the_mean, statistics.square_p, rtol=0.1)
+
+
+def test_fisher_does_not_depend_on_the_batch_size():
+    model, batch = tiny_llama(), make_batch([6] * 6)
+    coordinates = Coordinates.of(model)
+    ones = [sample_of(batch, row) for row in range(6)]
+    one = gradient_statistics(model, [batch], coordinates, with_squares=True)
+    other = gradient_statistics(model, ones, coordinates, with_squares=True)
+    torch.testing.assert_close(one.square_p, other.square_p)
+    torch.testing.assert_close(one.halves_2p, other.halves_2p)
+
+
+def test_true_fisher_is_the_expectation_over_the_models_own_labels():
+    model = tiny_llama()
+    sample = make_batch([2], prompt=1)
+    coordinates = Coordinates.of(model)
+    probability_v = model(input_ids=sample["input_ids"]).logits[0, 0].detach().softmax(-1)
+    expected = torch.zeros(coordinates.size, dtype=torch.float64)
+    for label, probability in enumerate(probability_v):
+        labelled = {**sample, "labels": torch.tensor([[-100, label]])}
+        expected += probability * slow_matrix(model, [labelled], coordinates)[0].square()
+    many = {name: tensor.expand(4000, -1) for name, tensor in sample.items()}
+    statistics = gradient_statistics(
+        model,
+        [many],
+        coordinates,
+        with_squares=True,
+        labels="model",
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert abs(statistics.square_p.sum() / expected.sum() - 1) < 0.1
+    # The score of the model's own labels has mean zero, and losses stay those of the data.
+    assert statistics.mean_p.square().sum() < 0.01 * expected.sum()
+    torch.testing.assert_close(
+        statistics.losses_n[0].item(), slow_loss(model, sample_of(sample, 0)).item()
+    )
+
+
+def test_padding_never_counts_in_fisher():
+    model, coordinates = tiny_llama(), None
+    coordinates = Coordinates.of(model)
+    short, wide = make_batch([5]), make_batch([5], pad_to=11)
+    wide["input_ids"][:, :5], wide["labels"][:, :5] = short["input_ids"], short["labels"]
+    one = gradient_statistics(model, [short], coordinates, with_squares=True)
+    other = gradient_statistics(model, [wide], coordinates, with_squares=True)
+    torch.testing.assert_close(one.square_p, other.square_p)
+
+
+def test_no_samples_and_diverged_models_are_told():
+    model = tiny_llama()
+    coordinates = Coordinates.of(model)
+    with pytest.raises(InputError, match="at least one sample"):
+        gradient_statistics(model, [], coordinates, with_squares=False)
+    with torch.no_grad():
+        model.lm_head.weight[3, 0] = torch.inf
+    with pytest.raises(InputError, match="not finite"):
+        gradient_statistics(model, [make_batch([4])], coordinates, with_squares=False)

@@ -1,0 +1,125 @@
+import pytest
+import torch
+from tiny_models import make_batch, tiny_gpt2, tiny_llama
+
+from dids.errors import InputError
+from dids.gradients import (
+    Coordinates,
+    Projection,
+    covered_parameters,
+    gradient_statistics,
+    layer_gradients,
+    sample_features,
+    sample_losses,
+)
+
+
+def state_of(model):
+    return {
+        "hooks": [
+            (
+                len(m._forward_hooks),
+                len(m._forward_pre_hooks),
+                len(m._backward_hooks),
+                len(m._forward_hooks_with_kwargs),
+            )
+            for m in model.modules()
+        ],
+        "training": [m.training for m in model.modules()],
+        "asking": [p.requires_grad for p in model.parameters()],
+        "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
+        "values": [p.detach().clone() for p in model.parameters()],
+        "identities": [(name, id(p)) for name, p in model.named_parameters()],
+        "random": torch.get_rng_state(),
+    }
+
+
+def assert_same_state(model, before):
+    after = state_of(model)
+    for name in ("hooks", "training", "asking", "identities"):
+        assert after[name] == before[name], name
+    assert torch.equal(after["random"], before["random"])
+    for one, other in zip(before["grads"], after["grads"], strict=True):
+        assert (one is None and other is None) or torch.equal(one, other)
+    for one, other in zip(before["values"], after["values"], strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def model(request):
+    model = tiny_llama() if request.param == "llama" else tiny_gpt2()
+    model.train()
+    next(iter(model.children())).eval()  # a mode that is not uniform
+    sample_losses(model, make_batch([5, 5])).sum().backward()  # a .grad that must survive
+    list(model.parameters())[2].requires_grad_(False)
+    return model
+
+
+def test_everything_covered_leaves_the_model_as_it_was(model):
+    before = state_of(model)
+    batch = make_batch([6, 4])
+    sample_features(model, batch, Projection(16))
+    gradient_statistics(model, [batch], Coordinates.of(model), with_squares=True, labels="model")
+    assert_same_state(model, before)
+
+
+@pytest.mark.parametrize("moment", ["forward", "backward", "between"])
+def test_nothing_is_left_behind_on_exception(model, moment):
+    before = state_of(model)
+    batch = make_batch([6, 4])
+
+    def receive(layer):
+        if moment == "backward":
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, IndexError)), layer_gradients(model, receive):
+        if moment == "forward":
+            batch["input_ids"][0, 0] = 10_000
+        loss = sample_losses(model, batch).sum()
+        if moment == "between":
+            raise KeyboardInterrupt
+        loss.backward()
+    assert_same_state(model, before)
+
+
+def test_a_graph_that_outlives_the_hooks_calls_nobody():
+    model, calls = tiny_llama(), []
+    with layer_gradients(model, calls.append, weight_gradients=True):
+        loss = sample_losses(model, make_batch([5])).sum()
+    loss.backward()
+    assert calls == []
+
+
+def test_weight_gradients_are_the_usual_ones_when_asked_for():
+    model, batch = tiny_llama(), make_batch([5, 7])
+    sample_losses(model, batch).sum().backward()
+    usual = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    with layer_gradients(model, lambda layer: None, weight_gradients=True):
+        sample_losses(model, batch).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter.grad, usual[name]), name
+
+
+def test_every_parameter_of_llama_and_gpt2_is_covered_once():
+    for model in (tiny_llama(tied=True), tiny_llama(tied=False, bias=True), tiny_gpt2()):
+        assert list(covered_parameters(model)) == [name for name, _ in model.named_parameters()]
+
+
+def test_both_uses_of_a_tied_embedding_carry_one_name():
+    model, uses = tiny_llama(tied=True), []
+    with layer_gradients(model, uses.append):
+        sample_losses(model, make_batch([5])).sum().backward()
+    tied = [layer for layer in uses if layer.name == "model.embed_tokens.weight"]
+    assert [type(layer).__name__ for layer in tied] == ["OuterGradient", "RowGradient"]
+    assert {layer.num_uses for layer in tied} == {2}
+
+
+def test_frozen_parameters_are_not_covered():
+    model = tiny_llama()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("mlp" in name)
+    assert all("mlp" in name for name in covered_parameters(model))
+    model.requires_grad_(False)
+    with pytest.raises(InputError, match="no trainable"):
+        covered_parameters(model)

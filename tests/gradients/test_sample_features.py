@@ -1,0 +1,109 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import make_batch, sample_of, slow_gradients, tiny_gpt2, tiny_llama
+
+from dids.gradients import Projection, sample_features
+
+
+def projected_slowly(projection, gradients):
+    """Π as an explicit matrix, entry by entry in float64, applied to whole gradients."""
+    feature = torch.zeros(projection.dim, dtype=torch.float64)
+    for name, gradient in gradients.items():
+        if gradient.dim() == 2 and projection.kind == "one-sided":
+            gradient = gradient @ projection.input_matrix(name, gradient.shape[1]).double()
+        flat = gradient.flatten()
+        signs = projection.signs(name, len(flat)).tolist()
+        for n, (entry, sign) in enumerate(zip(flat.tolist(), signs, strict=True)):
+            feature[n % projection.dim] += sign * entry
+    return feature
+
+
+def assert_features_are_projected_gradients(model, batch, projection, *, rtol=1e-9, atol=1e-11):
+    features = sample_features(model, batch, projection)
+    for row, gradients in enumerate(slow_gradients(model, batch)):
+        expected = projected_slowly(projection, gradients)
+        torch.testing.assert_close(features[row], expected, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("kind", ["one-sided", "exact"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_features_equal_projected_gradients_of_each_sample_alone(kind, attention, tied):
+    model = tiny_llama(tied=tied, attention=attention, bias=True)
+    batch = make_batch([9, 2, 5, 12], prompt=2)
+    batch["input_ids"][0, :4] = 7  # repeated tokens
+    projection = Projection(37, kind=kind, input_dim=5, seed=3)
+    # Eager attention takes its softmax in float32 whatever the model's precision.
+    close = {"rtol": 1e-4, "atol": 1e-6} if attention == "eager" else {}
+    assert_features_are_projected_gradients(model, batch, projection, **close)
+
+
+@pytest.mark.parametrize("kind", ["one-sided", "exact"])
+def test_features_of_a_model_with_position_tables_and_layer_norms(kind):
+    # A position table is looked up once for all samples: its gradients must still be apart.
+    projection = Projection(32, kind=kind, input_dim=8)
+    assert_features_are_projected_gradients(tiny_gpt2(), make_batch([6, 3]), projection)
+
+
+@settings(max_examples=12)
+@given(
+    lengths=st.lists(st.integers(1, 10), min_size=1, max_size=4),
+    prompt=st.integers(0, 3),
+    dim=st.integers(1, 70),
+    input_dim=st.integers(1, 20),
+    tied=st.booleans(),
+    vocab=st.integers(1, 23),
+)
+def test_features_are_right_for_any_shape(lengths, prompt, dim, input_dim, tied, vocab):
+    batch = make_batch(lengths, prompt=prompt, vocab=vocab)
+    projection = Projection(dim, input_dim=input_dim)
+    assert_features_are_projected_gradients(tiny_llama(tied=tied), batch, projection)
+
+
+def test_padding_and_its_tokens_change_nothing():
+    model, projection = tiny_llama(), Projection(16)
+    batch = make_batch([3, 7])
+    wider = make_batch([3, 7], pad_to=12)
+    for row, length in enumerate([3, 7]):
+        wider["input_ids"][row, :length] = batch["input_ids"][row, :length]
+        wider["labels"][row, :length] = batch["labels"][row, :length]
+    torch.testing.assert_close(
+        sample_features(model, wider, projection), sample_features(model, batch, projection)
+    )
+
+
+def test_a_sample_has_the_same_feature_in_any_company():
+    model, projection = tiny_llama(double=False), Projection(64)
+    batch = make_batch([9, 4, 11])
+    together = sample_features(model, batch, projection)
+    for row in range(3):
+        alone = sample_features(model, sample_of(batch, row), projection)
+        torch.testing.assert_close(together[row], alone[0], rtol=1e-4, atol=1e-6)
+
+
+def test_nothing_scored_means_a_zero_feature():
+    batch = make_batch([4, 6])
+    batch["labels"][0] = -100
+    features = sample_features(tiny_llama(), batch, Projection(16))
+    assert (features[0] == 0).all()
+    assert (features[1] != 0).any()
+
+
+def test_scored_prompt_would_be_another_feature():
+    # The released code scored prompts: their loss is not the completion's.
+    model, projection = tiny_llama(), Projection(16)
+    scored = sample_features(model, make_batch([8], prompt=0), projection)
+    unscored = sample_features(model, make_batch([8], prompt=5), projection)
+    assert not torch.allclose(scored, unscored, rtol=0.05)
+
+
+def test_features_under_bfloat16_autocast_are_float32_and_close():
+    model, projection = tiny_llama(double=False), Projection(64)
+    batch = make_batch([10, 10])
+    plain = sample_features(model, batch, projection)
+    with torch.autocast("cpu", torch.bfloat16):
+        short = sample_features(model, batch, projection)
+    assert short.dtype == torch.float32
+    assert torch.cosine_similarity(plain, short).min() > 0.99

@@ -1,0 +1,90 @@
+"""Tiny models and batches for the tests of gradients, and per-sample gradients the slow way."""
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+VOCAB = 23
+
+
+def tiny_llama(*, tied=True, double=True, attention="sdpa", seed=0, bias=False):
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        tie_word_embeddings=tied,
+        attention_bias=bias,
+        initializer_range=0.2,
+        attn_implementation=attention,
+        pad_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if "norm" in name or name.endswith("bias"):
+            torch.nn.init.normal_(parameter, 0.7, 0.3)
+    return model.double() if double else model
+
+
+def tiny_gpt2(*, double=True):
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, n_positions=32, resid_pdrop=0.5
+    )
+    model = GPT2LMHeadModel(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0.1, 0.3)
+    return model.double() if double else model
+
+
+def make_batch(lengths, *, prompt=1, seed=0, vocab=VOCAB, pad_to=None):
+    generator = torch.Generator().manual_seed(seed)
+    width = pad_to or max(lengths)
+    input_ids = torch.randint(0, vocab, (len(lengths), width), generator=generator)
+    labels = input_ids.clone()
+    attention_mask = torch.ones_like(input_ids)
+    for row, length in enumerate(lengths):
+        labels[row, : min(prompt, length)] = -100
+        labels[row, length:] = -100
+        attention_mask[row, length:] = 0
+    return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask}
+
+
+def sample_of(batch, row):
+    """One sample alone, without its padding."""
+    length = int(batch["attention_mask"][row].sum())
+    return {name: tensor[row : row + 1, :length] for name, tensor in batch.items()}
+
+
+def slow_loss(model, sample):
+    """Mean negative log-likelihood of the scored tokens, token by token."""
+    logits = model(input_ids=sample["input_ids"]).logits[0]
+    terms = [
+        -logits[t - 1].log_softmax(-1)[label]
+        for t, label in enumerate(sample["labels"][0].tolist())
+        if t > 0 and label != -100
+    ]
+    return sum(terms) / len(terms) if terms else 0.0 * logits.sum()
+
+
+def slow_gradients(model, batch):
+    """Autograd gradients of each sample's loss alone, by parameter name."""
+    was_training = model.training
+    model.eval()
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    found = []
+    for row in range(len(batch["input_ids"])):
+        gradients = torch.autograd.grad(
+            slow_loss(model, sample_of(batch, row)), parameters, allow_unused=True
+        )
+        found.append(
+            {
+                name: torch.zeros_like(parameter) if gradient is None else gradient
+                for name, parameter, gradient in zip(names, parameters, gradients, strict=True)
+            }
+        )
+    model.train(was_training)
+    return found
