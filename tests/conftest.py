@@ -1,13 +1,11 @@
-"""Checks the shapes and types of every annotated function while the tests run."""
+"""Settings of the whole test suite: shapes checked at run time, hypothesis profile."""
 
 import os
 
-from beartype import BeartypeConf
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
-BEARTYPE_CONF = BeartypeConf(is_pep484_tower=True)
-install_import_hook("dids", "beartype.beartype")
+install_import_hook("dids", "shape_checks.checked")
 
 settings.register_profile(
     "dids",

@@ -1,0 +1,48 @@
+# Everything from nothing but Python 3.10 or newer; `make test` is what CI runs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# The instruct pack lies here for tests and benchmarks, where it is at hand; they skip without it.
+export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
+
+.PHONY: help install demo instruct test lint types unit docs clean
+
+help:
+	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
+	@echo "make test      lint, types, tests, documentation"
+	@echo "make instruct  the 19 instruction sources and nine tasks in DIDS_DATA"
+	@echo "make clean     remove what make has made, runs/ excepted"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,lm-eval]'
+	@touch $(INSTALLED)
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/dids run examples/demo.yaml
+
+instruct: $(INSTALLED)
+	$(BIN)/dids run examples/instruct.yaml
+
+test: lint types unit docs
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+unit: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,183 @@
+"""The command line. Heavy imports wait until a command needs them, so that help is there at once."""
+
+import errno
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dids import __version__
+from dids.errors import InputError
+
+if TYPE_CHECKING:
+    from dids.config import Config
+
+app = typer.Typer(
+    name="dids",
+    help="What should a language model train on next? Measure it, while the model trains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN_FOLDER", help="A run folder, or a config to start one from.")
+]
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"dids {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config.yaml"),
+) -> None:
+    """Write a commented config to start from."""
+    from dids.config.template import TEMPLATE
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise InputError(f"{path} is there already; name another file, or remove it.") from None
+    except FileNotFoundError:
+        raise InputError(f"{path.parent}: there is no such folder to write {path.name} to.") from None
+    typer.echo(f"{path} written; change data, tasks and model, then: dids run {path}")
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the run would take, and stop.")
+    ] = False,
+) -> None:
+    """Run the whole path, or go on where an earlier call stopped."""
+    settings = _settings(config)
+    if dry_run:
+        from dids.run.plan import print_plan
+
+        print_plan(settings)
+        return
+    _run_until(settings, "report")
+    from dids.run.summary import print_summary
+
+    print_summary(Path(settings.run))
+
+
+@app.command()
+def features(run_folder: RunArgument) -> None:
+    """Tokenise, warm up the proxy, and take the gradient features of every sample."""
+    _run_until(_settings(run_folder), "features")
+
+
+@app.command()
+def domains(run_folder: RunArgument) -> None:
+    """Group the samples into domains by their gradient features."""
+    _run_until(_settings(run_folder), "domains")
+    from dids.run.summary import print_domains
+
+    print_domains(run_folder if run_folder.is_dir() else Path(_settings(run_folder).run))
+
+
+@app.command()
+def impact(run_folder: RunArgument) -> None:
+    """Measure the impact of every domain on every task before training, on the proxy."""
+    settings = _settings(run_folder)
+    _run_until(settings, "impact")
+    from dids.run.summary import print_impact
+
+    print_impact(Path(settings.run))
+
+
+@app.command()
+def train(run_folder: RunArgument) -> None:
+    """Train with the mixture that follows the run, then the control run."""
+    _run_until(_settings(run_folder), "control")
+
+
+@app.command()
+def evaluate(run_folder: RunArgument) -> None:
+    """Test the trained models on the tasks' test sets."""
+    settings = _settings(run_folder)
+    _run_until(settings, "evaluate")
+    from dids.run.summary import print_evaluation
+
+    print_evaluation(Path(settings.run))
+
+
+@app.command()
+def report(run_folder: RunArgument) -> None:
+    """Write result.json and report.html (again)."""
+    settings = _settings(run_folder)
+    mark = Path(settings.run) / "stages" / "report.json"
+    mark.unlink(missing_ok=True)
+    _run_until(settings, "report")
+    typer.echo(str(Path(settings.run) / "report.html"))
+
+
+def _settings(path: Path) -> "Config":
+    from dids.config import load_config
+    from dids.run.folder import open_run
+
+    return open_run(path) if path.is_dir() else load_config(path)
+
+
+def _run_until(settings: "Config", last: str) -> None:
+    from dids.run.folder import RunFolder
+    from dids.run.progress import ConsoleProgress
+    from dids.run.runner import run_stages
+
+    _quieten_libraries()
+    run_stages(settings, RunFolder(Path(settings.run)), ConsoleProgress(), last=last)
+
+
+def _quieten_libraries() -> None:
+    """Keep other libraries' progress bars and notices out of ours."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here.", err=True)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = error.filename or "the run folder"
+        reason = os.strerror(error.errno).lower()
+        _fail(f"{where}: cannot be written ({reason}); mend that and run the same command again.")
+
+
+def _fail(sentence: str) -> None:
+    typer.echo(f"dids: {sentence}", err=True)
+    sys.exit(2)

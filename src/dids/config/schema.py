@@ -1,0 +1,238 @@
+"""What a config may say: one frozen model a section, unit and reason under every field."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, and closed to keys that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(Section):
+    """Where the records of one source lie, and how far they may be drawn."""
+
+    path: Paths
+    """File, glob, folder, ``hf:NAME`` for a Hugging Face data set, or a list of these."""
+    format: Literal["jsonl", "parquet", "text"] | None = None
+    """None: by the file's ending."""
+    max_repeats: Annotated[int, Field(ge=0)] | None = None
+    """How often a sample may be drawn again after its first time. None: no limit."""
+    floor: Share = 0.0
+    """Least share of the source in every mixture."""
+    cap: Share = 1.0
+    """Greatest share of the source in every mixture."""
+
+    @model_validator(mode="after")
+    def _floor_below_cap(self) -> "SourceConfig":
+        if self.floor > self.cap:
+            raise ValueError(f"floor {self.floor} is above cap {self.cap}; swap or lower it")
+        return self
+
+
+def _source(value: object) -> object:
+    return {"path": value} if isinstance(value, (str, list, tuple)) else value
+
+
+class DataConfig(Section):
+    """The training data."""
+
+    sources: Annotated[
+        dict[str, Annotated[SourceConfig, BeforeValidator(_source)]], Field(min_length=1)
+    ]
+    sequence_length: Annotated[int, Field(ge=8)] = 512
+    """Tokens. Text is cut into pieces of this length; chats lose the front of their prompt."""
+    prompt_format: Literal["chat", "plain"] = "chat"
+    """How ``prompt``/``completion`` records are rendered: as a two-message chat, or verbatim."""
+    on_bad_record: Literal["stop", "skip"] = "stop"
+    cache: str | None = None
+    """Folder for tokenised data that several runs share. None: inside the run folder."""
+
+
+class TaskConfig(Section):
+    """A downstream target: what is measured during the run, and what only at its end."""
+
+    validation: Paths
+    test: Paths
+    format: Literal["jsonl", "parquet", "text"] | None = None
+    weight: Annotated[float, Field(gt=0.0)] = 1.0
+    """Relative to the other tasks."""
+
+
+class TrainTokenizer(Section):
+    """A byte-level BPE tokenizer trained on the sources."""
+
+    vocab_size: Annotated[int, Field(ge=300)] = 4096
+
+
+class TokenizerConfig(Section):
+    """Either a tokenizer to load or one to train."""
+
+    name: str | None = None
+    """Hub name or folder."""
+    train: TrainTokenizer | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "TokenizerConfig":
+        if (self.name is None) == (self.train is None):
+            raise ValueError("give either a name or train: {vocab_size: ...}")
+        return self
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class ModelConfig(Section):
+    """A causal language model: loaded by name, or built from a ``transformers`` config."""
+
+    name: str | None = None
+    """Hub name or folder; weights are read from safetensors alone."""
+    config: dict[str, Any] | None = None
+    """Arguments of ``AutoConfig.for_model``; needs ``model_type``. Weights start at random."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "ModelConfig":
+        if (self.name is None) == (self.config is None):
+            raise ValueError("give either a name or config: {model_type: ...}")
+        if self.config is not None and "model_type" not in self.config:
+            raise ValueError("config needs model_type, for instance llama")
+        return self
+
+
+class ProxyConfig(Section):
+    """The small model whose gradients stand in for the trained model's."""
+
+    name: str | None = None
+    config: dict[str, Any] | None = None
+    """Neither name nor config: the model itself, at its start."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps on a uniform draw first, because gradients of an untrained model say little. None: 200 for
+    a model built from a config, none for one with trained weights."""
+
+
+class FeaturesConfig(Section):
+    """Per-sample gradient features of the proxy."""
+
+    dim: Annotated[int, Field(ge=32)] = 1024
+    projection: Literal["one-sided", "exact"] = "one-sided"
+    dtype: Literal["float16", "float32"] = "float16"
+    """On disk."""
+    batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    """Tokens of one forward and backward pass, padding included."""
+
+
+class DomainsConfig(Section):
+    """How samples are grouped by their gradient features."""
+
+    number: Annotated[int, Field(ge=1)] | Literal["auto", "sources"] = "auto"
+    within: Literal["source", "all"] = "source"
+    min_samples: Annotated[int, Field(ge=1)] = 32
+    """Smaller domains join their nearest neighbour: their gradient could not be estimated."""
+
+
+class ImpactConfig(Section):
+    """What is spent on measuring impact, each round."""
+
+    domain_samples: Annotated[int, Field(ge=2)] = 4
+    """Training samples of each domain, at most."""
+    task_samples: Annotated[int, Field(ge=2)] = 8
+    """Validation samples of each task, at most; the next ones every round."""
+    validation_samples: Annotated[int, Field(ge=1)] = 32
+    """Samples of each task whose loss is followed: the same ones every round."""
+    max_share: Annotated[float, Field(gt=0.0)] = 0.33
+    """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
+    max_coordinates: Annotated[int, Field(ge=1000)] | None = 500_000
+    """Parameters in the inner products: a seeded uniform subset, unbiased. None: all."""
+    labels: Literal["data", "model"] = "data"
+    """Labels of the Fisher information: the data's (empirical), or drawn from the model (true)."""
+
+
+class MixtureConfig(Section):
+    """The rule that makes the next mixture."""
+
+    policy: Literal["dids", "dids-paper", "uniform", "proportional"] = "dids"
+    rounds: Annotated[int, Field(ge=1)] = 25
+    floor: Share = 0.1
+    """Least probability of a domain, as a fraction of its uniform share 1/k."""
+    settings: dict[str, float] = {}
+    """The policy's own settings, for instance ``ema``."""
+
+
+class BudgetConfig(Section):
+    """How much the run trains on."""
+
+    tokens: Annotated[int, Field(ge=1)]
+    """Tokens of the drawn samples, prompts included, padding not."""
+
+
+class EvaluationConfig(Section):
+    """How the trained models are tested."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    lm_eval: bool = True
+    """Score tasks that have choices through lm-eval too, where it is installed."""
+
+
+class Config(Section):
+    """One run: data, tasks, models, budget."""
+
+    run: str
+    """The run folder."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig
+    tasks: Annotated[dict[str, TaskConfig], Field(min_length=1)]
+    tokenizer: Annotated[TokenizerConfig, BeforeValidator(_named)]
+    model: Annotated[ModelConfig, BeforeValidator(_named)]
+    proxy: Annotated[ProxyConfig, BeforeValidator(_named)] = ProxyConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    domains: DomainsConfig = DomainsConfig()
+    impact: ImpactConfig = ImpactConfig()
+    mixture: MixtureConfig = MixtureConfig()
+    budget: BudgetConfig
+    training: dict[str, Any] = {}
+    """``transformers.TrainingArguments`` by their own names."""
+    control: Literal["uniform", "proportional"] | None = "uniform"
+    """Policy of a second run on the same budget to compare with; None: no such run."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    trust_remote_code: bool = False
+    """Whether models and tokenizers may run code of their own."""
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _no_proxy_is_the_model_itself(cls, value: object) -> object:
+        return {} if value is None else value
+
+    @field_validator("proxy")
+    @classmethod
+    def _not_two_proxies(cls, value: ProxyConfig) -> ProxyConfig:
+        if value.name is not None and value.config is not None:
+            raise ValueError("give a name or a config, not both")
+        return value
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps that the proxy is warmed up for."""
+        if self.proxy.warmup_steps is not None:
+            return self.proxy.warmup_steps
+        return 0 if self.proxy_model.config is None else 200
+
+    @property
+    def proxy_model(self) -> ModelConfig:
+        """The model config of the proxy: its own, or the trained model's."""
+        if self.proxy.name is None and self.proxy.config is None:
+            return self.model
+        return ModelConfig(name=self.proxy.name, config=self.proxy.config, dtype=self.proxy.dtype)

@@ -1,0 +1,217 @@
+"""Measures impact on a model as it is: few samples of every domain and task, then pure mathematics.
+
+Axis letters: k domains, t tasks, p parameters. Which samples are taken is a function of (seed, index of the
+measurement, domain or task); tasks take the next samples of their validation set every time, so that the
+average over rounds sees all of it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.gradients.coordinates import Coordinates
+from dids.gradients.losses import sample_losses
+from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.impact.matrices import ImpactMatrices
+from dids.impact.preconditioner import SecondMoments, optimizer_moments, preconditioner
+
+
+@dataclass(frozen=True)
+class ImpactMeasurement:
+    """Impact of every domain on every task, and what it cost."""
+
+    matrices: ImpactMatrices
+    num_gradient_samples: int
+
+
+@dataclass(frozen=True)
+class MeasuringBudget:
+    """Samples that one measurement takes."""
+
+    domain_samples: int
+    task_samples: int
+    validation_samples: int
+
+    @classmethod
+    def within(
+        cls,
+        *,
+        domain_samples: int,
+        task_samples: int,
+        validation_samples: int,
+        num_domains: int,
+        num_tasks: int,
+        round_samples: int,
+        max_share: float,
+    ) -> "MeasuringBudget":
+        """What was asked for, scaled down so that a round never measures more than a share of itself.
+
+        At least two samples of each domain and task stay: fewer give no estimate at all.
+        """
+        asked = num_domains * domain_samples + num_tasks * task_samples
+        factor = min(1.0, max_share * round_samples / asked)
+        return cls(
+            max(2, math.floor(domain_samples * factor)),
+            max(2, math.floor(task_samples * factor)),
+            validation_samples,
+        )
+
+
+class ImpactEstimator:
+    """Takes the gradients of domains and tasks and turns them into impact matrices.
+
+    Args:
+        dataset: The training samples.
+        members_by_domain: Flat sample ids of each domain.
+        domain_names: Of the domains.
+        tasks: Validation samples of each task.
+        collate: Pads samples into a batch.
+        budget: Samples of one measurement.
+        max_coordinates: Parameters in the inner products, at most; None for all.
+        labels: Of the Fisher information: from the data or drawn from the model.
+        seed: Of the choice of samples and coordinates.
+        batch_size: Samples of one forward and backward pass.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: TokenDataset,
+        members_by_domain: Sequence[np.ndarray],
+        domain_names: Sequence[str],
+        tasks: Mapping[str, TokenDataset],
+        collate: PaddingCollator,
+        budget: MeasuringBudget,
+        max_coordinates: int | None,
+        labels: Literal["data", "model"],
+        seed: int,
+        batch_size: int = 16,
+    ) -> None:
+        self.dataset = dataset
+        self.members_by_domain = members_by_domain
+        self.domain_names = list(domain_names)
+        self.tasks = tasks
+        self.collate = collate
+        self.budget = budget
+        self.max_coordinates = max_coordinates
+        self.labels = labels
+        self.seed = seed
+        self.batch_size = batch_size
+        self._scored_by_domain = [
+            members[dataset.scored_counts[members] > 0] for members in members_by_domain
+        ]
+        self._order_by_task = {
+            task: np.random.Generator(np.random.Philox(key=[seed, 2**32 + index])).permutation(
+                len(samples)
+            )
+            for index, (task, samples) in enumerate(tasks.items())
+        }
+
+    def measure(
+        self, model: nn.Module, optimizer: Optimizer | None, *, index: int
+    ) -> ImpactMeasurement:
+        """Impact at the model and optimizer state as they are.
+
+        Args:
+            model: The model that is trained.
+            optimizer: Its optimizer; None stands for plain gradient steps.
+            index: Of the measurement; another index takes other samples.
+        """
+        return self.measure_with(model, optimizer_moments(model, optimizer), index=index)
+
+    def measure_with(
+        self, model: nn.Module, moments: SecondMoments | None, *, index: int
+    ) -> ImpactMeasurement:
+        """As ``measure``, with the optimizer's second moments given by themselves."""
+        coordinates = Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)
+        precondition_p = preconditioner(moments, coordinates)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        domains = [
+            self._statistics(model, coordinates, self.dataset, samples)
+            for samples in self._domain_samples(index)
+        ]
+        targets = [
+            self._statistics(
+                model, coordinates, self.tasks[task], samples, labels=self.labels, generator=generator
+            )
+            for task, samples in self._task_samples(index).items()
+        ]
+
+        def step(gradient: torch.Tensor) -> torch.Tensor:
+            return gradient if precondition_p is None else gradient * precondition_p
+
+        fisher = [statistics.square_p for statistics in targets]
+        matrices = ImpactMatrices.of(
+            update_kp=torch.stack([step(d.mean_p) for d in domains]),
+            update_halves_2kp=torch.stack([step(d.halves_2p) for d in domains], dim=1),
+            target_tp=torch.stack([step(t.mean_p) for t in targets]),
+            target_halves_2tp=torch.stack([step(t.halves_2p) for t in targets], dim=1),
+            fisher_tp=torch.stack([square for square in fisher if square is not None]),
+            weight_p=coordinates.weight_p,
+            domain_names=tuple(self.domain_names),
+            task_names=tuple(self.tasks),
+        )
+        num_samples = sum(s.num_samples for s in [*domains, *targets])
+        return ImpactMeasurement(matrices, num_samples)
+
+    def task_losses(self, model: nn.Module) -> dict[str, float]:
+        """Mean validation loss of every task, on the same samples each time."""
+        was_training = model.training
+        model.eval()
+        losses: dict[str, float] = {}
+        with torch.no_grad():
+            for task, samples in self.tasks.items():
+                chosen = self._order_by_task[task][: self.budget.validation_samples]
+                batches = self._batches(model, samples, chosen)
+                losses[task] = float(torch.cat([sample_losses(model, b) for b in batches]).mean())
+        model.train(was_training)
+        return losses
+
+    def _statistics(
+        self,
+        model: nn.Module,
+        coordinates: Coordinates,
+        samples: TokenDataset,
+        chosen: np.ndarray,
+        **fisher: Any,
+    ) -> GradientStatistics:
+        batches = self._batches(model, samples, chosen)
+        return gradient_statistics(model, batches, coordinates, with_squares=bool(fisher), **fisher)
+
+    def _batches(
+        self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
+    ) -> list[dict[str, torch.Tensor]]:
+        device = next(model.parameters()).device
+        by_length = chosen[np.argsort(samples.lengths[chosen], kind="stable")]
+        return [
+            {
+                name: tensor.to(device)
+                for name, tensor in self.collate(
+                    samples.__getitems__(by_length[i : i + self.batch_size].tolist())
+                ).items()
+            }
+            for i in range(0, len(by_length), self.batch_size)
+        ]
+
+    def _domain_samples(self, index: int) -> list[np.ndarray]:
+        chosen = []
+        for domain, members in enumerate(self._scored_by_domain):
+            random = np.random.Generator(np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index]))
+            size = min(self.budget.domain_samples, len(members))
+            chosen.append(random.choice(members, size=size, replace=False))
+        return chosen
+
+    def _task_samples(self, index: int) -> dict[str, np.ndarray]:
+        chosen = {}
+        for task, order in self._order_by_task.items():
+            size = min(self.budget.task_samples, len(order))
+            start = index * size % len(order)
+            chosen[task] = np.roll(order, -start)[:size]
+        return chosen

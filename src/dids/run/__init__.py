@@ -1,0 +1,1 @@
+"""One run from its config to its report: the run folder, the stages, the plan before the bill."""

@@ -1,0 +1,154 @@
+"""The run folder: the config as resolved, a lock, a log, and a mark for every finished stage.
+
+Everything in it is JSON, YAML, npy, safetensors or Parquet, and every file is written whole or not at all.
+"""
+
+import fcntl
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dids import __version__
+from dids.atomic import read_json, write_json, write_text
+from dids.config import Config
+from dids.errors import InputError
+
+CONFIG_NAME = "config.yaml"
+_PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy", "faiss-cpu", "clarabel")
+
+
+class RunFolder:
+    """Paths and marks of one run.
+
+    Args:
+        path: The folder; it may not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def prepare(self, config: Config) -> None:
+        """Write the resolved config into a new folder, or check it against the one that is there.
+
+        Raises:
+            InputError: If the folder belongs to another config, or is something else altogether.
+        """
+        recorded = self.path / CONFIG_NAME
+        asked = config.model_dump(mode="json")
+        if recorded.exists():
+            difference = first_difference(yaml.safe_load(recorded.read_text("utf-8")), asked)
+            if difference is not None:
+                field, old, new = difference
+                raise InputError(
+                    f"{self.path}: this run folder has another config: '{field}' is {old!r} there and {new!r} now; "
+                    "give the run another folder (run: ...), or set it back."
+                )
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; run: must name a folder.")
+        strangers = [p.name for p in self.path.iterdir()] if self.path.exists() else []
+        if set(strangers) - {".lock", "log.txt"}:
+            raise InputError(
+                f"{self.path}: the folder holds other files ({sorted(strangers)[0]}) and no run; name an empty "
+                "folder or a new one."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(recorded, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+        write_json(self.path / "versions.json", versions())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one process; a second one is refused."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"{self.path}: another process is working in this run folder.") from None
+            yield
+
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage is finished."""
+        return self._mark(stage).exists()
+
+    def mark_done(self, stage: str, **facts: Any) -> None:
+        """Record that a stage is finished, with what is worth knowing about it."""
+        self._mark(stage).parent.mkdir(exist_ok=True)
+        write_json(self._mark(stage), facts)
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """What ``mark_done`` recorded."""
+        facts: dict[str, Any] = read_json(self._mark(stage))
+        return facts
+
+    def times_s(self) -> dict[str, float]:
+        """Seconds that every finished stage took."""
+        marks = (self.path / "stages").glob("*.json")
+        return {mark.stem: read_json(mark)["elapsed_s"] for mark in marks}
+
+    def versions(self) -> dict[str, str]:
+        """The versions that the run was started with."""
+        found: dict[str, str] = read_json(self.path / "versions.json")
+        return found
+
+    def _mark(self, stage: str) -> Path:
+        return self.path / "stages" / f"{stage}.json"
+
+    def log_to_file(self) -> logging.Handler:
+        """Append everything the package logs to ``log.txt``."""
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger = logging.getLogger("dids")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        return handler
+
+
+def open_run(path: Path) -> Config:
+    """The config that a run folder was made with.
+
+    Raises:
+        InputError: If there is no run at that place.
+    """
+    recorded = path / CONFIG_NAME
+    if not recorded.exists():
+        raise InputError(f"{path}: there is no run here; `dids run CONFIG` starts one.")
+    return Config.model_validate(yaml.safe_load(recorded.read_text("utf-8")))
+
+
+def first_difference(
+    old: Any,  # noqa: ANN401
+    new: Any,  # noqa: ANN401
+    where: str = "",
+) -> tuple[str, Any, Any] | None:
+    """The first field in which two configs differ, with both values.
+
+    Example:
+        >>> first_difference({"seed": 0}, {"seed": 1})
+        ('seed', 0, 1)
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*new, *(key for key in old if key not in new)]:
+            field = f"{where}.{key}" if where else str(key)
+            found = first_difference(old.get(key), new.get(key), field)
+            if found is not None:
+                return found
+        return None
+    return None if old == new else (where, old, new)
+
+
+def versions() -> dict[str, str]:
+    """The versions that the result depends on."""
+    found = {"dids": __version__, "python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,169 @@
+"""The plan before the bill: what a config would take, without writing anything."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from transformers import PreTrainedTokenizerBase
+
+from dids.config import Config
+from dids.data.readers import read_records
+from dids.data.rendering import encode_record
+from dids.data.sequence_length import fit_to_length
+from dids.data.sources import SourceFiles
+from dids.data.tokenizer import load_tokenizer, train_tokenizer
+from dids.run.folder import RunFolder
+from dids.run.progress import ConsoleProgress
+from dids.run.stages.tokenizer import texts_of
+from dids.run.workspace import Workspace
+from dids.training.train import expected_steps
+
+_LOOKED_AT = 200  # records a source from which lengths are estimated
+_BYTES = {"float16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """What one source holds and how far a uniform mixture over the sources would draw it."""
+
+    name: str
+    num_samples: int
+    num_tokens: int
+    epochs: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run would take.
+
+    Attributes:
+        is_exact: True where the data is tokenised already; else lengths are estimated.
+    """
+
+    sources: tuple[SourcePlan, ...]
+    num_steps: int
+    budget_tokens: int
+    batch_size: int
+    num_runs: int
+    warmup_steps: int
+    feature_bytes: int
+    gradient_samples: int
+    is_exact: bool
+
+
+def run_plan(config: Config) -> RunPlan:
+    """Count samples and tokens, and what the budget makes of them.
+
+    Raises:
+        InputError: For any mistake in the config's files.
+    """
+    folder = RunFolder(Path(config.run))
+    is_exact = folder.is_done("tokens")
+    if is_exact:
+        stores = Workspace(config, folder, ConsoleProgress()).source_stores
+        sizes = [(store.num_samples, store.num_tokens) for store in stores]
+    else:
+        sizes = _estimated_sizes(config)
+    arguments = config.training
+    batch_size = int(arguments.get("per_device_train_batch_size", 8)) * int(
+        arguments.get("gradient_accumulation_steps", 1)
+    )
+    mean_lengths = np.array([tokens / max(1, samples) for samples, tokens in sizes])
+    uniform = np.full(len(sizes), 1.0 / len(sizes))
+    num_steps = expected_steps(config.budget.tokens, batch_size, mean_lengths, uniform)
+    draws = num_steps * batch_size / len(sizes)
+    total_samples = sum(samples for samples, _ in sizes)
+    needs_features = config.domains.number != "sources"
+    number = config.domains.number
+    num_domains = number if isinstance(number, int) else len(sizes)
+    round_samples = num_steps * batch_size / config.mixture.rounds
+    asked = num_domains * config.impact.domain_samples + len(config.tasks) * config.impact.task_samples
+    return RunPlan(
+        sources=tuple(
+            SourcePlan(name, samples, tokens, draws / max(1, samples))
+            for name, (samples, tokens) in zip(config.data.sources, sizes, strict=True)
+        ),
+        num_steps=num_steps,
+        budget_tokens=config.budget.tokens,
+        batch_size=batch_size,
+        num_runs=1 if config.control is None else 2,
+        warmup_steps=config.warmup_steps,
+        feature_bytes=(
+            total_samples * config.features.dim * _BYTES[config.features.dtype]
+            if needs_features
+            else 0
+        ),
+        gradient_samples=int(min(asked, config.impact.max_share * round_samples)),
+        is_exact=is_exact,
+    )
+
+
+def print_plan(config: Config, console: Console | None = None) -> None:
+    """Print the plan of a config."""
+    console = console or Console()
+    plan = run_plan(config)
+    table = Table("source", box=None)
+    for title in ("samples", "tokens", "epochs if uniform"):
+        table.add_column(title, justify="right")
+    for source in plan.sources:
+        table.add_row(
+            source.name, f"{source.num_samples:,}", f"{source.num_tokens:,}", f"{source.epochs:.2f}"
+        )
+    console.print(table)
+    how = "counted" if plan.is_exact else f"estimated from {_LOOKED_AT} records a source"
+    lines = [
+        f"samples and tokens: {how}",
+        f"steps: {plan.num_steps:,} of {plan.batch_size} samples "
+        f"({plan.budget_tokens:,} tokens), {plan.num_runs} run(s)",
+        f"proxy warm-up: {plan.warmup_steps:,} steps",
+        f"gradient samples for impact: {plan.gradient_samples:,} a round",
+        f"features on disk: {plan.feature_bytes:,} bytes",
+        f"run folder: {config.run}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _estimated_sizes(config: Config) -> list[tuple[int, int]]:
+    sources = [
+        SourceFiles(name=name, paths=source.path, format=source.format)
+        for name, source in config.data.sources.items()
+    ]
+    tokenizer = _tokenizer(config, sources)
+    return [_estimated_size(config, source, tokenizer) for source in sources]
+
+
+def _estimated_size(
+    config: Config, source: SourceFiles, tokenizer: PreTrainedTokenizerBase
+) -> tuple[int, int]:
+    num_records = looked_at = num_samples = num_tokens = 0
+    for record in read_records(source, on_bad_record=config.data.on_bad_record):
+        num_records += 1
+        if looked_at < _LOOKED_AT:
+            looked_at += 1
+            encoded = encode_record(record, tokenizer, prompt_format=config.data.prompt_format)
+            for sample in fit_to_length(encoded, config.data.sequence_length):
+                num_samples += 1
+                num_tokens += len(sample.token_ids)
+    factor = num_records / looked_at
+    return round(num_samples * factor), round(num_tokens * factor)
+
+
+def _tokenizer(config: Config, sources: list[SourceFiles]) -> PreTrainedTokenizerBase:
+    if config.tokenizer.name is not None:
+        return load_tokenizer(
+            config.tokenizer.name, trust_remote_code=config.trust_remote_code
+        )
+    assert config.tokenizer.train is not None
+
+    def texts() -> Iterator[str]:
+        for source in sources:
+            records = read_records(source, on_bad_record=config.data.on_bad_record)
+            for record in itertools.islice(records, _LOOKED_AT):
+                yield from texts_of(record)
+
+    return train_tokenizer(texts(), config.tokenizer.train.vocab_size)

@@ -1,0 +1,62 @@
+"""Progress for people: bars in a terminal, a line now and then where there is none."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_LINE_EVERY_S = 15.0
+
+
+class ConsoleProgress:
+    """Shows progress on a console.
+
+    Args:
+        console: Where it goes: standard error, so that results can be piped.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = Console(stderr=True) if console is None else console
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.console.print(line, highlight=False)
+
+    @contextmanager
+    def bar(self, title: str, total: float) -> Iterator[Callable[[float], None]]:
+        """A bar for work of a known size; a total of 0 counts without an end."""
+        if not self.console.is_terminal:
+            with self._lines(title, total) as advance:
+                yield advance
+            return
+        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+        columns += [TaskProgressColumn()] if total == 1.0 else [MofNCompleteColumn()]
+        columns += [TimeElapsedColumn(), TimeRemainingColumn()]
+        with Progress(*columns, console=self.console, transient=False) as progress:
+            task = progress.add_task(title, total=total or None)
+            yield lambda done: progress.update(task, completed=done)
+
+    @contextmanager
+    def _lines(self, title: str, total: float) -> Iterator[Callable[[float], None]]:
+        began_s = last_s = time.monotonic()
+
+        def advance(done: float) -> None:
+            nonlocal last_s
+            now_s = time.monotonic()
+            if now_s - last_s >= _LINE_EVERY_S:
+                last_s = now_s
+                self.say(f"{title}: {f'{done / total:.0%}' if total else f'{done:,.0f}'}")
+
+        yield advance
+        self.say(f"{title}: done in {time.monotonic() - began_s:.1f} s")

@@ -1,0 +1,33 @@
+"""The stages of a run, one file each, in the order of the data's path.
+
+A stage writes its result into the run folder and returns the facts to record about it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from dids.run.stages import (
+    domains,
+    evaluate,
+    features,
+    impact,
+    proxy,
+    report,
+    tokenizer,
+    tokens,
+    train,
+)
+from dids.run.workspace import Workspace
+
+STAGES: dict[str, Callable[[Workspace], dict[str, Any]]] = {
+    "tokenizer": tokenizer.run,
+    "tokens": tokens.run,
+    "proxy": proxy.run,
+    "features": features.run,
+    "domains": domains.run,
+    "impact": impact.run,
+    "train": train.run,
+    "control": train.run_control,
+    "evaluate": evaluate.run,
+    "report": report.run,
+}

@@ -1,0 +1,101 @@
+"""Stage nine: the trained models on the tests that the run never looked at."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from dids.atomic import read_json, write_json
+from dids.data.readers import read_records
+from dids.data.records import Record
+from dids.evaluation.choices import choice_accuracy
+from dids.evaluation.lm_eval_tasks import lm_eval_accuracy
+from dids.evaluation.task_loss import task_loss
+from dids.run.workspace import Workspace
+
+
+def run(work: Workspace) -> dict[str, Any]:
+    """Write ``evaluation.json``: by run (train, control), then by task."""
+    runs = [name for name in ("train", "control") if (work.path(name) / "model").exists()]
+    evaluation = {name: _evaluated(work, work.path(name) / "model", name) for name in runs}
+    write_json(work.path("evaluation.json"), evaluation)
+    return {"lm_eval": _uses_lm_eval(work)}
+
+
+def _uses_lm_eval(work: Workspace) -> bool:
+    return work.config.evaluation.lm_eval and importlib.util.find_spec("lm_eval") is not None
+
+
+def _evaluated(work: Workspace, checkpoint: Path, name: str) -> dict[str, Any]:
+    model = AutoModelForCausalLM.from_pretrained(
+        checkpoint, use_safetensors=True, trust_remote_code=work.config.trust_remote_code
+    ).to(work.device)
+    files = work.task_files("test")
+    result: dict[str, Any] = {}
+    with_choices: dict[str, list[Record]] = {}
+    with work.progress.bar(f"testing {name}", len(files)) as advance:
+        for number, (task, source) in enumerate(files.items(), start=1):
+            records = [
+                record
+                for record in read_records(
+                    source, purpose="task", on_bad_record=work.config.data.on_bad_record
+                )
+                if record.choices is not None
+            ]
+            if records:
+                with_choices[task] = records
+            result[task] = _task_result(work, model, task, records)
+            advance(number)
+    if with_choices and _uses_lm_eval(work):
+        work.progress.say(f"testing {name} through lm-eval")
+        scores = lm_eval_accuracy(
+            model,
+            work.tokenizer,
+            with_choices,
+            work_folder=work.path("lm_eval") / name,
+            prompt_format=work.config.data.prompt_format,
+            sequence_length=work.config.data.sequence_length,
+            batch_size=work.config.evaluation.batch_size,
+        )
+        for task, score in scores.items():
+            result[task]["lm_eval"] = score
+    return result
+
+
+def _task_result(
+    work: Workspace, model: PreTrainedModel, task: str, records: list[Record]
+) -> dict[str, Any]:
+    batch_size = work.config.evaluation.batch_size
+    store = work.task_store(task, "test")
+    result: dict[str, Any] = {"num_test": store.num_samples, "test_loss": None}
+    if store.num_scored_tokens > 0:
+        loss = task_loss(
+            model,
+            work.task_dataset(task, "test"),
+            work.collate,
+            batch_size=batch_size,
+            device=work.device,
+        )
+        result |= {"test_loss": loss.loss, "test_loss_se": loss.standard_error}
+    if records:
+        accuracy = choice_accuracy(
+            model,
+            work.tokenizer,
+            records,
+            prompt_format=work.config.data.prompt_format,
+            sequence_length=work.config.data.sequence_length,
+            batch_size=batch_size,
+        )
+        result |= {
+            "accuracy": accuracy.accuracy,
+            "accuracy_norm": accuracy.length_normalised_accuracy,
+            "accuracy_se": accuracy.standard_error,
+        }
+    return result
+
+
+def evaluation(work: Workspace) -> dict[str, Any]:
+    """What this stage wrote."""
+    result: dict[str, Any] = read_json(work.path("evaluation.json"))
+    return result

@@ -1,0 +1,48 @@
+"""Stage three: the proxy, warmed up on a uniform draw from the sources where it has no trained weights."""
+
+from typing import Any
+
+import numpy as np
+
+from dids.mixture.limits import MixtureLimits
+from dids.mixture.policy import make_policy
+from dids.run.workspace import Workspace
+from dids.training.models import build_model
+from dids.training.train import DomainData, train_model
+
+
+def run(work: Workspace) -> dict[str, Any]:
+    """Write ``proxy/model`` and, after a warm-up, the optimizer's second moments beside it."""
+    config = work.config
+    model = build_model(
+        config.proxy_model,
+        vocab_size=len(work.tokenizer),
+        seed=config.seed,
+        pad_token_id=work.tokenizer.pad_token_id,
+        eos_token_id=work.tokenizer.eos_token_id,
+        trust_remote_code=config.trust_remote_code,
+    )
+    folder = work.path("proxy")
+    if config.warmup_steps == 0:
+        model.save_pretrained(folder / "model")
+        return {"warmup_steps": 0}
+    dataset = work.dataset
+    num_sources = len(work.source_stores)
+    members = [np.flatnonzero(dataset.source_of_sample == s) for s in range(num_sources)]
+    uniform = np.full(num_sources, 1.0 / num_sources)
+    with work.progress.bar("warming up the proxy", 1.0) as advance:
+        trained = train_model(
+            folder,
+            model=model,
+            tokenizer=work.tokenizer,
+            data=DomainData(dataset, list(work.sources), members, [None] * num_sources),
+            policy=make_policy("uniform"),
+            limits=MixtureLimits(lower_k=np.zeros(num_sources), upper_k=np.ones(num_sources)),
+            prior=uniform,
+            seed=config.seed,
+            arguments=config.training,
+            num_steps=config.warmup_steps,
+            on_step=advance,
+        )
+    losses = [loss for _, loss in trained.history.training_losses]
+    return {"warmup_steps": config.warmup_steps, "training_losses": losses}

@@ -1,0 +1,133 @@
+"""Stage ten: ``result.json``, and the page that explains it."""
+
+from typing import Any
+
+from dids.atomic import read_json, write_json
+from dids.report.page import write_report
+from dids.report.record import RunRecord
+from dids.run.stages.evaluate import evaluation
+from dids.run.workspace import Workspace
+from dids.training.history import History
+from dids.training.train import TrainedRun
+
+_EXAMPLE_CHARACTERS = 400
+_POOR_OVERHEAD = 0.5
+
+
+def run(work: Workspace) -> dict[str, Any]:
+    """Write ``result.json`` and ``report.html``."""
+    result = run_result(work)
+    write_json(work.path("result.json"), result)
+    write_report(work.path("report.html"), RunRecord.from_dict(result))
+    return {}
+
+
+def run_result(work: Workspace) -> dict[str, Any]:
+    """Everything there is to know of a finished run, as plain JSON values."""
+    tested = evaluation(work)
+    history = TrainedRun.load(work.path("train")).history
+    drawn = read_json(work.path("train") / "drawn.json")
+    overhead = history.measuring_s / max(1e-9, history.training_s - history.measuring_s)
+    return {
+        "dids": work.folder.versions()["dids"],
+        "seed": work.config.seed,
+        "tokens": drawn["tokens"],
+        "steps": drawn["steps"],
+        "budget_tokens": work.config.budget.tokens,
+        "tasks": _with_history(tested["train"], history),
+        "control": _control(work, tested),
+        "mixture": history.mixture,
+        "impact": _initial_impact(work) + history.impact,
+        "domains": _domains(work, drawn),
+        "overhead": overhead,
+        "time_s": work.folder.times_s(),
+        "warnings": _warnings(work, overhead, tested),
+        "bad_records": _bad_records(work),
+        "versions": work.folder.versions(),
+        "config": work.config.model_dump(mode="json"),
+    }
+
+
+def _with_history(tested: dict[str, Any], history: History) -> dict[str, Any]:
+    return {
+        task: {**result, "validation_history": history.task_losses.get(task, [])}
+        for task, result in tested.items()
+    }
+
+
+def _control(work: Workspace, tested: dict[str, Any]) -> dict[str, Any] | None:
+    if "control" not in tested:
+        return None
+    drawn = read_json(work.path("control") / "drawn.json")
+    history = TrainedRun.load(work.path("control")).history
+    return {
+        "policy": work.config.control,
+        "tokens": drawn["tokens"],
+        "steps": drawn["steps"],
+        "tasks": _with_history(tested["control"], history),
+    }
+
+
+def _initial_impact(work: Workspace) -> list[dict[str, Any]]:
+    measured = read_json(work.path("impact.json"))
+    forms = {form: measured[form] for form in ("cosine", "kernel", "distance")}
+    return [{"round": 0, "step": 0, **forms}]
+
+
+def _domains(work: Workspace, drawn: dict[str, Any]) -> dict[str, Any]:
+    domains, data = work.domains, work.domain_data
+    result = {}
+    for k, name in enumerate(domains.names):
+        members = data.members[k]
+        counts = zip(work.sources, domains.source_counts_ks[k].tolist(), strict=True)
+        result[name] = {
+            "samples": len(members),
+            "tokens": int(work.dataset.lengths[members].sum()),
+            "source_counts": {source: count for source, count in counts if count > 0},
+            "max_repeats": data.max_repeats[k],
+            "examples": [_example(work, sample) for sample in domains.central_samples[k]],
+            **drawn["domains"][name],
+        }
+    return result
+
+
+def _example(work: Workspace, sample: int) -> str:
+    text = work.tokenizer.decode(work.dataset[sample]["input_ids"])
+    assert isinstance(text, str)
+    is_long = len(text) > _EXAMPLE_CHARACTERS
+    return text[:_EXAMPLE_CHARACTERS] + ("…" if is_long else "")
+
+
+def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[str]:
+    warnings = []
+    unscored = [task for task in work.config.tasks if task not in work.scored_tasks]
+    if unscored:
+        warnings.append(
+            f"{', '.join(unscored)}: no completions, so these tasks have no loss and steer nothing."
+        )
+    if overhead > _POOR_OVERHEAD:
+        warnings.append(
+            f"Measuring took {overhead:.0%} of training time; fewer rounds or impact samples would cost less."
+        )
+    has_choices = any("accuracy" in result for result in tested["train"].values())
+    if has_choices and work.config.evaluation.lm_eval and not work.folder.facts("evaluate")["lm_eval"]:
+        warnings.append("lm-eval is not installed (pip install 'dids[lm-eval]'), so its scores are missing.")
+    for store in work.source_stores:
+        if store.num_truncated > 0.05 * store.num_samples:
+            share = store.num_truncated / store.num_samples
+            warnings.append(f"{store.name}: {share:.0%} of the samples did not fit sequence_length and were cut.")
+    for name, bad in _bad_records(work).items():
+        warnings.append(f"{name}: {len(bad)} records were skipped; they are listed below.")
+    return warnings
+
+
+def _bad_records(work: Workspace) -> dict[str, Any]:
+    stores = {store.name: store for store in work.source_stores}
+    for task in work.config.tasks:
+        for split in ("validation", "test"):
+            stores[f"{task}-{split}"] = work.task_store(task, split)
+    return {
+        name: [vars(record) for record in store.bad_records]
+        for name, store in stores.items()
+        if store.bad_records
+    }

@@ -1,0 +1,87 @@
+"""What a command prints when it is done: small tables of the result."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from dids.atomic import read_json
+from dids.domains.assignment import Domains
+
+
+def print_summary(folder: Path, console: Console | None = None) -> None:
+    """The tasks' test losses against the control, and where the report is."""
+    console = console or Console()
+    console.print(_task_table(folder))
+    result = read_json(folder / "result.json")
+    console.print(
+        f"overhead {result['overhead']:.1%} of training time, {result['tokens']:,} tokens",
+        highlight=False,
+    )
+    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def print_evaluation(folder: Path, console: Console | None = None) -> None:
+    """Test loss and accuracy of every task and run."""
+    table = Table("run", "task", "test loss", "accuracy", "length-normalised", box=None)
+    for run, tasks in read_json(folder / "evaluation.json").items():
+        for task, result in tasks.items():
+            table.add_row(
+                run,
+                task,
+                _number(result["test_loss"]),
+                _number(result.get("accuracy"), 3),
+                _number(result.get("accuracy_norm"), 3),
+            )
+    (console or Console()).print(table)
+
+
+def print_domains(folder: Path, console: Console | None = None) -> None:
+    """Name, size and tightness of every domain."""
+    domains = Domains.load(folder / "domains")
+    table = Table("domain", "samples", "mean cosine to the centre", box=None)
+    sizes = domains.source_counts_ks.sum(axis=1)
+    for name, size, cosine in zip(domains.names, sizes, domains.cosines, strict=True):
+        table.add_row(name, f"{int(size):,}", _number(float(cosine), 3))
+    (console or Console()).print(table)
+
+
+def print_impact(folder: Path, console: Console | None = None) -> None:
+    """The Fisher cosine of every domain with every task."""
+    cosines = read_json(folder / "impact.json")["cosine"]
+    tasks = list(next(iter(cosines.values())))
+    table = Table("domain", *tasks, box=None)
+    for domain, by_task in cosines.items():
+        table.add_row(domain, *(_number(by_task[task], 2) for task in tasks))
+    (console or Console()).print(table)
+
+
+def _task_table(folder: Path) -> Table:
+    result = read_json(folder / "result.json")
+    control = result["control"]
+    policy = result["config"]["mixture"]["policy"]
+    table = Table(box=None)
+    table.add_column("task")
+    losses: list[tuple[float, float]] = []
+    if control is not None:
+        table.add_column(f"loss {control['policy']}", justify="right")
+    table.add_column(f"loss {policy}", justify="right")
+    for task, tested in result["tasks"].items():
+        if tested["test_loss"] is None:
+            continue
+        loss = tested["test_loss"]
+        if control is None:
+            table.add_row(task, _number(loss))
+            continue
+        reference = control["tasks"][task]["test_loss"]
+        losses.append((reference, loss))
+        table.add_row(task, _number(reference), _number(loss))
+    if losses:
+        references, own = zip(*losses, strict=True)
+        mean = sum(references) / len(losses), sum(own) / len(losses)
+        table.add_row("mean", _number(mean[0]), _number(mean[1]), style="bold")
+    return table
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

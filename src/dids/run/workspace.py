@@ -1,0 +1,176 @@
+"""What every stage works with: the config, the run folder, and the results of the stages before it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from dids.config import Config
+from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.data.sources import SourceFiles
+from dids.data.token_store import TokenStore, open_token_store
+from dids.data.tokenizer import load_tokenizer
+from dids.domains.assignment import Domains
+from dids.errors import InputError
+from dids.mixture.limits import MixtureLimits
+from dids.run.folder import RunFolder
+from dids.training.train import DomainData
+
+Split = Literal["validation", "test"]
+
+
+class Progress(Protocol):
+    """Shows how far a long piece of work is."""
+
+    def bar(self, title: str, total: float) -> AbstractContextManager[Callable[[float], None]]:
+        """A bar; what it gives is called with the amount done so far."""
+
+    def say(self, line: str) -> None:
+        """One line for the person who waits."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A run under way.
+
+    Attributes:
+        config: As resolved.
+        folder: The run folder.
+        progress: Where progress goes.
+    """
+
+    config: Config
+    folder: RunFolder
+    progress: Progress
+
+    def path(self, name: str) -> Path:
+        """A place in the run folder."""
+        return self.folder.path / name
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where models run."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @cached_property
+    def sources(self) -> dict[str, SourceFiles]:
+        """The training sources."""
+        return {
+            name: SourceFiles(name=name, paths=source.path, format=source.format)
+            for name, source in self.config.data.sources.items()
+        }
+
+    def task_files(self, split: Split) -> dict[str, SourceFiles]:
+        """The validation or test files of the tasks."""
+        return {
+            name: SourceFiles(
+                name=f"{name}-{split}", paths=getattr(task, split), format=task.format
+            )
+            for name, task in self.config.tasks.items()
+        }
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of all models of the run."""
+        return load_tokenizer(
+            str(self.path("tokenizer")), trust_remote_code=self.config.trust_remote_code
+        )
+
+    @cached_property
+    def collate(self) -> PaddingCollator:
+        """Pads samples into a batch."""
+        return PaddingCollator(int(self.tokenizer.pad_token_id or 0))
+
+    @cached_property
+    def source_stores(self) -> list[TokenStore]:
+        """The tokenised sources, in the config's order."""
+        stores = self.folder.facts("tokens")["sources"]
+        return [self._store(stores[name]) for name in self.sources]
+
+    @cached_property
+    def dataset(self) -> TokenDataset:
+        """All training samples."""
+        return TokenDataset(self.source_stores)
+
+    def task_store(self, task: str, split: Split) -> TokenStore:
+        """The tokenised items of a task."""
+        return self._store(self.folder.facts("tokens")[split][task])
+
+    @cached_property
+    def scored_tasks(self) -> list[str]:
+        """Tasks that have completions: those with a loss."""
+        return [
+            task
+            for task in self.config.tasks
+            if self.task_store(task, "validation").num_scored_tokens > 0
+        ]
+
+    def task_dataset(self, task: str, split: Split) -> TokenDataset:
+        """The items of a task as a data set."""
+        return TokenDataset([self.task_store(task, split)])
+
+    @cached_property
+    def task_weights(self) -> np.ndarray:
+        """Weights of the scored tasks, summing to 1."""
+        weights = np.array([self.config.tasks[task].weight for task in self.scored_tasks])
+        return weights / weights.sum()
+
+    @cached_property
+    def domains(self) -> Domains:
+        """The domains that the samples were grouped into."""
+        return Domains.load(self.path("domains"))
+
+    @cached_property
+    def domain_data(self) -> DomainData:
+        """The samples by domain."""
+        of_sample = self.domains.domain_of_sample
+        order = np.argsort(of_sample, kind="stable")
+        ends = np.cumsum(np.bincount(of_sample, minlength=len(self.domains.names)))[:-1]
+        members = np.split(order, ends)
+        return DomainData(
+            dataset=self.dataset,
+            names=self.domains.names,
+            members=members,
+            max_repeats=[self._max_repeats(k) for k in range(len(members))],
+        )
+
+    def _max_repeats(self, domain: int) -> int | None:
+        """The strictest limit of the sources that a domain draws from."""
+        counts = self.domains.source_counts_ks[domain]
+        limits = [
+            source.max_repeats
+            for source, count in zip(self.config.data.sources.values(), counts, strict=True)
+            if count > 0 and source.max_repeats is not None
+        ]
+        return min(limits, default=None)
+
+    @cached_property
+    def limits(self) -> MixtureLimits:
+        """Floors of domains, floors and caps of sources."""
+        counts_ks = self.domains.source_counts_ks
+        share_sk = (counts_ks / counts_ks.sum(axis=1, keepdims=True)).T
+        sources = list(self.config.data.sources.values())
+        bounded = [s for s, source in enumerate(sources) if source.floor > 0 or source.cap < 1]
+        num_domains = len(self.domains.names)
+        return MixtureLimits(
+            lower_k=np.full(num_domains, self.config.mixture.floor / num_domains),
+            upper_k=np.ones(num_domains),
+            group_mk=share_sk[bounded] if bounded else None,
+            lower_m=np.array([sources[s].floor for s in bounded]) if bounded else None,
+            upper_m=np.array([sources[s].cap for s in bounded]) if bounded else None,
+        )
+
+    def _store(self, folder: dict[str, str]) -> TokenStore:
+        store = open_token_store(Path(folder["folder"]), folder["key"])
+        if store is None:
+            raise InputError(
+                f"{folder['folder']}: the tokenised data is missing or damaged; remove "
+                f"{self.folder.path / 'stages' / 'tokens.json'} and run again to rebuild it."
+            )
+        return store

@@ -1,0 +1,97 @@
+"""Causal language models: loaded by name, or built from a config with seeded random weights."""
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from dids.config.schema import ModelConfig
+from dids.errors import InputError
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    vocab_size: int,
+    seed: int,
+    pad_token_id: int | None = None,
+    eos_token_id: int | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """A causal language model that fits the tokenizer.
+
+    Args:
+        config: A hub name or folder, or the arguments of ``AutoConfig.for_model``.
+        vocab_size: Number of token ids of the tokenizer; the default of a model built from a config.
+        seed: Of the random weights, where there are no trained ones.
+        pad_token_id: The tokenizer's, for a model built from a config.
+        eos_token_id: The tokenizer's, for a model built from a config.
+        trust_remote_code: Whether a hub model may run code of its own.
+
+    Raises:
+        InputError: If the model cannot be found or built, or has fewer embeddings than the tokenizer has
+            ids.
+    """
+    dtype = getattr(torch, config.dtype)
+    if config.name is not None:
+        model = _loaded(config.name, dtype, trust_remote_code)
+    else:
+        model = _built(config, vocab_size, seed, pad_token_id, eos_token_id).to(dtype)
+    num_embeddings = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    if num_embeddings < vocab_size:
+        raise InputError(
+            f"model: its vocabulary has {num_embeddings} entries, but the tokenizer has {vocab_size}; "
+            "use the model's own tokenizer, or a model with at least as many entries."
+        )
+    return model
+
+
+def _loaded(name: str, dtype: torch.dtype, trust_remote_code: bool) -> PreTrainedModel:
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            name, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"model: '{name}' cannot be loaded: {reason}") from None
+    return model
+
+
+def _built(
+    config: ModelConfig,
+    vocab_size: int,
+    seed: int,
+    pad_token_id: int | None,
+    eos_token_id: int | None,
+) -> PreTrainedModel:
+    arguments = {
+        "vocab_size": vocab_size,
+        "pad_token_id": pad_token_id,
+        "eos_token_id": eos_token_id,
+        "bos_token_id": None,
+        **(config.config or {}),
+    }
+    model_type = arguments.pop("model_type")
+    try:
+        known = AutoConfig.for_model(model_type)
+    except ValueError:
+        raise InputError(
+            f"model.config.model_type: transformers knows no model type '{model_type}'; for instance llama, "
+            "gpt_neox, qwen2."
+        ) from None
+    unknown = [name for name in arguments if not hasattr(known, name)]
+    if unknown:
+        raise InputError(f"model.config.{unknown[0]}: a {model_type} config has no such setting.")
+    if arguments["vocab_size"] < vocab_size:
+        raise InputError(
+            f"model.config.vocab_size is {arguments['vocab_size']}, but the tokenizer has {vocab_size} entries; "
+            "leave it out, or make it at least as large."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                AutoConfig.for_model(model_type, **arguments)
+            )
+        except (TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"model.config: no {model_type} model can be built: {reason}") from None
+    return model

@@ -1,0 +1,270 @@
+"""The rounds of a run: at the end of each, impact is measured and the next mixture is set.
+
+A round is a fixed number of tokens. The change takes effect a computed number of steps later (the apply lag:
+loaders read ahead), so that the stream of samples does not depend on how it is loaded.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import nn
+from torch.optim import Optimizer
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dids.impact.estimate import ImpactMeasurement
+from dids.impact.matrices import ImpactMatrices
+from dids.mixture.limits import MixtureLimits
+from dids.mixture.policy import Observation, Policy
+from dids.sampling.sampler import MixtureSampler
+from dids.training.checkpoints import write_state
+from dids.training.history import History
+
+
+class MeasuresImpact(Protocol):
+    """What a run needs of an impact estimator."""
+
+    def measure(
+        self, model: nn.Module, optimizer: Optimizer | None, *, index: int
+    ) -> ImpactMeasurement:
+        """Impact of every domain on every task, at the model as it is."""
+
+    def task_losses(self, model: nn.Module) -> Mapping[str, float]:
+        """Validation loss of every task, on the same samples each time."""
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """How long a run is and when its mixture may change.
+
+    Attributes:
+        budget_tokens: The run ends with the first step that reaches it. None: see ``max_steps``.
+        max_steps: The run ends after so many steps. None: see ``budget_tokens``.
+        num_rounds: Rounds of equally many tokens.
+        apply_lag: Steps between a decision and the first step that follows it.
+        nominal_steps: Expected number of steps, for the learning rate and the progress bar.
+    """
+
+    budget_tokens: int | None
+    max_steps: int | None
+    num_rounds: int
+    apply_lag: int
+    nominal_steps: int
+
+
+class MixtureRounds(TrainerCallback):
+    """Ends rounds and runs, changes the mixture, keeps the history, completes checkpoints.
+
+    Args:
+        sampler: Draws the samples; its mixture is set here.
+        policy: Makes the next mixture.
+        estimator: Measures impact and task losses. None: neither is measured.
+        plan: Length of the run and of its rounds.
+        limits: Bounds on every mixture.
+        domain_names: Of the sampler's domains.
+        task_weights: One weight a task, or None without tasks.
+        sizes: Samples of each domain.
+        initial_impact: Measured before the run (on the proxy), for the first mixture.
+        prior: The mixture to start from and to fall back on.
+        on_step: Called after every step with the fraction of the run that is done.
+    """
+
+    def __init__(
+        self,
+        *,
+        sampler: MixtureSampler,
+        policy: Policy,
+        estimator: MeasuresImpact | None,
+        plan: RoundPlan,
+        limits: MixtureLimits,
+        domain_names: Sequence[str],
+        task_weights: np.ndarray,
+        sizes: np.ndarray,
+        initial_impact: ImpactMatrices | None,
+        prior: np.ndarray,
+        on_step: Callable[[float], None] | None = None,
+    ) -> None:
+        self.sampler = sampler
+        self.policy = policy
+        self.estimator = estimator
+        self.plan = plan
+        self.limits = limits
+        self.domain_names = list(domain_names)
+        self.task_weights = task_weights
+        self.sizes = sizes
+        self.initial_impact = initial_impact
+        self.prior = prior
+        self.on_step = on_step
+        self.history = History()
+        self.round = 0
+        self._began_s = time.perf_counter()
+
+    def first_mixture(self) -> np.ndarray:
+        """The mixture of the first round, from what is known before the run."""
+        decision = self.policy.mixture(self._observation(0, 0, self.initial_impact, self.prior))
+        self._remember(decision.mixture, 0, 0, decision.explanation)
+        return decision.mixture
+
+    def progress(self, step: int) -> float:
+        """Fraction of the run that is over when a step (counted from 0) begins."""
+        if self.plan.budget_tokens is not None:
+            return self.sampler.tokens(step) / self.plan.budget_tokens
+        return step / self.plan.nominal_steps
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock; a new run first sees what the tasks' losses are before any training."""
+        self._began_s = time.perf_counter()
+        if state.global_step == 0:
+            self._look_at_the_tasks(0, kwargs["model"])
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """End the run or the round when its tokens are used up."""
+        step = state.global_step
+        done = self.progress(step)
+        if self.on_step is not None:
+            self.on_step(min(1.0, done))
+        is_over = done >= 1.0 or self.sampler.is_exhausted
+        if is_over:
+            control.should_training_stop = True
+            self._look_at_the_tasks(step, kwargs["model"])
+        round_ended = int(done * self.plan.num_rounds) > self.round
+        if round_ended and not is_over:
+            self.round = int(done * self.plan.num_rounds)
+            self._next_mixture(step, kwargs["model"], kwargs["optimizer"])
+            control.should_save = True
+        return control
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep the training loss."""
+        if logs is not None and "loss" in logs:
+            self.history.training_losses.append((state.global_step, float(logs["loss"])))
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Complete the checkpoint that the Trainer has just written."""
+        if state.is_world_process_zero:
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            write_state(checkpoint, self.state_dict(state.global_step))
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """Everything that a resumed run needs besides the Trainer's own checkpoint; JSON-able."""
+        self._stop_clock()
+        return {
+            "step": step,
+            "round": self.round,
+            "sampler": self.sampler.state_dict(step),
+            "policy": self.policy.state_dict(),
+            "history": self.history.to_json(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        self.round = state["round"]
+        self.sampler.load_state_dict(state["sampler"])
+        self.policy.load_state_dict(state["policy"])
+        self.history = History.from_json(state["history"])
+
+    def finish(self) -> History:
+        """The whole history, at the end of the run."""
+        self._stop_clock()
+        return self.history
+
+    def _stop_clock(self) -> None:
+        now_s = time.perf_counter()
+        self.history.training_s += now_s - self._began_s
+        self._began_s = now_s
+
+    def _next_mixture(self, step: int, model: nn.Module, optimizer: Optimizer) -> None:
+        began_s = time.perf_counter()
+        tokens = self.sampler.tokens(step)
+        matrices = None
+        if self.estimator is not None:
+            self._follow_task_losses(model, tokens)
+            if self.policy.needs_impact:
+                measured = self.estimator.measure(model, optimizer, index=self.round)
+                matrices = measured.matrices
+                self.history.num_gradient_samples += measured.num_gradient_samples
+                self.history.impact.append(
+                    {"round": self.round, "step": step, **impact_by_name(matrices)}
+                )
+        previous = self.sampler.log.entries[-1][1]
+        decision = self.policy.mixture(self._observation(step, tokens, matrices, previous))
+        start_step = step + self.plan.apply_lag
+        self.sampler.set_mixture(decision.mixture, start_step)
+        self._remember(decision.mixture, start_step, tokens, decision.explanation)
+        self.history.measuring_s += time.perf_counter() - began_s
+
+    def _look_at_the_tasks(self, step: int, model: nn.Module) -> None:
+        if self.estimator is not None:
+            began_s = time.perf_counter()
+            self._follow_task_losses(model, self.sampler.tokens(step))
+            self.history.measuring_s += time.perf_counter() - began_s
+
+    def _follow_task_losses(self, model: nn.Module, tokens: int) -> None:
+        assert self.estimator is not None
+        for task, loss in self.estimator.task_losses(model).items():
+            self.history.task_losses.setdefault(task, []).append((tokens, loss))
+
+    def _remember(
+        self, mixture: np.ndarray, step: int, tokens: int, explanation: dict[str, Any]
+    ) -> None:
+        probability = dict(zip(self.domain_names, mixture.tolist(), strict=True))
+        self.history.mixture.append(
+            {
+                "round": self.round,
+                "step": step,
+                "tokens": tokens,
+                "probability": probability,
+                "explanation": explanation,
+            }
+        )
+
+    def _observation(
+        self, step: int, tokens: int, impact: ImpactMatrices | None, previous: np.ndarray
+    ) -> Observation:
+        budget = self.plan.budget_tokens or 0
+        return Observation(
+            round=self.round,
+            step=step,
+            tokens=tokens,
+            horizon_tokens=max(1, budget // self.plan.num_rounds),
+            impact=impact,
+            task_losses=self.history.task_losses,
+            task_weights=self.task_weights,
+            sizes_k=self.sizes,
+            draws_k=self.sampler.draws_by_domain(step),
+            previous=previous,
+            prior=self.prior,
+            limits=self.limits,
+        )
+
+
+def impact_by_name(matrices: ImpactMatrices) -> dict[str, dict[str, dict[str, float]]]:
+    """Cosine, kernel and distance as ``{form: {domain: {task: value}}}``."""
+    forms = {
+        "cosine": matrices.fisher_cosine(),
+        "kernel": matrices.fisher_kernel(),
+        "distance": matrices.kl_distance(),
+    }
+    return {
+        form: {
+            domain: dict(zip(matrices.task_names, row, strict=True))
+            for domain, row in zip(matrices.domain_names, np.asarray(value_kt).tolist(), strict=True)
+        }
+        for form, value_kt in forms.items()
+    }

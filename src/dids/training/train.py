@@ -1,0 +1,245 @@
+"""One training run: a model, a mixture that follows its rounds, checkpoints, the same result after any stop."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
+
+from dids.atomic import read_json, whole_folder, write_json
+from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.impact.matrices import ImpactMatrices
+from dids.impact.preconditioner import SecondMoments, optimizer_moments
+from dids.mixture.limits import MixtureLimits
+from dids.mixture.policy import Policy
+from dids.sampling.apply_lag import apply_lag
+from dids.sampling.sampler import MixtureSampler
+from dids.training.checkpoints import newest_checkpoint, read_state
+from dids.training.history import History
+from dids.training.rounds import MeasuresImpact, MixtureRounds, RoundPlan
+from dids.training.trainer import DidsTrainer
+
+HISTORY_NAME = "history.json"
+MODEL_NAME = "model"
+MOMENTS_NAME = "second_moments.safetensors"
+_KEPT_CHECKPOINTS = 2  # the newest may be cut short by a kill; the one before it is whole
+
+
+@dataclass(frozen=True)
+class DomainData:
+    """The training samples by domain.
+
+    Attributes:
+        dataset: All samples, by flat index.
+        names: Of the domains.
+        members: Flat sample ids of each domain.
+        max_repeats: How often a sample of each domain may be drawn again; None: no limit.
+    """
+
+    dataset: TokenDataset
+    names: Sequence[str]
+    members: Sequence[np.ndarray]
+    max_repeats: Sequence[int | None]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Samples of each domain."""
+        return np.array([len(members) for members in self.members], dtype=np.int64)
+
+    @property
+    def mean_lengths(self) -> np.ndarray:
+        """Mean tokens of a sample, by domain."""
+        return np.array([self.dataset.lengths[members].mean() for members in self.members])
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training run left in its folder."""
+
+    folder: Path
+    history: History
+
+    @property
+    def model(self) -> Path:
+        """Folder of the trained model."""
+        return self.folder / MODEL_NAME
+
+    @classmethod
+    def load(cls, folder: Path) -> "TrainedRun":
+        """Read a finished run."""
+        return cls(folder, History.from_json(read_json(folder / HISTORY_NAME)))
+
+
+def train_model(
+    folder: Path,
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: DomainData,
+    policy: Policy,
+    limits: MixtureLimits,
+    prior: np.ndarray,
+    seed: int,
+    arguments: Mapping[str, Any],
+    num_rounds: int = 1,
+    budget_tokens: int | None = None,
+    num_steps: int | None = None,
+    estimator: MeasuresImpact | None = None,
+    initial_impact: ImpactMatrices | None = None,
+    task_weights: np.ndarray | None = None,
+    on_step: Callable[[float], None] | None = None,
+) -> TrainedRun:
+    """Train a model under a policy, going on from the newest checkpoint in the folder.
+
+    Args:
+        folder: Gets the checkpoints, then ``model/`` (a Hugging Face folder), ``history.json`` and the
+            optimizer's second moments.
+        model: Trained in place.
+        tokenizer: Saved beside the model; its padding id fills batches.
+        data: The samples by domain.
+        policy: Makes the mixtures.
+        limits: Bounds on every mixture.
+        prior: The mixture that the policy starts from.
+        seed: Of the order of samples and of the Trainer.
+        arguments: ``TrainingArguments`` by their own names.
+        num_rounds: Mixture changes are considered at the end of each but the last.
+        budget_tokens: Length of the run in tokens; or give ``num_steps``.
+        num_steps: Length of the run in optimizer steps.
+        estimator: Measures impact and task losses between rounds.
+        initial_impact: What is known before the first round.
+        task_weights: By task, in the estimator's order.
+        on_step: Called after every step with the fraction of the run that is done.
+
+    Raises:
+        InputError: If the loss stops being a number, or the data cannot fill a step.
+    """
+    settings = _training_arguments(folder, arguments, seed)
+    world_size = settings.world_size
+    batch_size = (
+        settings.per_device_train_batch_size * settings.gradient_accumulation_steps * world_size
+    )
+    sampler = MixtureSampler(
+        data.members,
+        data.dataset.lengths,
+        batch_size=batch_size,
+        seed=seed,
+        max_repeats=data.max_repeats,
+        mixture=prior,
+    )
+    if num_steps is not None:
+        nominal_steps = bound = num_steps
+    elif budget_tokens is not None:
+        nominal_steps = expected_steps(budget_tokens, batch_size, data.mean_lengths, prior)
+        # No mixture has shorter samples than its shortest domain.
+        bound = math.ceil(1.5 * budget_tokens / (batch_size * data.mean_lengths.min())) + 10
+    else:
+        raise ValueError("give budget_tokens or num_steps.")
+    settings.max_steps = bound
+    rounds = MixtureRounds(
+        sampler=sampler,
+        policy=policy,
+        estimator=estimator,
+        plan=RoundPlan(
+            budget_tokens=budget_tokens if num_steps is None else None,
+            max_steps=num_steps,
+            num_rounds=num_rounds,
+            apply_lag=apply_lag(
+                settings.dataloader_num_workers,
+                settings.dataloader_prefetch_factor,
+                settings.gradient_accumulation_steps,
+            ),
+            nominal_steps=nominal_steps,
+        ),
+        limits=limits,
+        domain_names=data.names,
+        task_weights=np.ones(0) if task_weights is None else task_weights,
+        sizes=data.sizes,
+        initial_impact=initial_impact,
+        prior=prior,
+        on_step=on_step,
+    )
+    trainer = DidsTrainer(
+        model=model,
+        args=settings,
+        train_dataset=data.dataset,
+        data_collator=PaddingCollator(int(tokenizer.pad_token_id or 0)),
+        rounds=rounds,
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = newest_checkpoint(folder) if folder.exists() else None
+    if checkpoint is not None:
+        state = read_state(checkpoint)
+        rounds.load_state_dict(state)
+        trainer.first_step = state["step"]
+    else:
+        sampler.set_mixture(rounds.first_mixture(), 0)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    history = rounds.finish()
+    with whole_folder(folder / MODEL_NAME) as unfinished:
+        trainer.save_model(str(unfinished))
+        tokenizer.save_pretrained(unfinished)
+    moments = optimizer_moments(model, trainer.optimizer)
+    if isinstance(moments, SecondMoments):
+        moments.save(folder / MOMENTS_NAME)
+    steps = trainer.state.global_step
+    write_json(folder / "drawn.json", drawn(sampler, data, steps))
+    write_json(folder / HISTORY_NAME, history.to_json())
+    return TrainedRun(folder, history)
+
+
+def expected_steps(
+    budget_tokens: int, batch_size: int, mean_length_k: np.ndarray, mixture_k: np.ndarray
+) -> int:
+    """Optimizer steps that a budget lasts under a mixture.
+
+    Example:
+        >>> expected_steps(1000, 2, np.array([100.0, 50.0]), np.array([0.0, 1.0]))
+        10
+    """
+    return max(1, math.ceil(budget_tokens / (batch_size * float(mixture_k @ mean_length_k))))
+
+
+def drawn(sampler: MixtureSampler, data: DomainData, steps: int) -> dict[str, Any]:
+    """What a run asked of every domain and what it got, in samples and tokens, after so many steps."""
+    asked_k = sampler.asked_by_domain(steps)
+    drawn_k = sampler.draws_by_domain(steps)
+    repeats_k = sampler.repeats_by_domain(steps)
+    tokens_k = sampler.tokens_by_domain(steps)
+    return {
+        "steps": steps,
+        "tokens": sampler.tokens(steps),
+        "domains": {
+            name: {
+                "samples_asked": float(asked_k[k]),
+                "samples_drawn": int(drawn_k[k]),
+                "tokens_asked": float(asked_k[k] * data.mean_lengths[k]),
+                "tokens_drawn": int(tokens_k[k]),
+                "repeats": float(repeats_k[k]),
+            }
+            for k, name in enumerate(data.names)
+        },
+    }
+
+
+def _training_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> TrainingArguments:
+    return TrainingArguments(
+        **{
+            "output_dir": str(folder),
+            "save_strategy": "no",  # rounds ask for their checkpoints themselves
+            "save_total_limit": _KEPT_CHECKPOINTS,
+            "disable_tqdm": True,
+            "report_to": "none",
+            "logging_steps": 20,
+            "logging_nan_inf_filter": False,
+            "remove_unused_columns": False,
+            "ignore_data_skip": True,  # the sampler starts at the right step by itself
+            "seed": seed,
+            "use_cpu": not torch.cuda.is_available(),
+            "max_steps": 1,
+            **arguments,
+        }
+    )

@@ -1,0 +1,139 @@
+"""A mistake in a config is one sentence with file, line, field and what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from dids.config import load_config
+from dids.config.template import TEMPLATE
+from dids.errors import InputError
+
+MINIMAL = """\
+run: runs/x
+data:
+  sources:
+    web: web.jsonl
+tasks:
+  qa: {validation: v.jsonl, test: t.jsonl}
+tokenizer: {train: {vocab_size: 512}}
+model: {config: {model_type: llama}}
+budget: {tokens: 1000}
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def complaint(tmp_path: Path, text: str) -> str:
+    with pytest.raises(InputError) as error:
+        load_config(written(tmp_path, text))
+    return str(error.value)
+
+
+def test_minimal_config_gets_the_stated_defaults(tmp_path):
+    config = load_config(written(tmp_path, MINIMAL))
+    assert config.seed == 0
+    assert config.control == "uniform"
+    assert config.mixture.policy == "dids"
+    assert config.warmup_steps == 200  # a model without trained weights is warmed up
+    assert config.data.sources["web"].path == (str(Path("web.jsonl").absolute()),)
+
+
+def test_template_is_a_valid_config(tmp_path):
+    config = load_config(written(tmp_path, TEMPLATE))
+    assert config.data.sources["chat"].max_repeats == 4
+
+
+def test_zero_is_zero_and_none_is_none(tmp_path):
+    text = MINIMAL.replace("web: web.jsonl", "web: {path: web.jsonl, max_repeats: 0}")
+    assert load_config(written(tmp_path, text)).data.sources["web"].max_repeats == 0
+    assert load_config(written(tmp_path, MINIMAL)).data.sources["web"].max_repeats is None
+
+
+def test_unknown_key_names_its_nearest_neighbour_and_line(tmp_path):
+    message = complaint(tmp_path, MINIMAL.replace("budget:", "buget:"))
+    assert "line 9" in message
+    assert "'buget'" in message
+    assert "did you mean 'budget'?" in message
+
+
+def test_unknown_nested_key_is_found_behind_a_union(tmp_path):
+    text = MINIMAL.replace("web: web.jsonl", "web: {path: web.jsonl, max_repeat: 1}")
+    message = complaint(tmp_path, text)
+    assert "line 4" in message
+    assert "'data.sources.web.max_repeat'" in message
+    assert "did you mean 'max_repeats'?" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "value"),
+    [
+        ("tokens: 1000", "tokens: 0", "budget.tokens", "0"),
+        ("tokens: 1000", "tokens: many", "budget.tokens", "many"),
+        ("vocab_size: 512", "vocab_size: 10", "tokenizer.train.vocab_size", "10"),
+        ("budget:", "control: best\nbudget:", "control", "best"),
+        ("budget:", "domains: {number: few}\nbudget:", "domains.number", "few"),
+        ("budget:", "mixture: {policy: magic}\nbudget:", "mixture.policy", "magic"),
+    ],
+)
+def test_bad_value_names_field_and_value(tmp_path, old, new, field, value):
+    message = complaint(tmp_path, MINIMAL.replace(old, new))
+    assert f"'{field}'" in message
+    assert value in message
+    assert ", line " in message
+
+
+def test_missing_section_is_named(tmp_path):
+    message = complaint(tmp_path, MINIMAL.replace("budget: {tokens: 1000}\n", ""))
+    assert "'budget' is missing" in message
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path):
+    message = complaint(tmp_path, MINIMAL.replace("web: web.jsonl", "web: a.jsonl\n    web: b.jsonl"))
+    assert "line 5" in message
+    assert "'web' is given twice" in message
+
+
+def test_unset_variable_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    message = complaint(tmp_path, MINIMAL.replace("web.jsonl", "${NOWHERE}/web.jsonl"))
+    assert "data.sources.web" in message
+    assert "NOWHERE is not set" in message
+
+
+def test_variable_and_its_default_are_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", "/corpus")
+    monkeypatch.delenv("SEED", raising=False)
+    text = MINIMAL.replace("web.jsonl", "${PLACE}/web.jsonl") + "seed: ${SEED:-7}\n"
+    config = load_config(written(tmp_path, text))
+    assert config.data.sources["web"].path == ("/corpus/web.jsonl",)
+    assert config.seed == 7
+
+
+def test_file_that_is_no_yaml_names_the_line(tmp_path):
+    assert "line 2: not valid YAML" in complaint(tmp_path, "run: x\n  seed: [")
+
+
+def test_config_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match="there is no such config file"):
+        load_config(tmp_path / "no.yaml")
+
+
+def test_floor_above_cap_is_refused(tmp_path):
+    text = MINIMAL.replace("web: web.jsonl", "web: {path: web.jsonl, floor: 0.5, cap: 0.1}")
+    message = complaint(tmp_path, text)
+    assert "floor 0.5 is above cap 0.1" in message
+
+
+def test_training_argument_with_a_slip_names_its_neighbour(tmp_path):
+    message = complaint(tmp_path, MINIMAL + "training: {learning_rat: 0.1}\n")
+    assert "'training.learning_rat'" in message
+    assert "did you mean 'learning_rate'?" in message
+
+
+def test_training_argument_that_the_run_sets_is_refused(tmp_path):
+    message = complaint(tmp_path, MINIMAL + "training: {max_steps: 5}\n")
+    assert "use budget.tokens" in message

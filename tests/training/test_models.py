@@ -1,0 +1,64 @@
+"""Models come from a config or a folder, fit the tokenizer, and run nobody else's code."""
+
+import pytest
+import torch
+
+from dids.config.schema import ModelConfig
+from dids.errors import InputError
+from dids.training.models import build_model
+
+TINY = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others():
+    config = ModelConfig(config=TINY)
+    state = torch.get_rng_state()
+    first, same, other = (
+        build_model(config, vocab_size=64, seed=seed).lm_head.weight for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_model_saved_in_a_folder_is_loaded_by_its_path(tmp_path):
+    model = build_model(ModelConfig(config=TINY), vocab_size=64, seed=0)
+    model.save_pretrained(tmp_path)
+    loaded = build_model(ModelConfig(name=str(tmp_path)), vocab_size=64, seed=1)
+    assert torch.equal(loaded.lm_head.weight, model.lm_head.weight)
+
+
+def test_pickled_weights_are_never_loaded(tmp_path):
+    model = build_model(ModelConfig(config=TINY), vocab_size=64, seed=0)
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        build_model(ModelConfig(name=str(tmp_path)), vocab_size=64, seed=0)
+
+
+@pytest.mark.parametrize("vocab_size", [65, 1000])
+def test_model_with_fewer_embeddings_than_token_ids_is_refused(tmp_path, vocab_size):
+    build_model(ModelConfig(config=TINY), vocab_size=64, seed=0).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"64 entries, but the tokenizer has {vocab_size}"):
+        build_model(ModelConfig(name=str(tmp_path)), vocab_size=vocab_size, seed=0)
+    with pytest.raises(InputError, match=r"model.config.vocab_size is 64"):
+        build_model(ModelConfig(config={**TINY, "vocab_size": 64}), vocab_size=vocab_size, seed=0)
+
+
+def test_unknown_model_type_and_setting_are_named():
+    with pytest.raises(InputError, match="no model type 'lama'"):
+        build_model(ModelConfig(config={"model_type": "lama"}), vocab_size=64, seed=0)
+    with pytest.raises(InputError, match="hiden_size: a llama config has no such setting"):
+        build_model(ModelConfig(config={**TINY, "hiden_size": 8}), vocab_size=64, seed=0)
+
+
+def test_model_that_cannot_be_found_is_named():
+    with pytest.raises(InputError, match="'no/such/model' cannot be loaded"):
+        build_model(ModelConfig(name="no/such/model"), vocab_size=64, seed=0)
