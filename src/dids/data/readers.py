@@ -1,0 +1,150 @@
+"""Records, one after the other, from everything a source names."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dids.data import hub, python_corpus
+from dids.data.byte_streams import byte_chunks, numbered_lines
+from dids.data.record_fields import RecordError, record_from_fields
+from dids.data.records import BadRecord, OnBadRecord, Origin, Purpose, Record
+from dids.data.sources import SourceFiles, files_of_path, format_of
+from dids.errors import InputError
+
+ROWS_PER_BATCH = 1024
+
+RawRecord = tuple[Origin, Mapping[str, Any] | RecordError]
+"""A record's fields before they are checked, or why there are none."""
+
+
+def read_records(
+    source: SourceFiles,
+    *,
+    purpose: Purpose = "train",
+    on_bad_record: OnBadRecord = "stop",
+    bad_records: list[BadRecord] | None = None,
+) -> Iterator[Record]:
+    """Yield a source's records in the order of its paths, files and lines.
+
+    Args:
+        source: What to read.
+        purpose: ``"train"`` needs a completion to every prompt; ``"task"`` does not.
+        on_bad_record: ``"stop"`` raises on the first bad record, ``"skip"`` leaves it out.
+        bad_records: Where skipped records are noted.
+
+    Yields:
+        Checked records; blank lines are passed over.
+
+    Raises:
+        InputError: If a file is missing, unreadable or cut off, a record is bad (with
+            ``"stop"``), or there is no record at all.
+    """
+    if not source.paths:
+        raise InputError(
+            f"Source '{source.name}' names no path; give it a file, a glob or a folder."
+        )
+    num_good, first_bad = 0, None
+    for origin, fields in _raw_records(source):
+        try:
+            if isinstance(fields, RecordError):
+                raise fields
+            record = record_from_fields(fields, origin, purpose)
+        except RecordError as error:
+            if on_bad_record == "stop":
+                raise InputError(f"{origin}: {error}.") from error
+            bad = BadRecord(origin.file, origin.line, str(error))
+            first_bad = first_bad or bad
+            if bad_records is not None:
+                bad_records.append(bad)
+            continue
+        num_good += 1
+        yield record
+    if num_good == 0:
+        why = (
+            ""
+            if first_bad is None
+            else f"; the first bad one: line {first_bad.line}, {first_bad.reason}"
+        )
+        raise InputError(
+            f"Source '{source.name}' ({', '.join(source.paths)}) has no usable record{why}."
+        )
+
+
+def _raw_records(source: SourceFiles) -> Iterator[RawRecord]:
+    seen: set[Path] = set()
+    for path in source.paths:
+        if hub.is_hub_path(path):
+            for number, row in enumerate(hub.hub_rows(path), start=1):
+                yield Origin(path, number), row
+        elif python_corpus.is_python_path(path):
+            for origin, text in python_corpus.corpus_texts(path):
+                yield origin, {"text": text}
+        else:
+            for file in files_of_path(path, source.name):
+                if file not in seen:
+                    seen.add(file)
+                    yield from FILE_READERS[format_of(file, source.format)](file)
+
+
+def _jsonl_records(file: Path) -> Iterator[RawRecord]:
+    for number, offset, raw in numbered_lines(file):
+        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+        if line.strip():
+            yield Origin(str(file), number), _json_fields(line, offset + len(raw) - len(line))
+
+
+def _json_fields(line: bytes, offset: int) -> Mapping[str, Any] | RecordError:
+    try:
+        value = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return RecordError(f"the text is not UTF-8 at byte {offset + error.start} of the file")
+    except (ValueError, RecursionError) as error:
+        hint = (
+            ", and a file of one JSON array must become one object a line"
+            if line[:1] == b"["
+            else ""
+        )
+        return RecordError(f"the line is not JSON ({error}){hint}")
+    if isinstance(value, dict):
+        return value
+    return RecordError(f"the line must be a JSON object, not a {type(value).__name__}")
+
+
+def _parquet_records(file: Path) -> Iterator[RawRecord]:
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=ROWS_PER_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Origin(str(file), number), row
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{file} cannot be read as Parquet after row {number}: {reason}."
+        ) from error
+
+
+def _text_records(file: Path) -> Iterator[RawRecord]:
+    content = b"".join(byte_chunks(file))
+    try:
+        yield Origin(str(file), 1), {"text": content.decode("utf-8-sig")}
+    except UnicodeDecodeError as error:
+        # utf-8-sig counts from behind the byte order mark.
+        at = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
+        line = content.count(b"\n", 0, at) + 1
+        yield (
+            Origin(str(file), line),
+            RecordError(f"the text is not UTF-8 at byte {at} of the file"),
+        )
+
+
+FILE_READERS: dict[str, Callable[[Path], Iterator[RawRecord]]] = {
+    "jsonl": _jsonl_records,
+    "parquet": _parquet_records,
+    "text": _text_records,
+}

@@ -1,0 +1,58 @@
+"""What a record is: a text, a chat, or a prompt with its completion, and where it stood."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Purpose = Literal["train", "task"]
+"""Training records need something to score; a task's record may be a prompt alone (generation)."""
+
+OnBadRecord = Literal["stop", "skip"]
+"""Whether a bad record ends the run or is counted and left out."""
+
+ROLES = ("system", "user", "assistant", "tool")
+"""Who can speak in a chat. Only the assistant's words are scored."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a record was read."""
+
+    file: str
+    line: int
+    """Counted from 1: the line of a JSONL file, the row of a table, 1 for a text file."""
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record: exactly one of ``text``, ``messages`` and ``prompt`` is set."""
+
+    origin: Origin
+    text: str | None = None
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    """Goes with ``prompt``. None in a task's record that is there to generate from."""
+    choices: tuple[str, ...] | None = None
+    """Full strings, each a possible completion."""
+    answer: int | None = None
+    """Index of the right choice; ``completion`` equals ``choices[answer]``."""
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """A record that was left out, and why."""
+
+    file: str
+    line: int
+    reason: str

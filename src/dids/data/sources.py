@@ -1,0 +1,161 @@
+"""Where records come from: files, globs, folders, hub data sets and the built-in Python corpus."""
+
+import glob
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dids.data import hub, python_corpus
+from dids.data.byte_streams import COMPRESSIONS
+from dids.errors import InputError
+
+JSONL_ENDINGS = (".jsonl", ".json", ".ndjson")
+FORMATS = ("jsonl", "parquet", "text")
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """A named set of places to read records from."""
+
+    name: str
+    paths: tuple[str, ...]
+    """Each a file, a glob, a folder, ``hf:NAME[:CONFIG][:SPLIT]`` or ``python:PART[:SPLIT]``."""
+    format: str | None = None
+    """One of `FORMATS`; None: by each file's ending."""
+
+
+def files_of(source: SourceFiles) -> list[Path]:
+    """Every file that a source reads.
+
+    Args:
+        source: The source. Hub data sets have no files of the user's and add none.
+
+    Returns:
+        The files, those of one path sorted, none twice.
+
+    Raises:
+        InputError: If a path names nothing, or a folder or the source is empty.
+    """
+    if not source.paths:
+        raise InputError(
+            f"Source '{source.name}' names no path; give it a file, a glob or a folder."
+        )
+    files = [file for path in source.paths for file in files_of_path(path, source.name)]
+    return list(dict.fromkeys(files))
+
+
+def files_of_path(path: str, name: str) -> list[Path]:
+    """The files of one path of a source, sorted.
+
+    Args:
+        path: One of a source's paths.
+        name: The source's name, for the error.
+
+    Returns:
+        The files below a folder (hidden ones left out), the matches of a glob, or the file itself.
+
+    Raises:
+        InputError: If the path names nothing.
+    """
+    if hub.is_hub_path(path):
+        return []
+    if python_corpus.is_python_path(path):
+        return python_corpus.corpus_files(path)
+    place = Path(path).expanduser()
+    if place.is_file():
+        return [place]
+    if place.is_dir():
+        files = sorted(file for file in place.rglob("*") if _is_visible_file(file, place))
+        if not files:
+            raise InputError(f"Source '{name}': the folder {path} has no file in it.")
+        return files
+    if any(character in path for character in "*?["):
+        matches = (Path(match) for match in glob.glob(str(place), recursive=True))  # noqa: PTH207
+        files = sorted(match for match in matches if match.is_file())
+        if not files:
+            raise InputError(f"Source '{name}': no file matches {path}.")
+        return files
+    raise InputError(f"Source '{name}': there is no file or folder {path}.")
+
+
+def format_of(file: Path, source_format: str | None) -> str:
+    """How a file is read: as its source says, or by its ending.
+
+    Args:
+        file: The file.
+        source_format: The source's ``format``.
+
+    Returns:
+        ``"jsonl"``, ``"parquet"`` or ``"text"`` (any other ending).
+
+    Raises:
+        InputError: If ``source_format`` is not one of `FORMATS`.
+
+    Example:
+        >>> format_of(Path("chats.jsonl.gz"), None), format_of(Path("notes.md"), None)
+        ('jsonl', 'text')
+    """
+    if source_format is not None:
+        if source_format not in FORMATS:
+            raise InputError(
+                f"Field 'format' must be one of {', '.join(FORMATS)}, but it is '{source_format}'."
+            )
+        return source_format
+    name = file.name.lower()
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    if name.endswith(JSONL_ENDINGS):
+        return "jsonl"
+    return "parquet" if name.endswith(".parquet") else "text"
+
+
+def content_hash(source: SourceFiles) -> str:
+    """SHA-256 over everything a source would read: it changes when the content does.
+
+    Args:
+        source: The source; its files are streamed through the hash.
+
+    Returns:
+        64 hexadecimal digits: a function of file names and bytes, not of the folder.
+
+    Raises:
+        InputError: If a path names nothing or cannot be read.
+    """
+    if not source.paths:
+        files_of(source)  # raises the sentence
+    digest = hashlib.sha256()
+    for path in source.paths:
+        for piece in _hashed_pieces(path, source):
+            digest.update(len(piece).to_bytes(8, "little") + piece)
+    return digest.hexdigest()
+
+
+def _hashed_pieces(path: str, source: SourceFiles) -> Iterator[bytes]:
+    if hub.is_hub_path(path):
+        yield path.encode()
+        yield from (json.dumps(row, default=str).encode() for row in hub.hub_rows(path))
+    elif python_corpus.is_python_path(path):
+        yield path.encode()
+        yield python_corpus.corpus_hash(path).encode()
+    else:
+        for file in files_of_path(path, source.name):
+            yield f"{file.name}:{format_of(file, source.format)}".encode()
+            yield _file_hash(file)
+
+
+def _file_hash(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.sha256()
+            while chunk := opened.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+    return digest.hexdigest().encode()
+
+
+def _is_visible_file(file: Path, folder: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.is_file() and not is_hidden
