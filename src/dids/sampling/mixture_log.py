@@ -1,0 +1,120 @@
+"""The mixtures of a run and the steps from which they hold: an append-only list, kept as JSON.
+
+Axis letters: k domains.
+"""
+
+import bisect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+# JSON keeps floats exactly, but people write 0.33, 0.33, 0.34 and solvers stop at 1e-8.
+_SUM_TOLERANCE = 1e-6
+
+
+def checked_mixture(probabilities: Sequence[float] | np.ndarray) -> Float64[np.ndarray, " k"]:
+    """The mixture as float64, summing to one.
+
+    Args:
+        probabilities: One for each domain.
+
+    Returns:
+        A fresh array; the rounding of the sum is divided out.
+
+    Raises:
+        ValueError: If one is negative or no number, or if they do not sum to 1.
+    """
+    mixture_k = np.array(probabilities, dtype=np.float64)
+    if not np.isfinite(mixture_k).all() or (mixture_k < 0).any():
+        worst = int(np.flatnonzero(~np.isfinite(mixture_k) | (mixture_k < 0))[0])
+        raise ValueError(
+            f"probabilities must be zero or more, but number {worst} is {mixture_k[worst]}."
+        )
+    total = float(mixture_k.sum())
+    if abs(total - 1.0) > _SUM_TOLERANCE:
+        raise ValueError(f"probabilities must sum to 1, but they sum to {total}.")
+    return mixture_k if total == 1.0 else mixture_k / total
+
+
+class MixtureLog:
+    """Mixtures by the step from which they hold.
+
+    Args:
+        mixture: What holds from step 0.
+
+    Example:
+        >>> log = MixtureLog([0.5, 0.5])
+        >>> log.append(10, [0.9, 0.1])
+        >>> log.mixture(9), log.mixture(10)
+        (array([0.5, 0.5]), array([0.9, 0.1]))
+    """
+
+    def __init__(self, mixture: Sequence[float] | np.ndarray) -> None:
+        self._start_steps: list[int] = [0]
+        self._mixtures: list[np.ndarray] = [checked_mixture(mixture)]
+
+    @property
+    def num_domains(self) -> int:
+        """Length of every mixture."""
+        return len(self._mixtures[0])
+
+    @property
+    def entries(self) -> list[tuple[int, np.ndarray]]:
+        """Start steps and mixtures, in the order in which they were added."""
+        return [
+            (step, mixture.copy())
+            for step, mixture in zip(self._start_steps, self._mixtures, strict=True)
+        ]
+
+    def append(self, start_step: int, mixture: Sequence[float] | np.ndarray) -> None:
+        """Add a mixture that holds from ``start_step`` on; of two for one step the later one holds.
+
+        Raises:
+            ValueError: If the step comes before the last entry's, or the mixture has another
+                length.
+        """
+        mixture_k = checked_mixture(mixture)
+        if start_step < self._start_steps[-1]:
+            raise ValueError(
+                f"a mixture from step {self._start_steps[-1]} is in the log already, "
+                f"so the next one cannot start at step {start_step}."
+            )
+        if len(mixture_k) != self.num_domains:
+            raise ValueError(
+                f"the mixture must have {self.num_domains} probabilities, not {len(mixture_k)}."
+            )
+        self._start_steps.append(start_step)
+        self._mixtures.append(mixture_k)
+
+    def mixture(self, step: int) -> Float64[np.ndarray, " k"]:
+        """The mixture that holds at ``step``."""
+        return self._mixtures[bisect.bisect_right(self._start_steps, step) - 1]
+
+    def steps_asked(self, step: int) -> Float64[np.ndarray, " k"]:
+        """Sum of the mixtures of the first ``step`` steps."""
+        ends = [*self._start_steps[1:], step]
+        asked_k = np.zeros(self.num_domains)
+        for start, end, mixture_k in zip(self._start_steps, ends, self._mixtures, strict=True):
+            asked_k += max(0, min(end, step) - start) * mixture_k
+        return asked_k
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Entries as plain lists and numbers."""
+        return [
+            {"start_step": step, "probabilities": mixture_k.tolist()}
+            for step, mixture_k in zip(self._start_steps, self._mixtures, strict=True)
+        ]
+
+    @classmethod
+    def from_json(cls, entries: list[dict[str, Any]]) -> "MixtureLog":
+        """The log that ``to_json`` wrote."""
+        if not entries or entries[0]["start_step"] != 0:
+            raise ValueError("a mixture log must start with an entry for step 0.")
+        log = cls(entries[0]["probabilities"])
+        for entry in entries[1:]:
+            log.append(entry["start_step"], entry["probabilities"])
+        # Dividing by the sum once more could move the last bit, and with it a resumed run.
+        log._mixtures = [np.array(entry["probabilities"], dtype=np.float64) for entry in entries]
+        return log

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from dids.sampling import MixtureBatchSampler, MixtureLog, MixtureSampler, apply_lag, forecast
+
+
+def sampler_of(batch_size=8):
+    return MixtureSampler(
+        [np.arange(0, 30), np.arange(30, 50)],
+        np.full(50, 7),
+        batch_size=batch_size,
+        seed=4,
+        max_repeats=[None, None],
+        mixture=[0.4, 0.6],
+    )
+
+
+@pytest.mark.parametrize(
+    ("micro_batch_size", "accumulation"), [(8, 1), (4, 2), (2, 4), (1, 8), (4, 1)]
+)
+def test_a_step_has_the_same_samples_however_it_is_cut(micro_batch_size, accumulation):
+    batches = MixtureBatchSampler(sampler_of(), micro_batch_size, accumulation, num_steps=5)
+    flat = [sample for batch in batches for sample in batch]
+    assert flat == [int(i) for step in range(5) for i in sampler_of().plan(step)]
+    assert len(list(batches)) == len(batches)
+    assert all(len(batch) == micro_batch_size for batch in batches)
+
+
+def test_starting_late_skips_the_steps_before():
+    whole = list(MixtureBatchSampler(sampler_of(), 4, 2, num_steps=6))
+    assert list(MixtureBatchSampler(sampler_of(), 4, 2, num_steps=6, start_step=2)) == whole[4:]
+
+
+def test_nothing_is_planned_before_it_is_asked_for():
+    sampler = sampler_of()
+    batches = iter(MixtureBatchSampler(sampler, 4, 2, num_steps=100))
+    for _ in range(3):
+        next(batches)
+    assert sampler.num_planned_steps == 2
+
+
+@pytest.mark.parametrize("accumulation", [1, 2, 4])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_reads_no_further_ahead_than_the_lag(num_workers, accumulation):
+    sampler = sampler_of(batch_size=2 * accumulation)
+    loader = torch.utils.data.DataLoader(
+        torch.arange(50),
+        batch_sampler=MixtureBatchSampler(sampler, 2, accumulation, num_steps=20),
+        num_workers=num_workers,
+    )
+    lag = apply_lag(num_workers, 2, accumulation)
+    for number, _ in enumerate(loader):
+        step = number // accumulation
+        # Accelerate holds one more micro-batch than the loader itself.
+        assert sampler.num_planned_steps <= step + 1 + lag
+
+
+def test_a_batch_size_that_cannot_be_cut_is_refused():
+    with pytest.raises(ValueError, match="8 is no multiple of 3 x 1"):
+        MixtureBatchSampler(sampler_of(), 3, 1, num_steps=2)
+
+
+def test_the_later_of_two_entries_for_a_step_holds_and_the_log_survives_json():
+    log = MixtureLog([0.5, 0.5])
+    log.append(3, [0.1, 0.9])
+    log.append(3, [0.2, 0.8])
+    log = MixtureLog.from_json(log.to_json())
+    assert [log.mixture(step)[0] for step in (0, 2, 3, 9)] == [0.5, 0.5, 0.2, 0.2]
+    np.testing.assert_allclose(log.steps_asked(5), [0.5 * 3 + 0.2 * 2, 0.5 * 3 + 0.8 * 2])
+    with pytest.raises(ValueError, match="cannot start at step 2"):
+        log.append(2, [0.5, 0.5])
+
+
+def test_the_forecast_is_what_the_sampler_then_does():
+    sizes, caps, mixture = [6, 100, 40], [1, None, 0], [0.5, 0.3, 0.2]
+    sampler = MixtureSampler(
+        np.split(np.arange(146), [6, 106]),
+        np.full(146, 1),
+        batch_size=8,
+        seed=0,
+        max_repeats=caps,
+        mixture=mixture,
+    )
+    forecasts = forecast(sizes, caps, mixture, 8, 30)
+    np.testing.assert_allclose([f.samples for f in forecasts], sampler.draws_by_domain(30), atol=2)
+    assert forecasts[0].cap_reached_at_step == 3
+    assert forecasts[1].cap_reached_at_step is None
