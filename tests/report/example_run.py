@@ -7,7 +7,7 @@ import numpy as np
 
 SOURCES = {
     "gsm8k": 7473, "open_instructions": 5200, "code_functions": 4100, "translation": 6000,
-    "science_mcq": 3900, "yesno_facts": 4700, "mathqa_dev": 2985, "table_to_text": 3500,
+    "science_mcq": 3900, "yesno_facts": 4700, "mathqa_dev": 610, "table_to_text": 3500,
     "medical_qa": 2700, "physical_howto": 3200, "text2sql": 2900, "task_dialog": 2300,
     "commonsense_ecqa": 2100, "entailment_rewrite": 1900, "intent_labels": 2600,
     "list_programs": 1500, "chinese_poems": 1800, "boilerplate": 2200, "shuffled_words": 2400,

@@ -60,7 +60,7 @@
       line: { width: 0.5, color: colour("surface"), shape: "hv" },
     }));
     Plotly.react(mixtureChart, traces, layout({
-      margin: { l: 8, r: 4, t: 6, b: 8 },
+      margin: { l: 8, r: 14, t: 10, b: 8 },
       xaxis: axis({
         range: [mixture.tokens[0] || 0, end], showgrid: false, nticks: phone.matches ? 4 : 8, tickformat: "~s",
         title: { text: "tokens trained on", font: { size: 12 }, standoff: 8 },
@@ -125,6 +125,16 @@
   };
 
   // Losses: small multiples, each on its own scale.
+  const lossRange = (chart) => {
+    // The steep beginning would press everything after it flat: from a quarter of the tokens on.
+    const points = [...chart.run, ...chart.control].filter((p) => p[1] !== null);
+    const end = Math.max(...points.map((p) => p[0]));
+    const late = points.filter((p) => p[0] >= end / 4).map((p) => p[1]);
+    if (!late.length) return undefined;
+    const low = Math.min(...late);
+    const room = Math.max(Math.max(...late) - low, 0.02) * 0.08;
+    return [low - room, Math.max(...late) + room];
+  };
   const drawLoss = (element) => {
     const chart = data.losses[Number(element.dataset.loss)];
     const line = (points, name, paint, width) => ({
@@ -134,10 +144,10 @@
     const traces = [line(chart.run, "DIDS", colour("accent"), 2)];
     if (chart.control.length) traces.unshift(line(chart.control, data.control.replace(/[<>&]/g, ""), colour("faint"), 1.5));
     Plotly.react(element, traces, layout({
-      margin: { l: 4, r: 8, t: 8, b: 4 }, hovermode: "x unified",
+      margin: { l: 4, r: 14, t: 8, b: 4 }, hovermode: "x unified",
       hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("rule"), font: { color: colour("ink"), size: 12 } },
       xaxis: axis({ showgrid: false, nticks: 4, tickformat: "~s", hoverformat: ".3s" }),
-      yaxis: axis({ nticks: 4, tickformat: ".3~g" }),
+      yaxis: axis({ nticks: 4, tickformat: ".3~g", range: lossRange(chart) }),
     }), config);
   };
 

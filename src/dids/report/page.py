@@ -19,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dids.atomic import write_text
-from dids.report import charts, comparison, numbers, story, tables
+from dids.report import charts, comparison, names, numbers, story, tables
 from dids.report.groups import source_groups
 from dids.report.record import RunRecord
 
@@ -89,6 +89,8 @@ def _template() -> Any:  # noqa: ANN401 (jinja2's Template renders to Any)
         percent=numbers.percent_text,
         duration=numbers.duration_text,
         plural=numbers.plural,
+        ends=names.both_ends,
+        breakable=names.breakable,
     )
     return environment.from_string(_resource("page.html.jinja"))
 

@@ -52,7 +52,7 @@ class DomainRow:
 
 @dataclass(frozen=True)
 class StageTime:
-    """Time that one stage took, and its fraction of the whole."""
+    """Time that one stage took, and its fraction of the longest one's."""
 
     stage: str
     elapsed_s: float
@@ -121,8 +121,8 @@ def stage_times(run: RunRecord) -> list[StageTime]:
     Returns:
         The stages in the order they ran.
     """
-    total = sum(run.time_s.values()) or 1.0
-    return [StageTime(name, time, time / total) for name, time in run.time_s.items()]
+    longest = max(run.time_s.values(), default=0.0) or 1.0
+    return [StageTime(name, time, time / longest) for name, time in run.time_s.items()]
 
 
 def _cell(value: float | None, largest: float) -> HeatCell:
