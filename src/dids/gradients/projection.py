@@ -113,7 +113,7 @@ class Projection:
         if num_inputs <= self.input_dim:
             return torch.eye(num_inputs)
         signs = random_signs(self.seed, f"{name}/input", num_inputs * self.input_dim)
-        return signs.view(num_inputs, self.input_dim).float() * float(self.input_dim) ** -0.5
+        return signs.view(num_inputs, self.input_dim).float() / math.sqrt(self.input_dim)
 
     def signs(self, name: str, count: int) -> Int8[Tensor, " count"]:
         """The signs of a parameter's entries, after the input side has been projected.
