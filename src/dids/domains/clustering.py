@@ -1,0 +1,166 @@
+"""From features to domains: cluster by direction, merge, name, find central samples.
+
+Axes: n samples, k domains, s sources, d feature dimensions.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from dids.domains.cluster_counts import chosen_count, shared_counts
+from dids.domains.domains import Domains
+from dids.domains.feature_source import FeatureSource, directions
+from dids.domains.merging import merged_into
+from dids.domains.naming import domain_names
+from dids.domains.spherical_kmeans import (
+    CHUNK,
+    nearest_centroids,
+    spherical_centroids,
+    training_samples,
+)
+from dids.errors import InputError
+
+NumDomains = int | Literal["auto", "sources"]
+NUM_CENTRAL = 5
+"""Samples that are shown for each domain."""
+
+
+def cluster_features(
+    features: FeatureSource | None,
+    source_of_sample: Integer[np.ndarray, " n"],
+    num_domains: NumDomains,
+    within: Literal["source", "all"] = "source",
+    seed: int = 0,
+    *,
+    source_names: Sequence[str],
+    min_samples: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Domains:
+    """Group samples into domains.
+
+    Args:
+        features: Gradient features by sample; None is enough when sources are kept.
+        source_of_sample: Source number of each sample.
+        num_domains: How many; ``auto`` doubles them while held-out samples gain (see
+            :func:`~dids.domains.cluster_counts.chosen_count`); ``sources`` keeps the sources.
+        within: Cluster each ``source`` on its own, or ``all`` samples together.
+        seed: Seed of everything random here.
+        source_names: Names of the sources.
+        min_samples: Smaller domains are merged into the nearest (of the same source if clusters
+            stay within it).
+        progress: Told how many samples were assigned.
+
+    Returns:
+        Domains, by source and then by size; over all samples by size.
+
+    Raises:
+        InputError: If the number of domains does not fit the samples or the sources.
+    """
+    source_n = np.asarray(source_of_sample)
+    if num_domains == "sources" or features is None:
+        if num_domains != "sources":
+            raise InputError("clustering needs features unless domains.number is 'sources'.")
+        return _domains(features, source_n, source_n, source_names, by_source=True)
+    if len(features) != len(source_n):
+        raise ValueError(f"there are {len(features)} features, but {len(source_n)} samples.")
+    if isinstance(num_domains, int) and not 1 <= num_domains <= len(source_n):
+        raise InputError(
+            f"domains.number is {num_domains}, but must be from 1 to the {len(source_n)} samples."
+        )
+    if within == "source":
+        groups = [np.flatnonzero(source_n == source) for source in range(len(source_names))]
+    else:
+        groups = [np.arange(len(source_n))]
+    if num_domains == "auto":
+        counts = [chosen_count(features, group, min_samples, seed) for group in groups]
+    else:
+        counts = shared_counts(np.array([len(group) for group in groups]), num_domains).tolist()
+    cluster_n = np.zeros(len(source_n), dtype=np.int64)
+    for group, count in zip(groups, counts, strict=True):
+        if len(group) > 0:
+            first = int(cluster_n.max()) + 1
+            cluster_n[group] = first + _clusters(
+                features, group, count, min_samples, seed, progress
+            )
+    return _domains(features, cluster_n, source_n, source_names, by_source=within == "source")
+
+
+def _clusters(
+    features: FeatureSource,
+    samples_m: Integer[np.ndarray, " m"],
+    count: int,
+    min_samples: int,
+    seed: int,
+    progress: Callable[[int], None] | None,
+) -> Integer[np.ndarray, " m"]:
+    """Clusters of one group of samples, the small ones merged."""
+    training_md = directions(features, training_samples(samples_m, count, seed))
+    centroid_kd = spherical_centroids(training_md, count, seed)
+    assigned = nearest_centroids(features, samples_m, centroid_kd, progress)
+    used_k, cluster_m = np.unique(assigned.cluster_n, return_inverse=True)
+    size_k = np.bincount(cluster_m)
+    # Samples without a direction are near nothing: they go where most samples are.
+    cluster_m[assigned.cosine_n == 0] = size_k.argmax()
+    group_k = np.zeros(len(used_k), dtype=np.int64)
+    size_k = np.bincount(cluster_m, minlength=len(used_k))
+    return merged_into(centroid_kd[used_k], size_k, group_k, min_samples)[cluster_m]
+
+
+def _domains(
+    features: FeatureSource | None,
+    cluster_n: Integer[np.ndarray, " n"],
+    source_n: Integer[np.ndarray, " n"],
+    source_names: Sequence[str],
+    *,
+    by_source: bool,
+) -> Domains:
+    """Number, name and describe clusters."""
+    _, domain_n, size_k = np.unique(cluster_n, return_inverse=True, return_counts=True)
+    counts_ks = np.zeros((len(size_k), len(source_names)), dtype=np.int64)
+    np.add.at(counts_ks, (domain_n, source_n), 1)
+    order = np.argsort(-size_k, kind="stable")
+    if by_source:
+        order = order[np.argsort(counts_ks[order].argmax(1), kind="stable")]
+    rank_k = np.empty(len(order), dtype=np.int32)
+    rank_k[order] = np.arange(len(order))
+    ranked_n, counts_ks = rank_k[domain_n], counts_ks[order]
+    centroid_kd, central, cosines = _described(features, ranked_n, len(size_k))
+    names = domain_names(counts_ks, source_names)
+    return Domains(names, ranked_n, centroid_kd, counts_ks, central, cosines)
+
+
+def _described(
+    features: FeatureSource | None, domain_n: Integer[np.ndarray, " n"], num_domains: int
+) -> tuple[Float[np.ndarray, "k d"], list[list[int]], list[float]]:
+    """Mean directions, most central samples and mean cosines, in two passes of flat memory."""
+    if features is None:
+        central = [
+            np.flatnonzero(domain_n == domain)[:NUM_CENTRAL].tolist()
+            for domain in range(num_domains)
+        ]
+        return np.zeros((num_domains, 0), dtype=np.float32), central, [0.0] * num_domains
+    chunks = [
+        np.arange(start, min(start + CHUNK, len(domain_n)))
+        for start in range(0, len(domain_n), CHUNK)
+    ]
+    dim = directions(features, chunks[0][:1]).shape[1]
+    sum_kd = np.zeros((num_domains, dim))
+    for samples_m in chunks:
+        one_hot_km = (domain_n[samples_m] == np.arange(num_domains)[:, None]).astype(np.float32)
+        sum_kd += one_hot_km @ directions(features, samples_m)
+    length_k1 = np.linalg.norm(sum_kd, axis=1, keepdims=True)
+    centroid_kd = (sum_kd / np.where(length_k1 > 0, length_k1, 1.0)).astype(np.float32)
+    cosine_n = np.concatenate(
+        [(directions(features, m) * centroid_kd[domain_n[m]]).sum(1) for m in chunks]
+    )
+    size_k = np.bincount(domain_n, minlength=num_domains)
+    mean_k = np.bincount(domain_n, weights=cosine_n, minlength=num_domains) / size_k
+    by_domain = np.lexsort((-cosine_n, domain_n))
+    starts = np.cumsum(size_k) - size_k
+    central = [
+        by_domain[start : start + min(size, NUM_CENTRAL)].tolist()
+        for start, size in zip(starts, size_k, strict=True)
+    ]
+    return centroid_kd, central, mean_k.tolist()

@@ -1,0 +1,98 @@
+"""Domains: groups of samples that are drawn as a whole, with what shows what they are.
+
+Axes: n samples, k domains, s sources, d feature dimensions.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from dids.atomic import read_json, whole_folder, write_json
+from dids.errors import InputError
+
+_FORMAT = 1
+_ARRAYS = ("domain_of_sample", "centroids", "source_counts")
+
+
+@dataclass(frozen=True, eq=False)
+class Domains:
+    """The result of clustering."""
+
+    names: list[str]
+    domain_of_sample: Integer[np.ndarray, " n"]
+    centroid_kd: Float[np.ndarray, "k d"]
+    """Mean direction, of unit length; no columns when sources were kept without features."""
+    source_counts_ks: Integer[np.ndarray, "k s"]
+    central_samples: list[list[int]]
+    """The samples nearest to each centre, nearest first."""
+    cosines: list[float]
+    """Mean cosine of each domain's samples to its centre; 0 when there are no features."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def size_k(self) -> Integer[np.ndarray, " k"]:
+        """Samples of each domain."""
+        return np.bincount(self.domain_of_sample, minlength=len(self.names)).astype(np.int64)
+
+    def samples(self) -> list[Integer[np.ndarray, " _"]]:
+        """Sample numbers of each domain, ascending."""
+        order = np.argsort(self.domain_of_sample, kind="stable")
+        return np.split(order, np.cumsum(self.size_k)[:-1])
+
+    def save(self, folder: Path) -> None:
+        """Write JSON and npy files, all or nothing.
+
+        Args:
+            folder: A folder of its own; what was there is replaced.
+        """
+        with whole_folder(folder) as unfinished:
+            arrays = (self.domain_of_sample, self.centroid_kd, self.source_counts_ks)
+            for name, array in zip(_ARRAYS, arrays, strict=True):
+                np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
+            write_json(
+                unfinished / "domains.json",
+                {
+                    "format": _FORMAT,
+                    "names": self.names,
+                    "central_samples": self.central_samples,
+                    "cosines": self.cosines,
+                },
+            )
+
+    @classmethod
+    def load(cls, folder: Path) -> "Domains":
+        """Read what :meth:`save` wrote.
+
+        Args:
+            folder: Where it is.
+
+        Returns:
+            The domains.
+
+        Raises:
+            InputError: If something is missing or damaged.
+        """
+        try:
+            saved = read_json(folder / "domains.json")
+            domain_of_sample, centroid_kd, source_counts_ks = (
+                np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS
+            )
+            domains = cls(
+                saved["names"],
+                domain_of_sample,
+                centroid_kd,
+                source_counts_ks,
+                saved["central_samples"],
+                saved["cosines"],
+            )
+            if saved["format"] != _FORMAT or len(domains.centroid_kd) != len(domains):
+                raise ValueError("another format")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"the domains in {folder} cannot be read ({error}); delete it and run again."
+            ) from error
+        return domains
