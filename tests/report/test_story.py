@@ -1,0 +1,82 @@
+"""The sentences say what the numbers say."""
+
+import pytest
+from example_run import example_result
+
+from dids.report import RunRecord
+from dids.report.comparison import alarms, mean_loss, task_comparisons
+from dids.report.story import headline, story
+
+
+def run_with(tasks, control, **more):
+    result = {
+        **example_result(),
+        "tasks": {name: {"test_loss": loss, "test_loss_se": 0.01} for name, loss in tasks.items()},
+        "control": control
+        and {
+            "policy": "uniform",
+            "tasks": {n: {"test_loss": loss, "test_loss_se": 0.01} for n, loss in control.items()},
+        },
+        **more,
+    }
+    return RunRecord.from_dict(result)
+
+
+def test_the_headline_is_the_mean_against_the_control():
+    run = run_with({"a": 1.9, "b": 3.8}, {"a": 2.0, "b": 4.0})
+    assert headline(run) == "Mean test loss 2.850, 5.0\u202f% below uniform"
+    assert mean_loss(task_comparisons(run)).change == pytest.approx(-0.05)
+
+
+def test_the_mean_takes_only_tasks_that_both_have_a_loss_for():
+    run = run_with({"a": 1.9, "b": None, "c": 9.0}, {"a": 2.0, "b": 4.0})
+    assert headline(run) == "Mean test loss 1.900, 5.0\u202f% below uniform"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "control", "expected"),
+    [
+        ({"a": 2.2}, {"a": 2.0}, "Mean test loss 2.200, 10.0\u202f% above uniform"),
+        ({"a": 2.0}, {"a": 2.0}, "Mean test loss 2.000, the same as uniform"),
+        ({"a": 2.0}, None, "Mean test loss 2.000"),
+        ({"a": None}, None, "Trained on 2.00\u202fM tokens"),
+    ],
+)
+def test_the_headline_fits_the_run(tasks, control, expected):
+    assert headline(run_with(tasks, control)) == expected
+
+
+def test_the_story_has_five_sentences_with_the_numbers():
+    run = run_with(
+        {"a": 1.9, "b": 3.8, "c": 2.2}, {"a": 2.0, "b": 4.2, "c": 2.0}, overhead=0.0731,
+        time_s={"train": 100.0, "control": 20.0},
+    )  # fmt: skip
+    sentences = story(run)
+    assert len(sentences) == 5
+    assert "2.00\u202fM</b> tokens in 25 rounds, drawn from 24 domains" in sentences[0]
+    assert "2 of 3 tasks" in sentences[1]
+    assert "−9.5\u202f% on <code>b</code> to +10.0\u202f% on <code>c</code>" in sentences[1]
+    assert "<code>gsm8k/2</code> (4.2\u202f%" in sentences[2]
+    assert "<code>mathqa_dev</code> the most with <b>0.9</b> passes" in sentences[3]
+    assert "7.3\u202f%" in sentences[4]
+    assert "2\u202fmin 0\u202fs" in sentences[4]
+
+
+def test_the_mixture_that_never_moved_is_said_to():
+    result = example_result()
+    run = RunRecord.from_dict({**result, "mixture": result["mixture"][:1] * 5})
+    assert "The mixture stayed as it began." in story(run)
+
+
+def test_a_task_that_is_clearly_worse_raises_an_alarm():
+    run = run_with({"a": 2.01, "b": 4.2}, {"a": 2.0, "b": 4.0})
+    assert len(alarms(run)) == 1
+    assert alarms(run)[0].startswith("b: test loss 4.200 is 5.0\u202f% above")
+
+
+def test_a_validation_loss_that_climbs_back_raises_an_alarm():
+    history = {"calm": [[0, 3.0], [10, 2.0], [20, 2.01]], "lost": [[0, 3.0], [10, 2.0], [20, 2.2]]}
+    tasks = {name: {"validation_history": points} for name, points in history.items()}
+    run = RunRecord.from_dict({**example_result(), "tasks": tasks, "control": None})
+    assert len(alarms(run)) == 1
+    assert "lost: validation loss ends at 2.200, 10.0\u202f% above its best" in alarms(run)[0]
