@@ -1,0 +1,204 @@
+"""All that a mixture needs to know of impact: inner products in every task's metric, no parameters.
+
+A mixture's change is the mixture of the domains' changes, so distance, kernel and cosine of any
+mixture follow from these small matrices.
+
+Axis letters: k domains, t tasks, p parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from dids.impact.metric import fisher_gram, fisher_kernel, paired_products, target_norm
+from dids.impact.nearest_psd import nearest_psd
+
+# A task's own change that is mostly noise must not make the task all-important without its noise.
+_LEAST_SIGNAL = 0.1
+_ARRAYS = ("gram_tkk", "kernel_kt", "target_norm_t", "signal_tk", "target_signal_t")
+
+
+@dataclass(frozen=True)
+class ImpactMatrices:
+    """Impact of every domain on every task, and how the domains overlap.
+
+    Attributes:
+        gram_tkk: Inner products of the domains' changes in each task's Fisher metric.
+        kernel_kt: Inner products of the domains' changes with the task's own.
+        target_norm_t: Squared length of each task's own change.
+        domain_names: Of the axis k.
+        task_names: Of the axis t.
+        signal_tk: Squared lengths of the domains' changes without the noise of estimating them: the
+            products of two independent halves. May be negative. None: not measured.
+        target_signal_t: The same of the tasks' own changes.
+    """
+
+    gram_tkk: Float64[np.ndarray, "t k k"]
+    kernel_kt: Float64[np.ndarray, "k t"]
+    target_norm_t: Float64[np.ndarray, " t"]
+    domain_names: tuple[str, ...]
+    task_names: tuple[str, ...]
+    signal_tk: Float64[np.ndarray, "t k"] | None = None
+    target_signal_t: Float64[np.ndarray, " t"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in _ARRAYS:
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value).all():
+                raise ValueError(f"{name} has entries that are no numbers.")
+        if self.kernel_kt.shape != (len(self.domain_names), len(self.task_names)):
+            raise ValueError(
+                f"kernel_kt has shape {self.kernel_kt.shape}, but there are "
+                f"{len(self.domain_names)} domains and {len(self.task_names)} tasks."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        update_kp: Float[Tensor, "k p"],
+        target_tp: Float[Tensor, "t p"],
+        fisher_tp: Float[Tensor, "t p"],
+        domain_names: tuple[str, ...],
+        task_names: tuple[str, ...],
+        weight_p: Float[Tensor, " p"] | None = None,
+        update_halves_2kp: Float[Tensor, "2 k p"] | None = None,
+        target_halves_2tp: Float[Tensor, "2 t p"] | None = None,
+    ) -> "ImpactMatrices":
+        """The matrices of measured parameter changes.
+
+        Args:
+            update_kp: Parameter change that one step on each domain causes, up to a common factor.
+            target_tp: Parameter change that one step on each task would cause, up to the same one.
+            fisher_tp: Diagonal Fisher information of each task. Non-negative.
+            domain_names: Of the rows of ``update_kp``.
+            task_names: Of the rows of ``target_tp``.
+            weight_p: How many parameters each entry stands for. None: one.
+            update_halves_2kp: The changes from two independent halves of the samples.
+            target_halves_2tp: The same for the tasks.
+        """
+        signal_tk = target_signal_t = None
+        if update_halves_2kp is not None:
+            first_kp, second_kp = update_halves_2kp
+            signal_tk = paired_products(first_kp, second_kp, fisher_tp, weight_p).numpy()
+        if target_halves_2tp is not None:
+            first_tp, second_tp = target_halves_2tp
+            target_signal_t = np.array(
+                [
+                    paired_products(first_p[None], second_p[None], fisher_p[None], weight_p).item()
+                    for first_p, second_p, fisher_p in zip(
+                        first_tp, second_tp, fisher_tp, strict=True
+                    )
+                ]
+            )
+        return cls(
+            gram_tkk=fisher_gram(update_kp, fisher_tp, weight_p).numpy(),
+            kernel_kt=fisher_kernel(update_kp, target_tp, fisher_tp, weight_p).numpy(),
+            target_norm_t=target_norm(target_tp, fisher_tp, weight_p).numpy(),
+            domain_names=domain_names,
+            task_names=task_names,
+            signal_tk=signal_tk,
+            target_signal_t=target_signal_t,
+        )
+
+    def kl_distance(self) -> Float64[np.ndarray, "k t"]:
+        """Distance form, in nats up to the square of the common factor; low is good."""
+        diagonal_kt = np.diagonal(self.gram_tkk, axis1=1, axis2=2).T
+        return np.asarray(0.5 * diagonal_kt - self.kernel_kt + 0.5 * self.target_norm_t)
+
+    def fisher_kernel(self) -> Float64[np.ndarray, "k t"]:
+        """Kernel form; high is good."""
+        return self.kernel_kt
+
+    def fisher_cosine(self) -> Float64[np.ndarray, "k t"]:
+        """Cosine form, between -1 and 1; 0 where a change has no length."""
+        diagonal_kt = np.diagonal(self.gram_tkk, axis1=1, axis2=2).T
+        length_kt = np.sqrt(np.maximum(diagonal_kt, 0.0) * np.maximum(self.target_norm_t, 0.0))
+        cosine_kt = np.zeros_like(length_kt)
+        np.divide(self.kernel_kt, length_kt, out=cosine_kt, where=length_kt > 0)
+        return np.asarray(np.clip(cosine_kt, -1.0, 1.0))
+
+    def relative(self) -> "ImpactMatrices":
+        """Every task's matrices divided by the squared length of its own change.
+
+        Matrices of different rounds can be averaged only so: learning rate and gradients change
+        size from round to round.
+        """
+        scale_t = np.where(self.target_norm_t > 0, self.target_norm_t, 1.0)
+        return self._combined(
+            gram_tkk=self.gram_tkk / scale_t[:, None, None],
+            kernel_kt=self.kernel_kt / scale_t,
+            target_norm_t=self.target_norm_t / scale_t,
+            signal_tk=None if self.signal_tk is None else self.signal_tk / scale_t[:, None],
+            target_signal_t=(
+                None if self.target_signal_t is None else self.target_signal_t / scale_t
+            ),
+        )
+
+    def smoothed(self, previous: "ImpactMatrices | None", decay: float) -> "ImpactMatrices":
+        """Exponential average: ``decay * previous + (1 - decay) * self``.
+
+        Args:
+            previous: The average so far; None starts with this measurement.
+            decay: Weight of what came before, from 0 to below 1.
+
+        Raises:
+            ValueError: If the two are of other domains or tasks.
+        """
+        if previous is None:
+            return self
+        if (previous.domain_names, previous.task_names) != (self.domain_names, self.task_names):
+            raise ValueError("only impacts of the same domains on the same tasks can be averaged.")
+        averages = {}
+        for name in _ARRAYS:
+            before, now = getattr(previous, name), getattr(self, name)
+            is_known = before is not None and now is not None
+            averages[name] = decay * before + (1.0 - decay) * now if is_known else None
+        return self._combined(**averages)
+
+    def debiased(self) -> "ImpactMatrices":
+        """Without the noise that squares of estimates have in them.
+
+        The squared length of an estimated change is too long by the variance of the estimate; the
+        product of two independent halves is not. The diagonal of the gram matrix is replaced by it,
+        then the nearest positive semi-definite matrix is taken. A domain measured on few samples is
+        not taken for a wild one then, and two halves of one domain look alike.
+        """
+        gram_tkk, norm_t = self.gram_tkk, self.target_norm_t
+        if self.signal_tk is not None:
+            gram_tkk = gram_tkk.copy()
+            on_diagonal = np.arange(len(self.domain_names))
+            gram_tkk[:, on_diagonal, on_diagonal] = self.signal_tk
+            gram_tkk = nearest_psd(gram_tkk)
+        if self.target_signal_t is not None:
+            norm_t = np.maximum(self.target_signal_t, _LEAST_SIGNAL * norm_t)
+        return self._combined(gram_tkk=gram_tkk, kernel_kt=self.kernel_kt, target_norm_t=norm_t)
+
+    def to_json(self) -> dict[str, Any]:
+        """The matrices as plain lists."""
+        state: dict[str, Any] = {
+            "domain_names": list(self.domain_names),
+            "task_names": list(self.task_names),
+        }
+        for name in _ARRAYS:
+            value = getattr(self, name)
+            state[name] = None if value is None else value.tolist()
+        return state
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> "ImpactMatrices":
+        """The matrices that ``to_json`` wrote, to the last bit."""
+        arrays = {
+            name: None if state.get(name) is None else np.array(state[name], dtype=np.float64)
+            for name in _ARRAYS
+        }
+        names = tuple(state["domain_names"]), tuple(state["task_names"])
+        return cls(domain_names=names[0], task_names=names[1], **arrays)  # type: ignore[arg-type]
+
+    def _combined(self, **arrays: np.ndarray | None) -> "ImpactMatrices":
+        names = {"domain_names": self.domain_names, "task_names": self.task_names}
+        return ImpactMatrices(**names, **arrays)  # type: ignore[arg-type]
