@@ -1,0 +1,123 @@
+"""Which files a source means, and what changes its hash."""
+
+import json
+
+import pytest
+
+from dids.data.hub import hub_name
+from dids.data.readers import read_records
+from dids.data.sources import SourceFiles, content_hash, files_of
+from dids.errors import InputError
+
+
+def source(*paths, **settings):
+    return SourceFiles("src", tuple(str(path) for path in paths), **settings)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.jsonl", "a.jsonl", "deep/c.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"text": name}) + "\n")
+    return tmp_path
+
+
+def names(files):
+    return [file.name for file in files]
+
+
+def test_files_globs_and_folders_are_expanded_in_sorted_order(folder):
+    assert names(files_of(source(folder))) == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert names(files_of(source(folder / "*.jsonl"))) == ["a.jsonl", "b.jsonl"]
+    assert names(files_of(source(folder / "**" / "*.jsonl"))) == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert names(files_of(source(folder / "b.jsonl", folder))) == ["b.jsonl", "a.jsonl", "c.jsonl"]
+
+
+def test_a_file_with_brackets_in_its_name_is_no_glob(folder):
+    (folder / "a[1].jsonl").write_text("{}")
+    assert names(files_of(source(folder / "a[1].jsonl"))) == ["a[1].jsonl"]
+
+
+def test_paths_that_name_nothing_are_refused(tmp_path):
+    with pytest.raises(InputError, match="'src': there is no file"):
+        files_of(source(tmp_path / "none"))
+    with pytest.raises(InputError, match="'src': no file matches"):
+        files_of(source(tmp_path / "*.jsonl"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="'src': the folder .*empty has no file"):
+        files_of(source(tmp_path / "empty"))
+    with pytest.raises(InputError, match="'src' names no path"):
+        files_of(source())
+    with pytest.raises(InputError, match="'src' names no path"):
+        content_hash(source())
+
+
+def test_the_hash_follows_content_names_and_format_but_not_the_folder(folder, tmp_path_factory):
+    first = content_hash(source(folder))
+    assert content_hash(source(folder)) == first
+    copy = tmp_path_factory.mktemp("copy")
+    for file in folder.rglob("*.jsonl"):
+        (copy / file.name).write_bytes(file.read_bytes())
+    assert content_hash(source(copy)) == first
+    assert content_hash(source(folder, format="text")) != first
+    (folder / "a.jsonl").write_text('{"text": "changed"}\n')
+    assert content_hash(source(folder)) != first
+
+
+def test_moving_a_byte_from_one_file_to_the_next_changes_the_hash(tmp_path):
+    (tmp_path / "a.txt").write_text("12")
+    (tmp_path / "b.txt").write_text("3")
+    first = content_hash(source(tmp_path))
+    (tmp_path / "a.txt").write_text("1")
+    (tmp_path / "b.txt").write_text("23")
+    assert content_hash(source(tmp_path)) != first
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("hf:imdb", ("imdb", None, "train")),
+        ("hf:imdb:test", ("imdb", None, "test")),
+        ("hf:imdb:train[:10%]", ("imdb", None, "train[:10%]")),
+        ("hf:openai/gsm8k:main", ("openai/gsm8k", "main", "train")),
+        ("hf:openai/gsm8k:main:test[5:9]", ("openai/gsm8k", "main", "test[5:9]")),
+        ("hf:a/b::odd", ("a/b", None, "odd")),
+    ],
+)
+def test_a_hub_path_has_name_configuration_and_split(path, expected):
+    assert hub_name(path) == expected
+
+
+@pytest.mark.parametrize("path", ["hf:", "hf:a:b:c:d", "hf:a:b[1"])
+def test_a_hub_path_of_another_form_is_refused(path):
+    with pytest.raises(InputError, match="hf:NAME"):
+        hub_name(path)
+
+
+@pytest.fixture
+def offline_hub(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def test_a_hub_data_set_is_read_through_datasets(tmp_path, offline_hub):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    rows = [{"prompt": f"{i}?", "completion": f"{i}!"} for i in range(5)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    hub = source(f"hf:{folder}")
+    found = list(read_records(hub))
+    assert [(r.prompt, r.completion) for r in found] == [(f"{i}?", f"{i}!") for i in range(5)]
+    assert found[3].origin.line == 4
+    assert files_of(hub) == []
+    assert content_hash(hub) != content_hash(source(f"hf:{folder}:train[:2]"))
+
+
+def test_a_hub_data_set_that_is_not_there_is_named(tmp_path, offline_hub):
+    with pytest.raises(InputError, match="'hf:.*nothing.*' cannot be loaded"):
+        list(read_records(source(f"hf:{tmp_path}/nothing")))
