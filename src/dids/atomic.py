@@ -31,7 +31,9 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to fill; it becomes ``path`` when the block ends well, and vanishes when it does not.
+    """An empty folder to fill, which becomes ``path`` when the block ends well.
+
+    It vanishes when the block raises.
 
     Example:
         >>> import tempfile

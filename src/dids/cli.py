@@ -1,4 +1,4 @@
-"""The command line. Heavy imports wait until a command needs them, so that help is there at once."""
+"""The command line. Heavy imports wait until a command needs them: help is instant."""
 
 import errno
 import logging
@@ -60,13 +60,17 @@ def init(
     except FileExistsError:
         raise InputError(f"{path} is there already; name another file, or remove it.") from None
     except FileNotFoundError:
-        raise InputError(f"{path.parent}: there is no such folder to write {path.name} to.") from None
+        raise InputError(
+            f"{path.parent}: there is no such folder to write {path.name} to."
+        ) from None
     typer.echo(f"{path} written; change data, tasks and model, then: dids run {path}")
 
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the run would take, and stop.")
     ] = False,

@@ -41,7 +41,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise InputError(
-                    f"{key_node.start_mark.name}, line {line}: '{key}' is given twice; names must differ."
+                    f"{key_node.start_mark.name}, line {line}: '{key}' is given twice; names must "
+                    "differ."
                 )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
@@ -50,20 +51,25 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def load_config(path: Path) -> Config:
     """Read and check a config file.
 
-    ``${NAME}`` and ``${NAME:-default}`` stand for environment variables. Relative paths are relative to
-    the current folder and become absolute.
+    ``${NAME}`` and ``${NAME:-default}`` stand for environment variables. Relative paths are
+    relative to the current folder and become absolute.
 
     Raises:
-        InputError: If the file is missing, no YAML, or says something that the schema does not allow.
+        InputError: If the file is missing, no YAML, or says something that the schema does not
+            allow.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such config file; `dids init {path}` writes one.") from None
+        raise InputError(
+            f"{path}: there is no such config file; `dids init {path}` writes one."
+        ) from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give the path of a config file.") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8.") from None
+        raise InputError(
+            f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8."
+        ) from None
     loader = _UniqueKeyLoader(text)
     loader.name = str(path)
     try:
@@ -77,7 +83,9 @@ def load_config(path: Path) -> Config:
     finally:
         loader.dispose()  # type: ignore[no-untyped-call]
     if not isinstance(raw, dict):
-        raise InputError(f"{path}: the config must be a mapping of sections; `dids init` writes one.")
+        raise InputError(
+            f"{path}: the config must be a mapping of sections; `dids init` writes one."
+        )
     filled = _filled_in(raw, (), path)
     try:
         config = Config.model_validate(filled)
@@ -100,7 +108,8 @@ def _filled_in(value: Any, where: tuple[str, ...], path: Path) -> Any:  # noqa: 
         found = os.environ.get(name, default)
         if found is None:
             raise InputError(
-                f"{path}: {'.'.join(where)} uses ${{{name}}}, but the environment variable {name} is not set."
+                f"{path}: {'.'.join(where)} uses ${{{name}}}, but the environment variable {name} "
+                "is not set."
             )
         return found
 
@@ -132,9 +141,9 @@ def _location_in_file(location: tuple[int | str, ...], raw: Any) -> tuple[str, .
     value = raw
     for i, part in enumerate(location):
         is_last = i == len(location) - 1
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        if (isinstance(value, Mapping) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        ):
             value = value[part]
         elif not (is_last and isinstance(value, Mapping)):
             continue
@@ -190,11 +199,16 @@ def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:
     for name in arguments:
         if name in _OWN_TRAINING_ARGUMENTS:
             raise InputError(
-                f"{where}: 'training.{name}' is set by the run itself; use {_OWN_TRAINING_ARGUMENTS[name]}."
+                f"{where}: 'training.{name}' is set by the run itself; use "
+                f"{_OWN_TRAINING_ARGUMENTS[name]}."
             )
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean '{nearest[0]}'?" if nearest else "see transformers.TrainingArguments."
+            hint = (
+                f"did you mean '{nearest[0]}'?"
+                if nearest
+                else "see transformers.TrainingArguments."
+            )
             raise InputError(f"{where}: unknown key 'training.{name}'; {hint}")
 
 

@@ -120,8 +120,8 @@ class ProxyConfig(Section):
     """Neither name nor config: the model itself, at its start."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
-    """Steps on a uniform draw first, because gradients of an untrained model say little. None: 200 for
-    a model built from a config, none for one with trained weights."""
+    """Steps on a uniform draw first, because gradients of an untrained model say little. None:
+    200 for a model built from a config, none for one with trained weights."""
 
 
 class FeaturesConfig(Section):

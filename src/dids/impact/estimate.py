@@ -1,8 +1,8 @@
 """Measures impact on a model as it is: few samples of every domain and task, then pure mathematics.
 
-Axis letters: k domains, t tasks, p parameters. Which samples are taken is a function of (seed, index of the
-measurement, domain or task); tasks take the next samples of their validation set every time, so that the
-average over rounds sees all of it.
+Axis letters: k domains, t tasks, p parameters. Which samples are taken is a function of (seed,
+index of the measurement, domain or task); tasks take the next samples of their validation set
+every time, so that the average over rounds sees all of it.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from dids.impact.matrices import ImpactMatrices
 from torch import nn
 from torch.optim import Optimizer
 
@@ -19,7 +20,6 @@ from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.losses import sample_losses
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
-from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import SecondMoments, optimizer_moments, preconditioner
 
 
@@ -51,7 +51,7 @@ class MeasuringBudget:
         round_samples: int,
         max_share: float,
     ) -> "MeasuringBudget":
-        """What was asked for, scaled down so that a round never measures more than a share of itself.
+        """What was asked for, scaled down to a share of the samples that a round trains on.
 
         At least two samples of each domain and task stay: fewer give no estimate at all.
         """
@@ -139,7 +139,12 @@ class ImpactEstimator:
         ]
         targets = [
             self._statistics(
-                model, coordinates, self.tasks[task], samples, labels=self.labels, generator=generator
+                model,
+                coordinates,
+                self.tasks[task],
+                samples,
+                labels=self.labels,
+                generator=generator,
             )
             for task, samples in self._task_samples(index).items()
         ]
@@ -203,7 +208,9 @@ class ImpactEstimator:
     def _domain_samples(self, index: int) -> list[np.ndarray]:
         chosen = []
         for domain, members in enumerate(self._scored_by_domain):
-            random = np.random.Generator(np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index]))
+            random = np.random.Generator(
+                np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index])
+            )
             size = min(self.budget.domain_samples, len(members))
             chosen.append(random.choice(members, size=size, replace=False))
         return chosen

@@ -1,7 +1,8 @@
-"""The trainer's preconditioner P: what turns a gradient into the step that the optimizer would take.
+"""The trainer's preconditioner P: it turns a gradient into the optimizer's step.
 
 Adam divides a gradient by the root of its second moment, so the change that a domain causes is
-``-lr * g / (sqrt(v_hat) + eps)`` (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1); SGD leaves it as it is.
+``-lr * g / (sqrt(v_hat) + eps)`` (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1); SGD leaves it
+as it is.
 Axis letter: p parameters (the entries that ``Coordinates`` keeps).
 """
 
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file

@@ -1,6 +1,7 @@
 """The run folder: the config as resolved, a lock, a log, and a mark for every finished stage.
 
-Everything in it is JSON, YAML, npy, safetensors or Parquet, and every file is written whole or not at all.
+Everything in it is JSON, YAML, npy, safetensors or Parquet, and every file is written whole or
+not at all.
 """
 
 import fcntl
@@ -8,7 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ class RunFolder:
             if difference is not None:
                 field, old, new = difference
                 raise InputError(
-                    f"{self.path}: this run folder has another config: '{field}' is {old!r} there and {new!r} now; "
+                    f"{self.path}: this run folder has another config: '{field}' is {old!r} there "
+                    f"and {new!r} now; "
                     "give the run another folder (run: ...), or set it back."
                 )
             return
@@ -55,7 +57,8 @@ class RunFolder:
         strangers = [p.name for p in self.path.iterdir()] if self.path.exists() else []
         if set(strangers) - {".lock", "log.txt"}:
             raise InputError(
-                f"{self.path}: the folder holds other files ({sorted(strangers)[0]}) and no run; name an empty "
+                f"{self.path}: the folder holds other files ({sorted(strangers)[0]}) and no run; "
+                "name an empty "
                 "folder or a new one."
             )
         self.path.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError(f"{self.path}: another process is working in this run folder.") from None
+                raise InputError(
+                    f"{self.path}: another process is working in this run folder."
+                ) from None
             yield
 
     def is_done(self, stage: str) -> bool:
@@ -146,9 +151,5 @@ def first_difference(
 def versions() -> dict[str, str]:
     """The versions that the result depends on."""
     found = {"dids": __version__, "python": sys.version.split()[0]}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {distribution.name: distribution.version for distribution in distributions()}
+    return found | {name: installed[name] for name in _PACKAGES if name in installed}

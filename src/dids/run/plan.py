@@ -81,7 +81,9 @@ def run_plan(config: Config) -> RunPlan:
     number = config.domains.number
     num_domains = number if isinstance(number, int) else len(sizes)
     round_samples = num_steps * batch_size / config.mixture.rounds
-    asked = num_domains * config.impact.domain_samples + len(config.tasks) * config.impact.task_samples
+    asked = (
+        num_domains * config.impact.domain_samples + len(config.tasks) * config.impact.task_samples
+    )
     return RunPlan(
         sources=tuple(
             SourcePlan(name, samples, tokens, draws / max(1, samples))
@@ -155,9 +157,7 @@ def _estimated_size(
 
 def _tokenizer(config: Config, sources: list[SourceFiles]) -> PreTrainedTokenizerBase:
     if config.tokenizer.name is not None:
-        return load_tokenizer(
-            config.tokenizer.name, trust_remote_code=config.trust_remote_code
-        )
+        return load_tokenizer(config.tokenizer.name, trust_remote_code=config.trust_remote_code)
     assert config.tokenizer.train is not None
 
     def texts() -> Iterator[str]:

@@ -45,14 +45,16 @@ class ConsoleProgress:
         columns += [TimeElapsedColumn(), TimeRemainingColumn()]
         with Progress(*columns, console=self.console, transient=False) as progress:
             task = progress.add_task(title, total=total or None)
-            yield lambda done: progress.update(task, completed=done)
+            yield lambda amount: progress.advance(task, amount)
 
     @contextmanager
     def _lines(self, title: str, total: float) -> Iterator[Callable[[float], None]]:
         began_s = last_s = time.monotonic()
+        done = 0.0
 
-        def advance(done: float) -> None:
-            nonlocal last_s
+        def advance(amount: float) -> None:
+            nonlocal done, last_s
+            done += amount
             now_s = time.monotonic()
             if now_s - last_s >= _LINE_EVERY_S:
                 last_s = now_s

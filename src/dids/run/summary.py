@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dids.atomic import read_json
-from dids.domains.assignment import Domains
+from dids.domains.domains import Domains
 
 
 def print_summary(folder: Path, console: Console | None = None) -> None:
@@ -40,9 +40,8 @@ def print_domains(folder: Path, console: Console | None = None) -> None:
     """Name, size and tightness of every domain."""
     domains = Domains.load(folder / "domains")
     table = Table("domain", "samples", "mean cosine to the centre", box=None)
-    sizes = domains.source_counts_ks.sum(axis=1)
-    for name, size, cosine in zip(domains.names, sizes, domains.cosines, strict=True):
-        table.add_row(name, f"{int(size):,}", _number(float(cosine), 3))
+    for name, size, cosine in zip(domains.names, domains.size_k, domains.cosines, strict=True):
+        table.add_row(name, f"{int(size):,}", _number(cosine, 3))
     (console or Console()).print(table)
 
 

@@ -1,4 +1,4 @@
-"""What every stage works with: the config, the run folder, and the results of the stages before it."""
+"""What every stage works with: config, run folder, results of the stages before it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,7 +16,7 @@ from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.data.sources import SourceFiles
 from dids.data.token_store import TokenStore, open_token_store
 from dids.data.tokenizer import load_tokenizer
-from dids.domains.assignment import Domains
+from dids.domains.domains import Domains
 from dids.errors import InputError
 from dids.mixture.limits import MixtureLimits
 from dids.run.folder import RunFolder
@@ -29,7 +29,7 @@ class Progress(Protocol):
     """Shows how far a long piece of work is."""
 
     def bar(self, title: str, total: float) -> AbstractContextManager[Callable[[float], None]]:
-        """A bar; what it gives is called with the amount done so far."""
+        """A bar; what it gives is called with the amount done since the last call."""
 
     def say(self, line: str) -> None:
         """One line for the person who waits."""
@@ -129,10 +129,7 @@ class Workspace:
     @cached_property
     def domain_data(self) -> DomainData:
         """The samples by domain."""
-        of_sample = self.domains.domain_of_sample
-        order = np.argsort(of_sample, kind="stable")
-        ends = np.cumsum(np.bincount(of_sample, minlength=len(self.domains.names)))[:-1]
-        members = np.split(order, ends)
+        members = self.domains.samples()
         return DomainData(
             dataset=self.dataset,
             names=self.domains.names,

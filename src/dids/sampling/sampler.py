@@ -35,7 +35,7 @@ class _Progress:
     step: int
     drawn_k: np.ndarray
     credit_k: np.ndarray
-    tokens: int
+    tokens_k: np.ndarray
 
 
 class MixtureSampler:
@@ -105,7 +105,12 @@ class MixtureSampler:
             ],
             dtype=np.int64,
         )
-        self._start = _Progress(0, np.zeros_like(self._size_k), np.zeros(self.num_domains), 0)
+        self._start = _Progress(
+            0,
+            np.zeros_like(self._size_k),
+            np.zeros(self.num_domains),
+            np.zeros_like(self._size_k),
+        )
         self._restart(self._start)
 
     def _restart(self, progress: _Progress) -> None:
@@ -186,7 +191,11 @@ class MixtureSampler:
 
     def tokens(self, step: int) -> int:
         """Tokens in the first ``step`` steps."""
-        return self._at(step).tokens
+        return int(self._at(step).tokens_k.sum())
+
+    def tokens_by_domain(self, step: int) -> Int64[np.ndarray, " k"]:
+        """Tokens drawn from each domain in the first ``step`` steps."""
+        return self._at(step).tokens_k.copy()
 
     def state_dict(self, step: int) -> dict[str, Any]:
         """What a later process needs to go on after ``step`` steps; plain JSON values.
@@ -203,7 +212,7 @@ class MixtureSampler:
             "step": step,
             "draws": progress.drawn_k.tolist(),
             "credits": progress.credit_k.tolist(),
-            "tokens": progress.tokens,
+            "tokens": progress.tokens_k.tolist(),
             "log": self._log.to_json(),
         }
 
@@ -230,7 +239,7 @@ class MixtureSampler:
                 int(state["step"]),
                 np.array(state["draws"], dtype=np.int64),
                 np.array(state["credits"], dtype=np.float64),
-                int(state["tokens"]),
+                np.array(state["tokens"], dtype=np.int64),
             )
         )
 
@@ -258,17 +267,21 @@ class MixtureSampler:
                 bits,
             )
         except ValueError as error:
+            num_tokens = int(progress.tokens_k.sum())
             raise InputError(
-                f"the data runs out after {step} steps and {progress.tokens} tokens: {error} "
-                f"Lower budget.tokens to {progress.tokens} or raise max_repeats."
+                f"the data runs out after {step} steps and {num_tokens} tokens: {error} "
+                f"Lower budget.tokens to {num_tokens} or raise max_repeats."
             ) from error
-        ids = self._drawn_ids(step, count_k, progress.drawn_k)
-        self._plans[step] = ids
+        domain_b = np.repeat(np.arange(self.num_domains), count_k)
+        id_b = self._drawn_ids(domain_b, count_k, progress.drawn_k)
+        token_b = self._lengths_n[id_b].astype(np.float64)
+        drawn_tokens_k = np.bincount(domain_b, token_b, self.num_domains).astype(np.int64)
+        self._plans[step] = self._shuffled(step, id_b)
         after = _Progress(
             step + 1,
             progress.drawn_k + count_k,
             credit_k,
-            progress.tokens + int(self._lengths_n[ids].sum(dtype=np.int64)),
+            progress.tokens_k + drawn_tokens_k,
         )
         self._carried[after.step] = after
         self._num_planned_steps = max(self._num_planned_steps, after.step)
@@ -277,16 +290,21 @@ class MixtureSampler:
                 window.pop(next(iter(window)))
         return after
 
-    def _drawn_ids(self, step: int, count_k: np.ndarray, drawn_k: np.ndarray) -> np.ndarray:
-        """The next ``count_k`` samples of every domain's sequence of permutations, shuffled."""
-        domain_b = np.repeat(np.arange(self.num_domains), count_k)
+    def _drawn_ids(
+        self, domain_b: np.ndarray, count_k: np.ndarray, drawn_k: np.ndarray
+    ) -> np.ndarray:
+        """The next ``count_k`` samples of every domain's sequence of permutations, by domain."""
         slot_b = np.arange(self.batch_size)
         ordinal_b = drawn_k[domain_b] + slot_b - (np.cumsum(count_k) - count_k)[domain_b]
         size_b = self._size_k[domain_b]
         epoch_b, position_b = np.divmod(ordinal_b, size_b)
         key_b = random_bits(self.seed, _EPOCH, domain_b, epoch_b)
-        ids = self._sample_ids[self._first_k[domain_b] + permuted(position_b, size_b, key_b)]
-        shuffled = np.argsort(random_bits(self.seed, _ORDER, step, slot_b), kind="stable")
-        ids = np.asarray(ids[shuffled], dtype=np.int64)
-        ids.setflags(write=False)
-        return ids
+        place_b = self._first_k[domain_b] + permuted(position_b, size_b, key_b)
+        return np.asarray(self._sample_ids[place_b], dtype=np.int64)
+
+    def _shuffled(self, step: int, id_b: np.ndarray) -> np.ndarray:
+        """The samples of a step in the order in which they are batched, read-only."""
+        bits_b = random_bits(self.seed, _ORDER, step, np.arange(self.batch_size))
+        id_b = id_b[np.argsort(bits_b, kind="stable")]
+        id_b.setflags(write=False)
+        return id_b

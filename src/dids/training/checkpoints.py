@@ -1,7 +1,7 @@
 """Checkpoints: ordinary Hugging Face ones plus ``dids_state.json``, which is written last.
 
-A checkpoint without that file was interrupted and does not count; a stopped run goes on from the newest one
-that has it.
+A checkpoint without that file was interrupted and does not count; a stopped run goes on from the
+newest one that has it.
 """
 
 import shutil

@@ -10,9 +10,10 @@ class History:
     """Everything that the report tells of a run; JSON all the way down.
 
     Attributes:
-        mixture: One object a round: round, step (the first with this mixture), tokens, probability by
-            domain, explanation.
-        impact: One object a measurement: round, step, then cosine, kernel and distance by domain and task.
+        mixture: One object a round: round, step (the first with this mixture), tokens,
+            probability by domain, explanation.
+        impact: One object a measurement: round, step, then cosine, kernel and distance by domain
+            and task.
         task_losses: By task, pairs of tokens trained on and mean validation loss.
         training_losses: Pairs of step and training loss.
         measuring_s: Seconds spent on impact and mixture.
@@ -40,5 +41,7 @@ class History:
             task: [(int(tokens), float(loss)) for tokens, loss in points]
             for task, points in state["task_losses"].items()
         }
-        history.training_losses = [(int(step), float(loss)) for step, loss in state["training_losses"]]
+        history.training_losses = [
+            (int(step), float(loss)) for step, loss in state["training_losses"]
+        ]
         return history

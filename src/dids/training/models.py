@@ -20,15 +20,16 @@ def build_model(
 
     Args:
         config: A hub name or folder, or the arguments of ``AutoConfig.for_model``.
-        vocab_size: Number of token ids of the tokenizer; the default of a model built from a config.
+        vocab_size: Number of token ids of the tokenizer; the default of a model built from a
+            config.
         seed: Of the random weights, where there are no trained ones.
         pad_token_id: The tokenizer's, for a model built from a config.
         eos_token_id: The tokenizer's, for a model built from a config.
         trust_remote_code: Whether a hub model may run code of its own.
 
     Raises:
-        InputError: If the model cannot be found or built, or has fewer embeddings than the tokenizer has
-            ids.
+        InputError: If the model cannot be found or built, or has fewer embeddings than the
+            tokenizer has ids.
     """
     dtype = getattr(torch, config.dtype)
     if config.name is not None:
@@ -38,7 +39,8 @@ def build_model(
     num_embeddings = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
     if num_embeddings < vocab_size:
         raise InputError(
-            f"model: its vocabulary has {num_embeddings} entries, but the tokenizer has {vocab_size}; "
+            f"model: its vocabulary has {num_embeddings} entries, but the tokenizer has "
+            f"{vocab_size}; "
             "use the model's own tokenizer, or a model with at least as many entries."
         )
     return model
@@ -74,7 +76,8 @@ def _built(
         known = AutoConfig.for_model(model_type)
     except ValueError:
         raise InputError(
-            f"model.config.model_type: transformers knows no model type '{model_type}'; for instance llama, "
+            f"model.config.model_type: transformers knows no model type '{model_type}'; for "
+            "instance llama, "
             "gpt_neox, qwen2."
         ) from None
     unknown = [name for name in arguments if not hasattr(known, name)]
@@ -82,7 +85,8 @@ def _built(
         raise InputError(f"model.config.{unknown[0]}: a {model_type} config has no such setting.")
     if arguments["vocab_size"] < vocab_size:
         raise InputError(
-            f"model.config.vocab_size is {arguments['vocab_size']}, but the tokenizer has {vocab_size} entries; "
+            f"model.config.vocab_size is {arguments['vocab_size']}, but the tokenizer has "
+            f"{vocab_size} entries; "
             "leave it out, or make it at least as large."
         )
     with torch.random.fork_rng(devices=[]):
@@ -93,5 +97,7 @@ def _built(
             )
         except (TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"model.config: no {model_type} model can be built: {reason}") from None
+            raise InputError(
+                f"model.config: no {model_type} model can be built: {reason}"
+            ) from None
     return model

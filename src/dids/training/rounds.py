@@ -1,7 +1,7 @@
 """The rounds of a run: at the end of each, impact is measured and the next mixture is set.
 
-A round is a fixed number of tokens. The change takes effect a computed number of steps later (the apply lag:
-loaders read ahead), so that the stream of samples does not depend on how it is loaded.
+A round is a fixed number of tokens. The change takes effect a computed number of steps later (the
+apply lag: loaders read ahead), so that the stream of samples does not depend on how it is loaded.
 """
 
 import time
@@ -69,7 +69,7 @@ class MixtureRounds(TrainerCallback):
         sizes: Samples of each domain.
         initial_impact: Measured before the run (on the proxy), for the first mixture.
         prior: The mixture to start from and to fall back on.
-        on_step: Called after every step with the fraction of the run that is done.
+        on_step: Called after every step with the fraction of the run that it did.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class MixtureRounds(TrainerCallback):
         self.history = History()
         self.round = 0
         self._began_s = time.perf_counter()
+        self._shown = 0.0
 
     def first_mixture(self) -> np.ndarray:
         """The mixture of the first round, from what is known before the run."""
@@ -129,7 +130,8 @@ class MixtureRounds(TrainerCallback):
         step = state.global_step
         done = self.progress(step)
         if self.on_step is not None:
-            self.on_step(min(1.0, done))
+            self.on_step(min(1.0, done) - self._shown)
+            self._shown = min(1.0, done)
         is_over = done >= 1.0 or self.sampler.is_exhausted
         if is_over:
             control.should_training_stop = True
@@ -264,7 +266,9 @@ def impact_by_name(matrices: ImpactMatrices) -> dict[str, dict[str, dict[str, fl
     return {
         form: {
             domain: dict(zip(matrices.task_names, row, strict=True))
-            for domain, row in zip(matrices.domain_names, np.asarray(value_kt).tolist(), strict=True)
+            for domain, row in zip(
+                matrices.domain_names, np.asarray(value_kt).tolist(), strict=True
+            )
         }
         for form, value_kt in forms.items()
     }

@@ -1,8 +1,8 @@
 """A learning rate that follows the tokens trained on, because a run's number of steps is not known.
 
-Domains differ in length, so a run of a fixed token budget takes more steps when the mixture turns to short
-samples. The Trainer's own schedules are functions of a step; they are read at ``nominal steps × tokens
-drawn / budget``.
+Domains differ in length, so a run of a fixed token budget takes more steps when the mixture turns
+to short samples. The Trainer's own schedules are functions of a step; they are read at ``nominal
+steps × tokens drawn / budget``.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,8 @@ def follow_tokens(
     """
     if not isinstance(scheduler, LambdaLR):
         raise InputError(
-            f"training.lr_scheduler_type: {type(scheduler).__name__} is no function of the step; use linear, "
+            f"training.lr_scheduler_type: {type(scheduler).__name__} is no function of the step; "
+            "use linear, "
             "cosine or constant_with_warmup."
         )
 

@@ -1,4 +1,4 @@
-"""One training run: a model, a mixture that follows its rounds, checkpoints, the same result after any stop."""
+"""One training run under a policy; stopped anywhere, it goes on to the same result."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainingArguments,
+)
 
 from dids.atomic import read_json, whole_folder, write_json
 from dids.data.dataset import PaddingCollator, TokenDataset
@@ -96,8 +101,8 @@ def train_model(
     """Train a model under a policy, going on from the newest checkpoint in the folder.
 
     Args:
-        folder: Gets the checkpoints, then ``model/`` (a Hugging Face folder), ``history.json`` and the
-            optimizer's second moments.
+        folder: Gets the checkpoints, then ``model/`` (a Hugging Face folder), ``history.json``
+            and the optimizer's second moments.
         model: Trained in place.
         tokenizer: Saved beside the model; its padding id fills batches.
         data: The samples by domain.
@@ -112,7 +117,7 @@ def train_model(
         estimator: Measures impact and task losses between rounds.
         initial_impact: What is known before the first round.
         task_weights: By task, in the estimator's order.
-        on_step: Called after every step with the fraction of the run that is done.
+        on_step: Called after every step with the fraction of the run that it did.
 
     Raises:
         InputError: If the loss stops being a number, or the data cannot fill a step.
@@ -204,7 +209,7 @@ def expected_steps(
 
 
 def drawn(sampler: MixtureSampler, data: DomainData, steps: int) -> dict[str, Any]:
-    """What a run asked of every domain and what it got, in samples and tokens, after so many steps."""
+    """What a run asked of every domain and what it got, in samples and tokens."""
     asked_k = sampler.asked_by_domain(steps)
     drawn_k = sampler.draws_by_domain(steps)
     repeats_k = sampler.repeats_by_domain(steps)

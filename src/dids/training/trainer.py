@@ -16,12 +16,11 @@ from dids.training.rounds import MixtureRounds
 from dids.training.schedule import follow_tokens
 
 
-
 class DidsMixin:
-    """Draws batches from a mixture, reads the learning rate by tokens, stops at a loss that is no number.
+    """Draws batches from a mixture and reads the learning rate by tokens.
 
-    Put it before a Trainer: ``class DidsTrainer(DidsMixin, Trainer)``. The data set must be map-style and
-    its indices those of the sampler.
+    Put it before a Trainer: ``class DidsTrainer(DidsMixin, Trainer)``. The data set must be
+    map-style and its indices those of the sampler.
 
     Args:
         rounds: The callback that changes the mixture; it is added to the Trainer's.
@@ -34,7 +33,7 @@ class DidsMixin:
         self.first_step = 0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """A loader whose batches are planned step by step, from the step that the run resumes at."""
+        """A loader whose batches are planned step by step, from the step of the resumed run."""
         args = self.args  # type: ignore[attr-defined]
         workers = args.dataloader_num_workers
         batches = MixtureBatchSampler(
@@ -63,14 +62,17 @@ class DidsMixin:
         scheduler = super().create_scheduler(nominal_steps, optimizer)  # type: ignore[misc]
         return follow_tokens(scheduler, self.rounds.progress, nominal_steps)
 
-    def training_step(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ANN401
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         """One micro-batch, as the Trainer does it."""
         loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         if not math.isfinite(loss.item()):
             step = self.state.global_step  # type: ignore[attr-defined]
             rate = self.args.learning_rate  # type: ignore[attr-defined]
             raise InputError(
-                f"training: the loss turned {loss.item()} at step {step}; lower training.learning_rate "
+                f"training: the loss turned {loss.item()} at step {step}; lower "
+                "training.learning_rate "
                 f"(now {rate}), or train in float32 or bfloat16."
             )
         return loss

@@ -14,11 +14,11 @@ def run(work: Workspace) -> dict[str, Any]:
     domains = cluster_features(
         features,
         work.dataset.source_of_sample,
-        list(work.sources),
-        num_domains=config.number,
-        within=config.within,
+        config.number,
+        config.within,
+        work.config.seed,
+        source_names=list(work.sources),
         min_samples=config.min_samples,
-        seed=work.config.seed,
     )
     domains.save(work.path("domains"))
     work.progress.say(f"{len(domains.names)} domains")

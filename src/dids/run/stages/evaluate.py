@@ -10,7 +10,7 @@ from dids.atomic import read_json, write_json
 from dids.data.readers import read_records
 from dids.data.records import Record
 from dids.evaluation.choices import choice_accuracy
-from dids.evaluation.lm_eval_tasks import lm_eval_accuracy
+from dids.evaluation.lm_eval_tasks import lm_eval_accuracy, write_lm_eval_items
 from dids.evaluation.task_loss import task_loss
 from dids.run.workspace import Workspace
 
@@ -33,9 +33,10 @@ def _evaluated(work: Workspace, checkpoint: Path, name: str) -> dict[str, Any]:
     ).to(work.device)
     files = work.task_files("test")
     result: dict[str, Any] = {}
-    with_choices: dict[str, list[Record]] = {}
+    item_files: dict[str, Path] = {}
+    items_folder = work.path("lm_eval") / "items"
     with work.progress.bar(f"testing {name}", len(files)) as advance:
-        for number, (task, source) in enumerate(files.items(), start=1):
+        for task, source in files.items():
             records = [
                 record
                 for record in read_records(
@@ -43,20 +44,22 @@ def _evaluated(work: Workspace, checkpoint: Path, name: str) -> dict[str, Any]:
                 )
                 if record.choices is not None
             ]
-            if records:
-                with_choices[task] = records
+            path = items_folder / f"{task}.jsonl"
+            if write_lm_eval_items(
+                path, records, work.tokenizer, prompt_format=work.config.data.prompt_format
+            ):
+                item_files[task] = path
             result[task] = _task_result(work, model, task, records)
-            advance(number)
-    if with_choices and _uses_lm_eval(work):
+            advance(1)
+    if item_files and _uses_lm_eval(work):
         work.progress.say(f"testing {name} through lm-eval")
         scores = lm_eval_accuracy(
             model,
             work.tokenizer,
-            with_choices,
-            work_folder=work.path("lm_eval") / name,
-            prompt_format=work.config.data.prompt_format,
-            sequence_length=work.config.data.sequence_length,
+            item_files,
+            work.path("lm_eval") / name,
             batch_size=work.config.evaluation.batch_size,
+            max_length=work.config.data.sequence_length,
         )
         for task, score in scores.items():
             result[task]["lm_eval"] = score
@@ -69,24 +72,18 @@ def _task_result(
     batch_size = work.config.evaluation.batch_size
     store = work.task_store(task, "test")
     result: dict[str, Any] = {"num_test": store.num_samples, "test_loss": None}
-    if store.num_scored_tokens > 0:
-        loss = task_loss(
-            model,
-            work.task_dataset(task, "test"),
-            work.collate,
-            batch_size=batch_size,
-            device=work.device,
-        )
+    loss = task_loss(model, store, work.collate, batch_size=batch_size)
+    if loss is not None:
         result |= {"test_loss": loss.loss, "test_loss_se": loss.standard_error}
-    if records:
-        accuracy = choice_accuracy(
-            model,
-            work.tokenizer,
-            records,
-            prompt_format=work.config.data.prompt_format,
-            sequence_length=work.config.data.sequence_length,
-            batch_size=batch_size,
-        )
+    accuracy = choice_accuracy(
+        model,
+        work.tokenizer,
+        records,
+        prompt_format=work.config.data.prompt_format,
+        sequence_length=work.config.data.sequence_length,
+        batch_size=batch_size,
+    )
+    if accuracy is not None:
         result |= {
             "accuracy": accuracy.accuracy,
             "accuracy_norm": accuracy.length_normalised_accuracy,

@@ -1,8 +1,7 @@
 """Stage four: gradient features of every training sample on the proxy."""
 
-from typing import Any
-
 import hashlib
+from typing import Any
 
 from transformers import AutoModelForCausalLM
 
@@ -23,26 +22,17 @@ def run(work: Workspace) -> dict[str, Any]:
         use_safetensors=True,
         trust_remote_code=config.trust_remote_code,
     ).to(work.device)
-    projection = Projection(
-        config.features.dim, kind=config.features.projection, seed=config.seed
-    )
-    num_done = len(work.dataset) - sum(len(store.shard_range(i)) for i in store.missing_shards())
-
-    def count(num_new: int) -> None:
-        nonlocal num_done
-        num_done += num_new
-        advance(num_done)
-
-    with work.progress.bar("gradient features", len(work.dataset)) as advance:
+    missing = sum(len(store.shard_range(shard)) for shard in store.missing_shards())
+    with work.progress.bar("gradient features", missing) as advance:
         compute_features(
             model,
             work.dataset,
             work.collate,
-            projection,
+            projection(work),
             store,
             batch_tokens=config.features.batch_tokens,
             device=work.device,
-            progress=count,
+            progress=advance,
         )
     return {"computed": True}
 
@@ -52,15 +42,22 @@ def feature_store(work: Workspace) -> FeatureStore:
     config = work.config
     settings = config.features
     made_of = [
-        *(store.meta["key"] for store in work.source_stores),
-        hashlib.sha256((work.path("proxy") / "model" / "model.safetensors").read_bytes()).hexdigest(),
-        settings.model_dump_json(),
-        str(config.seed),
+        *(store.key for store in work.source_stores),
+        hashlib.sha256(
+            (work.path("proxy") / "model" / "model.safetensors").read_bytes()
+        ).hexdigest(),
+        projection(work).key,
     ]
-    return FeatureStore.open(
+    return FeatureStore.open_or_create(
         work.path("features"),
-        key=hashlib.sha256("\n".join(made_of).encode()).hexdigest(),
-        num_samples=len(work.dataset),
-        dim=settings.dim,
+        hashlib.sha256("\n".join(made_of).encode()).hexdigest(),
+        len(work.dataset),
+        settings.dim,
         dtype=settings.dtype,
     )
+
+
+def projection(work: Workspace) -> Projection:
+    """The projection of this run."""
+    settings = work.config.features
+    return Projection(settings.dim, kind=settings.projection, seed=work.config.seed)

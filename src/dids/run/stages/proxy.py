@@ -1,4 +1,4 @@
-"""Stage three: the proxy, warmed up on a uniform draw from the sources where it has no trained weights."""
+"""Stage three: the proxy, warmed up on a uniform draw where it has no trained weights."""
 
 from typing import Any
 

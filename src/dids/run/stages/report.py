@@ -107,15 +107,25 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
         )
     if overhead > _POOR_OVERHEAD:
         warnings.append(
-            f"Measuring took {overhead:.0%} of training time; fewer rounds or impact samples would cost less."
+            f"Measuring took {overhead:.0%} of training time; fewer rounds or impact samples "
+            "would cost less."
         )
     has_choices = any("accuracy" in result for result in tested["train"].values())
-    if has_choices and work.config.evaluation.lm_eval and not work.folder.facts("evaluate")["lm_eval"]:
-        warnings.append("lm-eval is not installed (pip install 'dids[lm-eval]'), so its scores are missing.")
+    if (
+        has_choices
+        and work.config.evaluation.lm_eval
+        and not work.folder.facts("evaluate")["lm_eval"]
+    ):
+        warnings.append(
+            "lm-eval is not installed (pip install 'dids[lm-eval]'), so its scores are missing."
+        )
     for store in work.source_stores:
         if store.num_truncated > 0.05 * store.num_samples:
             share = store.num_truncated / store.num_samples
-            warnings.append(f"{store.name}: {share:.0%} of the samples did not fit sequence_length and were cut.")
+            warnings.append(
+                f"{store.name}: {share:.0%} of the samples did not fit sequence_length and were "
+                "cut."
+            )
     for name, bad in _bad_records(work).items():
         warnings.append(f"{name}: {len(bad)} records were skipped; they are listed below.")
     return warnings

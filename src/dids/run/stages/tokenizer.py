@@ -1,8 +1,7 @@
 """Stage one: a tokenizer, loaded or trained on the sources."""
 
-from typing import Any
-
 from collections.abc import Iterator
+from typing import Any
 
 from dids.atomic import whole_folder
 from dids.data.readers import read_records

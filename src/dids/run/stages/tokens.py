@@ -1,4 +1,4 @@
-"""Stage two: every source and task split as memory-mapped token ids, kept by a hash of what made them."""
+"""Stage two: sources and tasks as memory-mapped token ids, keyed by what made them."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +33,8 @@ def check_unchanged(work: Workspace) -> None:
     for source in files:
         if content_hash(source) != recorded[source.name]:
             raise InputError(
-                f"{source.paths[0]}: '{source.name}' has changed since this run began; give the run another "
+                f"{source.paths[0]}: '{source.name}' has changed since this run began; give the "
+                "run another "
                 "folder, or bring the old file back."
             )
 
@@ -47,12 +48,12 @@ def _tokenised(
     data = work.config.data
     hashes[source.name] = content_hash(source)
     key = token_store_key(
-        content_hash=hashes[source.name],
-        tokenizer_hash=tokenizer_hash(work.tokenizer),
-        sequence_length=data.sequence_length,
-        prompt_format=data.prompt_format,
-        purpose=purpose,
-        on_bad_record=data.on_bad_record,
+        hashes[source.name],
+        tokenizer_hash(work.tokenizer),
+        data.sequence_length,
+        data.prompt_format,
+        purpose,
+        data.on_bad_record,
     )
     cache = Path(data.cache) if data.cache is not None else work.path("tokens")
     folder = cache / f"{source.name}-{key[:16]}"

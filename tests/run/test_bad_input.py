@@ -1,0 +1,170 @@
+"""Bad input gets one sentence on standard error and exit status 2; nothing half-written is left."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_run import tiny_config, write_config, write_tiny_data
+
+from dids import cli
+
+
+def sentence(capsys, monkeypatch, *arguments) -> str:
+    """Run the command line in this process; the one line that it complains with."""
+    monkeypatch.setattr(sys, "argv", ["dids", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "Traceback" not in error
+    lines = [line for line in error.splitlines() if line.startswith("dids: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def rewritten(folder: Path, name: str, number: int, line: str) -> None:
+    """Replace one line (counted from 1) of a file."""
+    path = folder / name
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[number - 1] = line
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "expected"),
+    [
+        ("sums.jsonl", "{not json", "JSON"),
+        ("sums.jsonl", json.dumps({"txt": "a"}), "text"),
+        ("sums.jsonl", json.dumps({"prompt": "a", "completion": ""}), "completion"),
+        ("sums.jsonl", json.dumps({"prompt": "a"}), "completion"),
+        ("colours.jsonl", json.dumps({"messages": [{"role": "user", "content": "a"}]}), "assistant"),
+    ],
+)
+def test_bad_record_names_file_line_and_field(
+    tmp_path, capsys, monkeypatch, name, line, expected
+):
+    config = write_config(tmp_path)
+    rewritten(tmp_path, name, 7, line)
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert name in message
+    assert "7" in message
+    assert expected in message
+    assert not list((tmp_path / "run").rglob("*.tmp*"))
+
+
+def test_text_that_is_no_utf8_is_named(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    (tmp_path / "noise.jsonl").write_bytes(b'{"text": "\xff\xfe"}\n')
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert "noise.jsonl" in message
+    assert "UTF-8" in message
+
+
+def test_missing_file_is_named(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    (tmp_path / "colours.jsonl").unlink()
+    assert "colours.jsonl" in sentence(capsys, monkeypatch, "run", config)
+
+
+def test_empty_source_is_named(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    (tmp_path / "noise.jsonl").write_text("\n", encoding="utf-8")
+    assert "noise" in sentence(capsys, monkeypatch, "run", config)
+
+
+def test_task_without_validation_items_is_named(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    (tmp_path / "sums-validation.jsonl").write_text("", encoding="utf-8")
+    assert "sums-validation" in sentence(capsys, monkeypatch, "run", config)
+
+
+def test_more_domains_than_samples_is_refused(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path, domains={"number": 1000, "within": "all", "min_samples": 1})
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert "domains.number" in message
+    assert "1000" in message
+
+
+def test_model_whose_vocabulary_is_too_small_is_refused(tmp_path, capsys, monkeypatch):
+    write_tiny_data(tmp_path)
+    model = tiny_config(tmp_path)["model"]
+    model["config"]["vocab_size"] = 100
+    config = write_config(tmp_path, model=model)
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert "100" in message
+    assert "300" in message
+
+
+def test_loss_that_turns_nan_is_named_with_its_step(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path, training={"learning_rate": 1e30, "max_grad_norm": 0.0})
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert "step" in message
+    assert "learning_rate" in message
+
+
+def test_run_folder_of_another_config_is_refused_with_the_difference(
+    tmp_path, capsys, monkeypatch
+):
+    sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains={"number": 1}))
+    message = sentence(capsys, monkeypatch, "run", write_config(tmp_path, seed=1))
+    assert "'seed' is 0 there and 1 now" in message
+
+
+def test_folder_with_other_files_is_no_run_folder(tmp_path, capsys, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("x", encoding="utf-8")
+    config = write_config(tmp_path)
+    assert "thesis.tex" in sentence(capsys, monkeypatch, "run", config)
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock"] == [
+        "thesis.tex"
+    ]
+
+
+def test_stage_of_a_folder_without_a_run_is_refused(tmp_path, capsys, monkeypatch):
+    assert "there is no run here" in sentence(capsys, monkeypatch, "domains", tmp_path)
+
+
+def test_data_that_changed_since_the_run_began_is_refused(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path, domains={"number": 1})
+    sentence(capsys, monkeypatch, "run", config)  # stops at clustering, after tokenising
+    rewritten(tmp_path, "noise.jsonl", 1, json.dumps({"text": "another text"}))
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert "noise" in message
+    assert "changed" in message
+
+
+def test_full_disk_is_one_sentence(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "run"))
+
+    monkeypatch.setattr("dids.run.folder.write_json", full)
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert "no space left" in message
+
+
+def test_bad_records_are_skipped_by_request_and_listed(tmp_path, capsys, monkeypatch):
+    write_tiny_data(tmp_path)
+    rewritten(tmp_path, "sums.jsonl", 3, "{not json")
+    data = {**tiny_config(tmp_path)["data"], "on_bad_record": "skip"}
+    config = write_config(tmp_path, data=data, control=None)
+    monkeypatch.setattr(sys, "argv", ["dids", "run", str(config)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    (bad,) = result["bad_records"]["sums"]
+    assert bad["line"] == 3
+    assert "sums.jsonl" in bad["file"]
+    assert "sums.jsonl" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_two_runs_on_one_folder_the_second_is_refused(tmp_path, capsys, monkeypatch):
+    from dids.run.folder import RunFolder
+
+    config = write_config(tmp_path)
+    with RunFolder(Path(yaml.safe_load(config.read_text("utf-8"))["run"])).locked():
+        assert "another process" in sentence(capsys, monkeypatch, "run", config)

@@ -1,0 +1,194 @@
+"""A whole run: what it leaves, that it repeats, and that a kill anywhere changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_run import WORDS, write_config
+
+from dids import cli
+
+STAGES = [
+    "tokenizer",
+    "tokens",
+    "proxy",
+    "features",
+    "domains",
+    "impact",
+    "train",
+    "control",
+    "evaluate",
+    "report",
+]
+
+
+def call(monkeypatch, *arguments) -> None:
+    monkeypatch.setattr(sys, "argv", ["dids", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+
+
+def result_of(folder: Path) -> dict:
+    return json.loads((folder / "run" / "result.json").read_text(encoding="utf-8"))
+
+
+def essence(result: dict) -> dict:
+    """What must not change between two runs of one config: everything but times and paths."""
+    kept = ("seed", "tokens", "steps", "tasks", "mixture", "impact")
+    control = {key: result["control"][key] for key in ("tokens", "steps", "tasks")}
+    domains = {
+        name: {key: value for key, value in domain.items() if key != "examples"}
+        for name, domain in result["domains"].items()
+    }
+    return {key: result[key] for key in kept} | {"control": control, "domains": domains}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    config = write_config(folder)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        call(monkeypatch, "run", config)
+    return folder
+
+
+def test_result_holds_what_the_documentation_says(finished):
+    result = result_of(finished)
+    for task in ("sums", "colours"):
+        assert result["tasks"][task]["test_loss"] > 0
+        assert result["control"]["tasks"][task]["test_loss"] > 0
+        losses = result["tasks"][task]["validation_history"]
+        assert losses[0][0] == 0
+        assert losses[-1][0] == result["tokens"]
+    assert "accuracy" in result["tasks"]["colours"]
+    assert result["tokens"] >= result["budget_tokens"] == 4000
+    assert set(result["versions"]) >= {"dids", "python", "torch", "transformers"}
+    assert result["seed"] == 0
+    assert 0 < result["overhead"]
+
+
+def test_every_round_has_a_mixture_that_sums_to_one(finished):
+    mixture = result_of(finished)["mixture"]
+    assert [entry["round"] for entry in mixture] == [0, 1, 2, 3]
+    for entry in mixture:
+        assert sum(entry["probability"].values()) == pytest.approx(1.0)
+        assert min(entry["probability"].values()) >= 0.1 / 4 - 1e-9  # the floor: 0.1 of 1/k
+
+
+def test_domains_account_for_every_sample_and_token(finished):
+    result = result_of(finished)
+    domains = result["domains"]
+    assert sum(domain["samples"] for domain in domains.values()) == 160
+    for source, size in zip(WORDS, (60, 60, 40), strict=True):
+        assert sum(d["source_counts"].get(source, 0) for d in domains.values()) == size
+    assert sum(d["tokens_drawn"] for d in domains.values()) == result["tokens"]
+    assert sum(d["samples_drawn"] for d in domains.values()) == result["steps"] * 4
+    assert all(domain["examples"] for domain in domains.values())
+
+
+def test_run_folder_holds_open_formats_only(finished):
+    pickled = {".pt", ".pth", ".bin", ".pkl"}
+    outside_checkpoints = [
+        path
+        for path in (finished / "run").rglob("*")
+        if path.suffix in pickled and "checkpoint-" not in path.parent.name
+    ]
+    assert [path.name for path in outside_checkpoints if path.name != "training_args.bin"] == []
+
+
+def test_same_seed_gives_the_same_mixture_and_losses(finished, tmp_path, monkeypatch):
+    call(monkeypatch, "run", write_config(tmp_path))
+    assert essence(result_of(tmp_path)) == essence(result_of(finished))
+
+
+def test_another_seed_gives_another_run(finished, tmp_path, monkeypatch):
+    call(monkeypatch, "run", write_config(tmp_path, seed=1))
+    assert essence(result_of(tmp_path)) != essence(result_of(finished))
+
+
+def test_stages_one_at_a_time_give_the_same_as_all_at_once(finished, tmp_path, monkeypatch):
+    config = write_config(tmp_path)
+    call(monkeypatch, "features", config)
+    assert not (tmp_path / "run" / "domains").exists()
+    for stage in ("domains", "impact", "train", "evaluate", "report"):
+        call(monkeypatch, stage, tmp_path / "run")
+    assert essence(result_of(tmp_path)) == essence(result_of(finished))
+
+
+def test_finished_run_is_not_run_again(finished, monkeypatch, capsys):
+    before = (finished / "run" / "train" / "history.json").stat().st_mtime_ns
+    call(monkeypatch, "run", finished / "config.yaml")
+    assert (finished / "run" / "train" / "history.json").stat().st_mtime_ns == before
+    printed = capsys.readouterr().out
+    assert "report.html" in printed
+    assert "sums" in printed
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    call(monkeypatch, "run", write_config(tmp_path), "--dry-run")
+    printed = capsys.readouterr().out
+    assert "160" not in printed.split("\n")[0]
+    for word in ("sums", "steps", "features on disk", "epochs"):
+        assert word in printed
+    assert not (tmp_path / "run").exists()
+
+
+def killed_when(folder: Path, config: Path, is_reached) -> bool:
+    """Start a run in a process of its own and kill it at a place; False if it was too fast."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "dids", "run", str(config)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None:
+            if is_reached(folder):
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return True
+            time.sleep(0.002)
+    return False
+
+
+def log_says(folder: Path, text: str) -> bool:
+    log = folder / "run" / "log.txt"
+    return log.exists() and text in log.read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_run_killed_in_a_stage_ends_as_if_left_alone(finished, tmp_path, monkeypatch, stage):
+    config = write_config(tmp_path)
+    assert killed_when(tmp_path, config, lambda folder: log_says(folder, f"stage {stage} begins"))
+    call(monkeypatch, "run", config)
+    assert essence(result_of(tmp_path)) == essence(result_of(finished))
+
+
+@pytest.mark.parametrize("run", ["train", "control"])
+def test_run_killed_after_a_checkpoint_ends_as_if_left_alone(finished, tmp_path, monkeypatch, run):
+    config = write_config(tmp_path)
+
+    def has_checkpoint(folder: Path) -> bool:
+        return any((folder / "run" / run).glob("checkpoint-*/dids_state.json"))
+
+    assert killed_when(tmp_path, config, has_checkpoint)
+    assert not (tmp_path / "run" / "stages" / f"{run}.json").exists()
+    call(monkeypatch, "run", config)
+    assert essence(result_of(tmp_path)) == essence(result_of(finished))
+
+
+def test_run_killed_while_it_saves_ends_as_if_left_alone(finished, tmp_path, monkeypatch):
+    config = write_config(tmp_path)
+
+    def is_saving(folder: Path) -> bool:
+        return any((folder / "run" / "train").glob("checkpoint-*"))
+
+    assert killed_when(tmp_path, config, is_saving)
+    call(monkeypatch, "run", config)
+    assert essence(result_of(tmp_path)) == essence(result_of(finished))
