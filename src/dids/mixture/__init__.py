@@ -1,0 +1,1 @@
+"""From impact to the next mixture: the simplex problem, its limits, and the policies."""

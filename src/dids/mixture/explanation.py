@@ -1,0 +1,37 @@
+"""The reasons of a decision as plain JSON values, for the run folder and the report.
+
+Axis letters: k domains, t tasks.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dids.mixture.task_progress import TaskProgress
+
+
+def task_explanation(
+    task_names: Sequence[str], weight_t: np.ndarray, progress: Sequence[TaskProgress]
+) -> dict[str, dict[str, Any]]:
+    """By task: its weight, improvement, potential, and whether the potential is to be believed."""
+    return {
+        task: {
+            "weight": float(weight),
+            "improvement": seen.improvement,
+            "potential": seen.potential,
+            "potential_nats": seen.potential_nats.drop_nats,
+            "is_reliable": seen.potential_nats.is_reliable,
+        }
+        for task, weight, seen in zip(task_names, weight_t, progress, strict=True)
+    }
+
+
+def domain_explanation(
+    domain_names: Sequence[str], columns: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """By domain: one number of every column."""
+    return {
+        domain: {name: float(column_k[index]) for name, column_k in columns.items()}
+        for index, domain in enumerate(domain_names)
+    }

@@ -1,0 +1,143 @@
+"""Limits that every mixture keeps: floors, caps and pins of domains, floors and caps of sources.
+
+Axis letters: k domains, m groups (sources, where domains mix them).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy.optimize import linprog
+
+from dids.errors import InputError
+from dids.mixture.quadratic import best_mixture
+
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class MixtureLimits:
+    """Bounds on a mixture; building it checks that a mixture can keep them.
+
+    Attributes:
+        lower_k: Least probability of each domain.
+        upper_k: Greatest probability of each domain; equal to ``lower_k``, it pins the domain.
+        group_mk: Share of each domain's samples that belong to each group. None: no groups.
+        lower_m: Least probability of each group. None: zero.
+        upper_m: Greatest probability of each group. None: one.
+        group_names: Names of the groups, for messages.
+
+    Raises:
+        InputError: If no mixture keeps all the limits.
+
+    Example:
+        >>> limits = MixtureLimits(np.array([0.1, 0.1]), np.array([1.0, 0.6]))
+        >>> limits.project(np.array([0.0, 1.0])).round(6)
+        array([0.4, 0.6])
+    """
+
+    lower_k: Float64[np.ndarray, " k"]
+    upper_k: Float64[np.ndarray, " k"]
+    group_mk: Float[np.ndarray, "m k"] | None = None
+    lower_m: Float[np.ndarray, " m"] | None = None
+    upper_m: Float[np.ndarray, " m"] | None = None
+    group_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for domain, (lower, upper) in enumerate(zip(self.lower_k, self.upper_k, strict=True)):
+            if not 0.0 <= lower <= upper <= 1.0:
+                raise InputError(
+                    f"mixture: domain {domain} has floor {lower} and cap {upper}, but it must be "
+                    "0 <= floor <= cap <= 1."
+                )
+        least, most = float(self.lower_k.sum()), float(self.upper_k.sum())
+        if least > 1.0 + _TOLERANCE:
+            raise InputError(
+                f"mixture.floor: the floors of the domains add up to {least:.6g}, but they must "
+                "add up to at most 1."
+            )
+        if most < 1.0 - _TOLERANCE:
+            raise InputError(
+                f"mixture: the caps of the domains add up to {most:.6g}, but they must add up to "
+                "at least 1."
+            )
+        if self.group_mk is not None and not self._is_feasible(np.arange(len(self.group_mk))):
+            raise InputError(self._conflict())
+
+    @classmethod
+    def with_floor(cls, num_domains: int, floor: float) -> "MixtureLimits":
+        """A floor for every domain, as a fraction of its uniform share."""
+        return cls(np.full(num_domains, floor / num_domains), np.ones(num_domains))
+
+    @property
+    def num_domains(self) -> int:
+        """Number of domains."""
+        return len(self.lower_k)
+
+    def project(self, mixture_k: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
+        """The nearest mixture that keeps the limits; one that keeps them is returned as it is."""
+        if self.allows(mixture_k):
+            return mixture_k
+        return self.minimiser(np.eye(self.num_domains), -mixture_k)
+
+    def allows(self, mixture_k: Float64[np.ndarray, " k"]) -> bool:
+        """Whether a mixture keeps the limits."""
+        group_mk, lower_m, upper_m = self._groups()
+        group_m = group_mk @ mixture_k
+        return bool(
+            abs(mixture_k.sum() - 1.0) <= _TOLERANCE
+            and (mixture_k >= self.lower_k - _TOLERANCE).all()
+            and (mixture_k <= self.upper_k + _TOLERANCE).all()
+            and (group_m >= lower_m - _TOLERANCE).all()
+            and (group_m <= upper_m + _TOLERANCE).all()
+        )
+
+    def minimiser(
+        self, quadratic_kk: Float64[np.ndarray, "k k"], linear_k: Float64[np.ndarray, " k"]
+    ) -> Float64[np.ndarray, " k"]:
+        """The mixture within the limits that minimises ``1/2 p' Q p + c' p``."""
+        return best_mixture(quadratic_kk, linear_k, self.lower_k, self.upper_k, *self._groups())
+
+    def _groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.group_mk is None:
+            return np.zeros((0, self.num_domains)), np.zeros(0), np.zeros(0)
+        num_groups = len(self.group_mk)
+        return (
+            self.group_mk.astype(np.float64),
+            np.zeros(num_groups) if self.lower_m is None else self.lower_m.astype(np.float64),
+            np.ones(num_groups) if self.upper_m is None else self.upper_m.astype(np.float64),
+        )
+
+    def _is_feasible(self, groups: np.ndarray) -> bool:
+        """Whether some mixture keeps the limits of the domains and of these groups."""
+        group_mk, lower_m, upper_m = (values[groups] for values in self._groups())
+        result = linprog(
+            np.zeros(self.num_domains),
+            A_ub=np.vstack([group_mk, -group_mk]),
+            b_ub=np.concatenate([upper_m, -lower_m]),
+            A_eq=np.ones((1, self.num_domains)),
+            b_eq=[1.0],
+            bounds=list(zip(self.lower_k.tolist(), self.upper_k.tolist(), strict=True)),
+            method="highs",
+        )
+        return bool(result.status == 0)
+
+    def _conflict(self) -> str:
+        """Names the first group whose limits cannot be kept, by themselves or with the others."""
+        group_mk, lower_m, upper_m = self._groups()
+        names = self.group_names or tuple(str(group) for group in range(len(group_mk)))
+        for group in range(len(group_mk)):
+            if not self._is_feasible(np.array([group])):
+                return (
+                    f"data.sources.{names[group]}: no mixture gives it between "
+                    f"{lower_m[group]:.6g} and {upper_m[group]:.6g}; raise its cap, or lower its "
+                    "floor or mixture.floor."
+                )
+        for group in range(len(group_mk)):
+            if not self._is_feasible(np.arange(group + 1)):
+                return (
+                    f"data.sources.{names[group]}: its floor {lower_m[group]:.6g} and cap "
+                    f"{upper_m[group]:.6g} cannot be kept together with those of "
+                    f"{', '.join(names[:group])}; lower the floors or raise the caps."
+                )
+        return "data.sources: the floors and caps of the sources cannot all be kept at once."

@@ -1,0 +1,102 @@
+"""The mixture whose own step comes closest to what every task asks for.
+
+A mixture's step is the mixture of the domains' steps, so the sum over tasks of its distances to the
+tasks' own steps is a convex quadratic function of the mixture. Scoring domains one by one cannot
+see that two of them are copies, or that two are useless alone and good together; this can.
+
+Axis letters: k domains, t tasks.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+
+from dids.mixture.limits import MixtureLimits
+
+
+def simplex_mixture(
+    gram_tkk: Float64[np.ndarray, "t k k"],
+    kernel_kt: Float64[np.ndarray, "k t"],
+    target_norm_t: Float64[np.ndarray, " t"],
+    task_weights_t: Float64[np.ndarray, " t"],
+    limits: MixtureLimits,
+    *,
+    prior: Float64[np.ndarray, " k"] | None = None,
+    prior_strength: float = 0.0,
+) -> Float64[np.ndarray, " k"]:
+    """Minimise the tasks' weighted remaining distances over mixtures within limits.
+
+    ``sum_t w_t * (1/2 p' G_t p - K_t' p + 1/2 N_t) / (1/2 N_t)``: each task's distance is
+    measured by its own, so that no task counts for more because its gradients are larger.
+
+    Args:
+        gram_tkk: G, inner products of the domains' steps in each task's metric; positive
+            semi-definite.
+        kernel_kt: K, inner products of the domains' steps with the task's own.
+        target_norm_t: N, squared length of each task's own step. A task with none is left out.
+        task_weights_t: Non-negative; only their ratios matter.
+        limits: What every mixture keeps.
+        prior: A positive mixture to stay near. None: no such wish.
+        prior_strength: Weight of the chi-square divergence from the prior. The whole distance of
+        all
+            tasks weighs 1.
+
+    Returns:
+        The best mixture. Copies of a domain share their weight.
+
+    Raises:
+        ValueError: If weights are negative or all zero, or the prior has a zero.
+
+    Example:
+        >>> steps = np.eye(2)
+        >>> mixture = simplex_mixture(
+        ...     steps[None], np.array([[0.75], [0.25]]), np.array([0.625]), np.ones(1),
+        ...     MixtureLimits.with_floor(2, 0.0),
+        ... )
+        >>> mixture.round(6)
+        array([0.75, 0.25])
+    """
+    weight_t = relative_weights(task_weights_t, target_norm_t)
+    quadratic_kk = np.einsum("t,tkl->kl", weight_t, gram_tkk)
+    linear_k = -kernel_kt @ weight_t
+    if prior is not None and prior_strength > 0.0:
+        if not (prior > 0).all():
+            raise ValueError("the prior must be positive for every domain, but it has a zero.")
+        # 1/2 * strength * sum (p - prior)^2 / prior: splitting a domain in two changes nothing.
+        quadratic_kk = quadratic_kk + prior_strength * np.diag(1.0 / prior)
+        linear_k = linear_k - prior_strength
+    return limits.minimiser((quadratic_kk + quadratic_kk.T) / 2, linear_k)
+
+
+def remaining_distance(
+    gram_tkk: Float64[np.ndarray, "t k k"],
+    kernel_kt: Float64[np.ndarray, "k t"],
+    target_norm_t: Float64[np.ndarray, " t"],
+    mixture_k: Float64[np.ndarray, " k"],
+) -> Float64[np.ndarray, " t"]:
+    """How far a mixture's step stays from each task's own, as a fraction of no step at all.
+
+    Returns:
+        0 is the task's own step, 1 is as bad as standing still, above 1 is worse; 1 for a task
+        without a step.
+    """
+    own_t = np.einsum("k,tkl,l->t", mixture_k, gram_tkk, mixture_k)
+    distance_t = 0.5 * own_t - kernel_kt.T @ mixture_k + 0.5 * target_norm_t
+    is_moving_t = target_norm_t > 0
+    return np.asarray(
+        np.where(is_moving_t, distance_t / np.where(is_moving_t, 0.5 * target_norm_t, 1.0), 1.0)
+    )
+
+
+def relative_weights(
+    task_weights_t: Float64[np.ndarray, " t"], target_norm_t: Float64[np.ndarray, " t"]
+) -> Float64[np.ndarray, " t"]:
+    """Weights summing to 1, divided by half of each task's own squared step."""
+    if not (task_weights_t >= 0).all() or not np.isfinite(task_weights_t).all():
+        raise ValueError(f"task weights must be zero or more, but they are {task_weights_t}.")
+    total = float(task_weights_t.sum())
+    if total == 0.0:
+        raise ValueError("at least one task must have a weight above zero.")
+    half_t = 0.5 * target_norm_t
+    weight_t = np.zeros_like(half_t)
+    np.divide(task_weights_t / total, half_t, out=weight_t, where=half_t > 0)
+    return weight_t
