@@ -87,7 +87,7 @@ def test_code_has_no_docstrings_and_docstrings_no_code():
 def test_a_part_that_is_not_there_says_what_would_bring_it(monkeypatch):
     part = PARTS["reference"]
     monkeypatch.setitem(PARTS, "reference", type(part)(list, part.texts, part.needs))
-    with pytest.raises(InputError, match="'python:reference'.*pydoc_data would bring it"):
+    with pytest.raises(InputError, match=r"'python:reference'.*pydoc_data would bring it"):
         texts("python:reference")
 
 

@@ -94,7 +94,7 @@ def test_a_format_overrules_the_ending(tmp_path):
     path.write_text('{"text": "one"}\n')
     assert records(path)[0].text == '{"text": "one"}\n'
     assert records(path, format="jsonl")[0].text == "one"
-    with pytest.raises(InputError, match="'format' must be one of jsonl, parquet, text.*'csv'"):
+    with pytest.raises(InputError, match=r"'format' must be one of jsonl, parquet, text.*'csv'"):
         records(path, format="csv")
 
 
@@ -148,7 +148,7 @@ def test_the_offset_of_a_bad_byte_counts_the_whole_file(tmp_path):
 
 def test_a_source_of_bad_records_alone_is_empty_and_says_why(jsonl):
     path = jsonl({"txt": "one"})
-    with pytest.raises(InputError, match="'src'.*no usable record.*line 1.*txt"):
+    with pytest.raises(InputError, match=r"'src'.*no usable record.*line 1.*txt"):
         records(path, on_bad_record="skip")
 
 
@@ -180,12 +180,12 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(ROWS), path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match="cannot be read as Parquet"):
+    with pytest.raises(InputError, match=r"cannot be read as Parquet"):
         records(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="'src': there is no file or folder .*nothing.jsonl"):
+    with pytest.raises(InputError, match=r"'src': there is no file or folder .*nothing.jsonl"):
         records(tmp_path / "nothing.jsonl")
 
 

@@ -101,5 +101,5 @@ def test_a_bad_record_gets_a_sentence_that_names_field_and_rule(fields, words):
 
 
 def test_an_empty_completion_is_bad_in_a_task_too():
-    with pytest.raises(RecordError, match="'completion' is empty"):
+    with pytest.raises(RecordError, match=r"'completion' is empty"):
         record({"prompt": "p", "completion": ""}, "task")

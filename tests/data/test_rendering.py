@@ -187,12 +187,24 @@ def test_a_template_that_refuses_a_record_is_reported_with_its_place():
         encode_record(Record(HERE, messages=CHAT), strict)
 
 
-def test_a_template_that_changes_an_answers_words_is_reported():
-    shouting = make_tokenizer(
-        chat_template="{{ messages | length }}{% for m in messages %}{{ m.content | upper }}{% endfor %}"
-    )
-    with pytest.raises(InputError, match="line 7.*changes the words"):
-        encode_record(Record(HERE, messages=CHAT), shouting)
+def test_a_template_that_changes_what_came_before_is_reported():
+    counting = make_tokenizer(chat_template="{{ messages | length }} messages\n" + CHATML)
+    with pytest.raises(InputError, match=r"line 7: .*cannot be told from the rest"):
+        encode_record(Record(HERE, messages=CHAT), counting)
+
+
+def test_an_answer_that_is_a_word_of_the_template_is_found_in_its_place():
+    chat = (Message("assistant", "assistant"), Message("user", "user"), Message("assistant", "i"))
+    for template in (CHATML, THOUGHTFUL):
+        tokenizer = make_tokenizer(chat_template=template)
+        found = parts(encode_record(Record(HERE, messages=chat), tokenizer), tokenizer)
+        thoughts = "<think>\n\n</think>\n\n" if template == THOUGHTFUL else ""
+        assert found == [
+            ("<|im_start|>assistant\n", False),
+            ("assistant<|im_end|>\n", True),
+            ("<|im_start|>user\nuser<|im_end|>\n<|im_start|>assistant\n", False),
+            (thoughts + "i<|im_end|>\n", True),
+        ]
 
 
 def test_a_tokenizer_without_end_token_appends_none():
@@ -203,19 +215,28 @@ def test_a_tokenizer_without_end_token_appends_none():
 
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
-text_records = words.map(lambda text: Record(HERE, text=text))
-prompt_records = st.builds(lambda p, c: Record(HERE, prompt=p, completion=c), words, words)
-turns = st.builds(Message, st.sampled_from(["user", "assistant"]), words)
-chats = st.lists(turns, max_size=4).map(
-    lambda chat: Record(HERE, messages=(*chat, Message("assistant", "end")))
+turns = st.tuples(st.sampled_from(["user", "assistant"]), words)
+# Plain values: a checked record inside a strategy would draw from the random module.
+fields = st.one_of(
+    st.fixed_dictionaries({"text": words}),
+    st.fixed_dictionaries({"prompt": words, "completion": words}),
+    st.fixed_dictionaries({"messages": st.lists(turns, max_size=4)}),
 )
 
 
-@given(
-    records=st.lists(text_records | prompt_records | chats, max_size=5), has_template=st.booleans()
-)
-def test_a_batch_is_the_same_as_one_at_a_time(tokenizer, chat_tokenizer, records, has_template):
+def made_record(fields):
+    if "messages" in fields:
+        chat = (Message(*turn) for turn in fields["messages"])
+        return Record(HERE, messages=(*chat, Message("assistant", "end")))
+    return Record(HERE, **fields)
+
+
+@given(fields_of_records=st.lists(fields, max_size=5), has_template=st.booleans())
+def test_a_batch_is_the_same_as_one_at_a_time(
+    tokenizer, chat_tokenizer, fields_of_records, has_template
+):
     either = chat_tokenizer if has_template else tokenizer
+    records = [made_record(fields) for fields in fields_of_records]
     assert encode_records(records, either) == [encode_record(record, either) for record in records]
 
 

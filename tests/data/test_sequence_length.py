@@ -76,5 +76,5 @@ def test_later_answers_go_first():
 
 
 def test_a_length_without_room_is_refused():
-    with pytest.raises(ValueError, match="at least 3 with this tokenizer, but it is 2"):
+    with pytest.raises(ValueError, match=r"at least 3 with this tokenizer, but it is 2"):
         fit_to_length(text(4, 1), 2)

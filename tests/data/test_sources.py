@@ -40,16 +40,16 @@ def test_a_file_with_brackets_in_its_name_is_no_glob(folder):
 
 
 def test_paths_that_name_nothing_are_refused(tmp_path):
-    with pytest.raises(InputError, match="'src': there is no file"):
+    with pytest.raises(InputError, match=r"'src': there is no file"):
         files_of(source(tmp_path / "none"))
-    with pytest.raises(InputError, match="'src': no file matches"):
+    with pytest.raises(InputError, match=r"'src': no file matches"):
         files_of(source(tmp_path / "*.jsonl"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="'src': the folder .*empty has no file"):
+    with pytest.raises(InputError, match=r"'src': the folder .*empty has no file"):
         files_of(source(tmp_path / "empty"))
-    with pytest.raises(InputError, match="'src' names no path"):
+    with pytest.raises(InputError, match=r"'src' names no path"):
         files_of(source())
-    with pytest.raises(InputError, match="'src' names no path"):
+    with pytest.raises(InputError, match=r"'src' names no path"):
         content_hash(source())
 
 
@@ -91,7 +91,7 @@ def test_a_hub_path_has_name_configuration_and_split(path, expected):
 
 @pytest.mark.parametrize("path", ["hf:", "hf:a:b:c:d", "hf:a:b[1"])
 def test_a_hub_path_of_another_form_is_refused(path):
-    with pytest.raises(InputError, match="hf:NAME"):
+    with pytest.raises(InputError, match=r"hf:NAME"):
         hub_name(path)
 
 
@@ -119,5 +119,5 @@ def test_a_hub_data_set_is_read_through_datasets(tmp_path, offline_hub):
 
 
 def test_a_hub_data_set_that_is_not_there_is_named(tmp_path, offline_hub):
-    with pytest.raises(InputError, match="'hf:.*nothing.*' cannot be loaded"):
+    with pytest.raises(InputError, match=r"'hf:.*nothing.*' cannot be loaded"):
         list(read_records(source(f"hf:{tmp_path}/nothing")))

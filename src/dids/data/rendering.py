@@ -240,14 +240,18 @@ def _answer_span(
     that rule; there the answer's own words are looked for, and the end marker is taken from the
     shorter rendering.
     """
-    before = _rendered(messages[:index], tokenizer, is_answer_next=True) if index else ""
     upto = whole if index == len(messages) - 1 else _rendered(messages[: index + 1], tokenizer)
-    if index and len(before) >= cursor and upto.startswith(before) and whole.startswith(upto):
-        return len(before), len(upto)
+    if index:
+        before = _rendered(messages[:index], tokenizer, is_answer_next=True)
+        if len(before) >= cursor and upto.startswith(before) and whole.startswith(upto):
+            return len(before), len(upto)
+    else:  # templates refuse an empty chat, so the cue is taken from behind the answer
+        cue = _rendered(messages[:1], tokenizer, is_answer_next=True).removeprefix(upto)
+        before = whole[: whole.find(cue) + len(cue)] if cue in whole else ""
     words = messages[index].content.strip()
-    start = whole.find(words, max(cursor, len(before) if whole.startswith(before) else 0))
-    if start < 0:
-        raise ValueError("it changes the words of an answer, so they cannot be told from the rest")
+    start = whole.find(words, max(cursor, len(before)))
+    if not whole.startswith(before) or start < 0:
+        raise ValueError("it changes what came before, so an answer cannot be told from the rest")
     stop = start + len(words)
     end_marker = upto[upto.rfind(words) + len(words) :]
     return start, stop + len(end_marker) if whole.startswith(end_marker, stop) else stop
@@ -279,6 +283,8 @@ def _encoded(
     is_text: Sequence[bool],
 ) -> list[EncodedRecord]:
     texts = [segment.text for segments in segments_of_records for segment in segments]
+    if not texts:
+        return []
     ids_of_texts = iter(
         tokenizer(
             texts,

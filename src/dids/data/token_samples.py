@@ -53,7 +53,7 @@ def write_samples(
         What there is to know about them: counts, the names of the files, and checksums.
     """
     types = dict(ARRAY_TYPES)
-    if len(tokenizer) <= 1 << 16:
+    if max(tokenizer.get_vocab().values()) < 1 << 16:
         types["tokens"] = "<u2"
     writers = {name: ArrayWriter(folder / f"{name}.npy", dtype) for name, dtype in types.items()}
     file_numbers: dict[str, int] = {}
