@@ -6,7 +6,7 @@ Axis letters: k domains, t tasks.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64, Integer
@@ -76,6 +76,7 @@ class PolicyDecision:
     explanation: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Policy(Protocol):
     """The rule that makes the next mixture.
 

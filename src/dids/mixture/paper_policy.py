@@ -104,4 +104,4 @@ def gain_of_tasks(progress: list[TaskProgress]) -> np.ndarray:
         filled([seen.potential for seen in progress]),
     ]
     known = [term for term in terms if term is not None]
-    return np.sum(known, axis=0) if known else np.ones(len(progress))
+    return np.asarray(sum(known)) if known else np.ones(len(progress))
