@@ -3,6 +3,7 @@
 import errno
 import json
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -211,3 +212,23 @@ def test_the_meta_file_is_plain_json(tmp_path, tokenizer):
     meta = json.loads((tmp_path / "store" / "meta.json").read_text())
     assert meta["key"] == "k"
     assert meta["files"] == ["file0.jsonl", "file1.jsonl"]
+
+
+def peak_bytes(folder, tokenizer, number):
+    records = (
+        Record(Origin("f", i + 1), text="the cat sat on the mat " * 8) for i in range(number)
+    )
+    tracemalloc.start()
+    try:
+        write(folder, records, tokenizer, 256)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_stays_flat_as_the_corpus_grows(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(token_samples, "RECORDS_PER_BATCH", 64)
+    peak_bytes(tmp_path / "warm", tokenizer, 64)
+    small = peak_bytes(tmp_path / "small", tokenizer, 256)
+    large = peak_bytes(tmp_path / "large", tokenizer, 2048)
+    assert large < 1.2 * small
