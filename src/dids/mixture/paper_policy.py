@@ -92,7 +92,7 @@ def impact_shares(impact: ImpactMatrices, form: Literal["distance", "cosine"]) -
     good_kt = impact.fisher_cosine() if form == "cosine" else -impact.kl_distance()
     above_kt = good_kt - good_kt.min(axis=0)
     total_t = above_kt.sum(axis=0)
-    share_kt = np.full_like(above_kt, 1.0 / len(above_kt))
+    share_kt: np.ndarray = np.full_like(above_kt, 1.0 / len(above_kt))
     np.divide(above_kt, total_t, out=share_kt, where=total_t > 0)
     return share_kt
 
