@@ -37,7 +37,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise InputError(
@@ -74,14 +74,14 @@ def load_config(path: Path) -> Config:
     loader.name = str(path)
     try:
         root = loader.get_single_node()
-        raw = loader.construct_document(root) if root is not None else None  # type: ignore[no-untyped-call]
+        raw = loader.construct_document(root) if root is not None else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "cannot be read"
         raise InputError(f"{path}{where}: not valid YAML: {problem}.") from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     if not isinstance(raw, dict):
         raise InputError(
             f"{path}: the config must be a mapping of sections; `dids init` writes one."
@@ -144,7 +144,7 @@ def _location_in_file(location: tuple[int | str, ...], raw: Any) -> tuple[str, .
         if (isinstance(value, Mapping) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)
         ):
-            value = value[part]
+            value = value[part]  # type: ignore[index]
         elif not (is_last and isinstance(value, Mapping)):
             continue
         kept.append(str(part))

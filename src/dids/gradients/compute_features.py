@@ -23,8 +23,9 @@ from dids.gradients.sample_features import sample_features
 class SampleSource(Protocol):
     """What is asked of a data set: lengths and samples by number."""
 
-    lengths: Any
-    """Tokens of each sample, an array."""
+    @property
+    def lengths(self) -> Any:  # noqa: ANN401
+        """Tokens of each sample, an array."""
 
     def __getitem__(self, index: int, /) -> Mapping[str, Any]:
         """One sample, as the collator takes it."""

@@ -119,7 +119,7 @@ class Workspace:
     def task_weights(self) -> np.ndarray:
         """Weights of the scored tasks, summing to 1."""
         weights = np.array([self.config.tasks[task].weight for task in self.scored_tasks])
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     @cached_property
     def domains(self) -> Domains:

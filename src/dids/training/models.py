@@ -1,6 +1,10 @@
 """Causal language models: loaded by name, or built from a config with seeded random weights."""
 
+from pathlib import Path
+from typing import cast
+
 import torch
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from dids.config.schema import ModelConfig
@@ -36,13 +40,24 @@ def build_model(
         model = _loaded(config.name, dtype, trust_remote_code)
     else:
         model = _built(config, vocab_size, seed, pad_token_id, eos_token_id).to(dtype)
-    num_embeddings = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    num_embeddings = len(cast(Tensor, model.get_input_embeddings().weight))
     if num_embeddings < vocab_size:
         raise InputError(
             f"model: its vocabulary has {num_embeddings} entries, but the tokenizer has "
             f"{vocab_size}; "
             "use the model's own tokenizer, or a model with at least as many entries."
         )
+    return model
+
+
+def saved_model(
+    folder: Path, device: torch.device, *, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """A model that a stage of a run has saved."""
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder, use_safetensors=True, trust_remote_code=trust_remote_code
+    )
+    nn.Module.to(model, device)
     return model
 
 
@@ -92,7 +107,7 @@ def _built(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 AutoConfig.for_model(model_type, **arguments)
             )
         except (TypeError, ValueError) as error:

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from dids.atomic import read_json, write_json
 from dids.data.readers import read_records
@@ -13,6 +13,7 @@ from dids.evaluation.choices import choice_accuracy
 from dids.evaluation.lm_eval_tasks import lm_eval_accuracy, write_lm_eval_items
 from dids.evaluation.task_loss import task_loss
 from dids.run.workspace import Workspace
+from dids.training.models import saved_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
@@ -28,9 +29,7 @@ def _uses_lm_eval(work: Workspace) -> bool:
 
 
 def _evaluated(work: Workspace, checkpoint: Path, name: str) -> dict[str, Any]:
-    model = AutoModelForCausalLM.from_pretrained(
-        checkpoint, use_safetensors=True, trust_remote_code=work.config.trust_remote_code
-    ).to(work.device)
+    model = saved_model(checkpoint, work.device, trust_remote_code=work.config.trust_remote_code)
     files = work.task_files("test")
     result: dict[str, Any] = {}
     item_files: dict[str, Path] = {}

@@ -3,12 +3,11 @@
 import hashlib
 from typing import Any
 
-from transformers import AutoModelForCausalLM
-
 from dids.gradients.compute_features import compute_features
 from dids.gradients.feature_store import FeatureStore
 from dids.gradients.projection import Projection
 from dids.run.workspace import Workspace
+from dids.training.models import saved_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
@@ -17,11 +16,9 @@ def run(work: Workspace) -> dict[str, Any]:
     if config.domains.number == "sources":
         return {"computed": False}
     store = feature_store(work)
-    model = AutoModelForCausalLM.from_pretrained(
-        work.path("proxy") / "model",
-        use_safetensors=True,
-        trust_remote_code=config.trust_remote_code,
-    ).to(work.device)
+    model = saved_model(
+        work.path("proxy") / "model", work.device, trust_remote_code=work.config.trust_remote_code
+    )
     missing = sum(len(store.shard_range(shard)) for shard in store.missing_shards())
     with work.progress.bar("gradient features", missing) as advance:
         compute_features(
