@@ -95,3 +95,20 @@ def test_a_missing_lm_eval_is_named(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(InputError, match=r"pip install dids\[lm-eval\]"):
         lm_eval_accuracy(tiny_model(300), tokenizer, {"quiz": tmp_path / "q.jsonl"}, tmp_path)
+
+
+def test_an_item_that_lm_eval_would_refuse_is_left_out_and_said_to_be(
+    tmp_path, tokenizer, offline, caplog
+):
+    # lm-eval stops with an AssertionError when a choice alone is longer than the model's input.
+    model = tiny_model(len(tokenizer))
+    long = choice_record(99, "Which?", ("zebra " * 90, "no"), 0)
+    write_lm_eval_items(tmp_path / "quiz.jsonl", [long, *choice_records(5)], tokenizer)
+    write_lm_eval_items(tmp_path / "long.jsonl", [long], tokenizer)
+    files = {"quiz": tmp_path / "quiz.jsonl", "long": tmp_path / "long.jsonl"}
+    found = lm_eval_accuracy(model, tokenizer, files, tmp_path / "work", max_length=48)
+    assert list(found) == ["quiz"]
+    assert found["quiz"]["num_items"] == 5
+    assert "1 of 6 items of quiz left out" in caplog.text
+    alone = {"long": tmp_path / "long.jsonl"}
+    assert lm_eval_accuracy(model, tokenizer, alone, tmp_path / "work", max_length=48) == {}

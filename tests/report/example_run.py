@@ -18,6 +18,7 @@ TASKS = {
     "boolq": (2.35, 0.019, 0.61), "mmlu": (4.20, -0.033, 0.26), "pubmedqa": (3.98, -0.046, 0.49),
     "truthfulqa": (4.47, -0.008, 0.31), "bbh": (4.05, -0.002, None), "ifeval": (4.88, -0.013, None),
 }  # fmt: skip
+WITH_LOSS = [name for name in TASKS if name != "ifeval"]  # ifeval is there to generate from
 HELPS = {"gsm8k": 1.4, "mathqa_dev": 1.3, "yesno_facts": 0.7, "science_mcq": 0.9, "medical_qa": 1.0,
          "physical_howto": 0.8, "open_instructions": 0.4, "boilerplate": -2.0,
          "shuffled_words": -2.4,
@@ -108,9 +109,12 @@ def _task(name: str, rng: np.random.Generator, gain: float) -> dict[str, Any]:
          + 0.012 * float(rng.normal())]
         for tokens in range(0, TOKENS + 1, TOKENS // ROUNDS)
     ]  # fmt: skip
-    task = {"test_loss": history[-1][1] + 0.03, "test_loss_se": 0.021, "num_test": 500,
-            "validation_history": history}  # fmt: skip
+    task: dict[str, Any] = {"test_loss": None, "num_test": 500, "validation_history": []}
+    if name in WITH_LOSS:
+        task |= {"test_loss": history[-1][1] + 0.03, "test_loss_se": 0.021,
+                 "validation_history": history}  # fmt: skip
     if accuracy is not None:
         task["accuracy"] = accuracy + (0.02 if gain < 0 else 0.0)
         task["accuracy_norm"] = accuracy + 0.01
+        task["lm_eval"] = {"acc": task["accuracy"], "acc_stderr": 0.02, "acc_norm": accuracy}
     return task

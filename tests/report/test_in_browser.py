@@ -2,7 +2,7 @@
 
 import pytest
 from browser import CHROMIUM, look_at
-from example_run import ROUNDS, TASKS, example_result
+from example_run import ROUNDS, WITH_LOSS, example_result
 
 from dids.report import RunRecord, write_report
 
@@ -26,9 +26,9 @@ def test_the_console_stays_silent(seen):
 
 @pytest.mark.parametrize("width", ["phone", "desktop"])
 def test_every_chart_is_drawn(seen, width):
-    assert seen[0][width]["plots"] == 1 + len(TASKS)
+    assert seen[0][width]["plots"] == 1 + len(WITH_LOSS)
     assert seen[0][width]["areas"] == 24
-    assert seen[0][width]["lines"] == 2 * len(TASKS)
+    assert seen[0][width]["lines"] == 2 * len(WITH_LOSS)
 
 
 @pytest.mark.parametrize("width", ["phone", "desktop"])

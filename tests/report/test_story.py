@@ -57,7 +57,7 @@ def test_the_story_has_five_sentences_with_the_numbers():
     assert "2 of 3 tasks" in sentences[1]
     assert "−9.5\u202f% on <code>b</code> to +10.0\u202f% on <code>c</code>" in sentences[1]
     assert "<code>gsm8k/2</code> (4.2\u202f%" in sentences[2]
-    assert "<code>mathqa_dev</code> the most with <b>0.9</b> passes" in sentences[3]
+    assert "Only <code>mathqa_dev</code> was repeated, for <b>0.9</b> passes" in sentences[3]
     assert "7.3\u202f%" in sentences[4]
     assert "2\u202fmin 0\u202fs" in sentences[4]
 

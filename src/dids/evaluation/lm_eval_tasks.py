@@ -6,6 +6,7 @@ folder; nothing is looked up on a hub.
 """
 
 import json
+import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,8 @@ from dids.data.records import Record
 from dids.data.rendering import PromptFormat, prompt_text
 from dids.errors import InputError
 from dids.gradients.model_state import evaluation_mode
+
+logger = logging.getLogger(__name__)
 
 
 def write_lm_eval_items(
@@ -84,7 +87,9 @@ def lm_eval_accuracy(
 
     Returns:
         By task, ``acc`` and ``acc_norm`` with their standard errors ``acc_stderr`` and
-        ``acc_norm_stderr``.
+        ``acc_norm_stderr``, and ``num_items``. Items with a choice that does not fit into
+        ``max_length`` are left out, because lm-eval refuses them; a task without any other is
+        missing.
 
     Raises:
         InputError: If lm-eval is not installed.
@@ -97,15 +102,19 @@ def lm_eval_accuracy(
     if not task_files:
         return {}
     evaluator, hflm, task_manager = _lm_eval()
-    names = write_task_files(task_files, work_folder)
     settings: dict[str, Any] = {"max_length": max_length, "batch_size": batch_size}
     if isinstance(model, Path):
         settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     with ExitStack() as borrowed:
         borrowed.enter_context(_kept_randomness())
+        borrowed.enter_context(_quiet_loggers())
         if isinstance(model, nn.Module):
             borrowed.enter_context(evaluation_mode(model))
         wrapped = hflm(pretrained=_named(model), tokenizer=_named(tokenizer), **settings)
+        fitting, counts = _fitting_items(task_files, work_folder, wrapped)
+        if not fitting:
+            return {}
+        names = write_task_files(fitting, work_folder)
         found: dict[str, Any] = evaluator.simple_evaluate(
             model=wrapped,
             tasks=list(names.values()),
@@ -116,7 +125,11 @@ def lm_eval_accuracy(
             bootstrap_iters=1,  # 0 would leave out the errors, which are computed, not drawn
             log_samples=False,
         )
-    return {task: _metrics(found["results"][name]) for task, name in names.items()}
+    return {
+        task: _metrics(found["results"][name])
+        | {"num_items": min(counts[task], limit) if limit is not None else counts[task]}
+        for task, name in names.items()
+    }
 
 
 def write_task_files(task_files: Mapping[str, Path], work_folder: Path) -> dict[str, str]:
@@ -161,6 +174,38 @@ def write_task_files(task_files: Mapping[str, Path], work_folder: Path) -> dict[
     return names
 
 
+def _fitting_items(
+    task_files: Mapping[str, Path],
+    work_folder: Path,
+    wrapped: Any,  # noqa: ANN401 (an HFLM; lm-eval is optional)
+) -> tuple[dict[str, Path], dict[str, int]]:
+    """By task, a file of the items whose choices fit into the model, and how many they are."""
+    files, counts = {}, {}
+    for index, (task, path) in enumerate(task_files.items()):
+        lines = path.read_text(encoding="utf-8").split("\n")
+        items = [(line, json.loads(line)) for line in lines if line]
+        kept = [line for line, item in items if _longest_choice(item, wrapped) < wrapped.max_length]
+        if len(kept) < len(items):
+            logger.warning(
+                "lm-eval: %d of %d items of %s left out: a choice is longer than %d tokens.",
+                len(items) - len(kept), len(items), task, wrapped.max_length,
+            )  # fmt: skip
+        if kept:
+            files[task] = work_folder / "items" / f"{index}.jsonl"
+            files[task].parent.mkdir(parents=True, exist_ok=True)
+            write_text(files[task], "\n".join(kept) + "\n")
+            counts[task] = len(kept)
+    return files, counts
+
+
+def _longest_choice(item: Mapping[str, Any], wrapped: Any) -> int:  # noqa: ANN401
+    prompt = item["prompt"]
+    # White space at the end of the prompt is moved into the choice.
+    moved = prompt[len(prompt.rstrip()) :]
+    texts = [moved + choice for choice in item["choices"]]
+    return max(len(ids) for ids in wrapped.tokenizer(texts, add_special_tokens=False)["input_ids"])
+
+
 @contextmanager
 def _kept_randomness() -> Iterator[None]:
     """Puts the generators of Python, numpy and torch back: lm-eval seeds them for everybody."""
@@ -172,6 +217,18 @@ def _kept_randomness() -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
+
+
+@contextmanager
+def _quiet_loggers() -> Iterator[None]:
+    """Errors only: lm-eval warns of every prompt it shortens, hundreds of lines on a usual task."""
+    theirs = logging.getLogger("lm_eval")
+    level = theirs.level
+    try:
+        theirs.setLevel(logging.ERROR)
+        yield
+    finally:
+        theirs.setLevel(level)
 
 
 def _lm_eval() -> tuple[Any, Any, Any]:

@@ -135,14 +135,13 @@ def _data(run: RunRecord) -> Markup:
     if not repeated:
         return Markup("No domain was repeated; {}.").format(fresh)
     most = max(repeated, key=lambda name: domains[name].repeats)
-    return Markup(
-        "{} repeated, {} the most with <b>{:.1f}</b> passes beyond the first; {}."
-    ).format(
-        "1 domain was" if len(repeated) == 1 else f"{len(repeated)} domains were",
-        _name(most),
-        domains[most].repeats,
-        fresh,
+    if len(repeated) == 1:
+        text = Markup("Only {} was repeated, for <b>{:.1f}</b> passes beyond the first; {}.")
+        return text.format(_name(most), domains[most].repeats, fresh)
+    text = Markup(
+        "{} domains were repeated, {} the most, for <b>{:.1f}</b> passes beyond the first; {}."
     )
+    return text.format(len(repeated), _name(most), domains[most].repeats, fresh)
 
 
 def _cost(run: RunRecord) -> Markup:
