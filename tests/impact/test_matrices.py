@@ -96,6 +96,14 @@ def test_debiasing_takes_out_the_length_that_noise_adds():
     assert np.mean(mended) == pytest.approx(exact, rel=0.05)
 
 
+def test_noise_is_what_the_squared_length_has_too_much():
+    matrices, _ = matrices_of()
+    diagonal = np.diagonal(matrices.gram_tkk, axis1=1, axis2=2)
+    np.testing.assert_allclose(matrices.noise(), np.maximum(diagonal - matrices.signal_tk, 0.0))
+    assert (matrices.noise() > 0).any()
+    assert (matrices.debiased().noise() == 0.0).all()
+
+
 @given(st.integers(0, 200), st.integers(1, 6))
 def test_the_nearest_psd_matrix_is_psd_and_no_other_one_is_nearer(seed, size):
     rng = np.random.default_rng(seed)

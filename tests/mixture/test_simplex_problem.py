@@ -150,6 +150,23 @@ def test_a_strong_prior_holds_and_splitting_a_domain_leaves_its_share():
     np.testing.assert_allclose([split[0] + split[1], *split[2:]], whole, atol=1e-5)
 
 
+def test_a_domain_without_evidence_keeps_its_prior():
+    rng = np.random.default_rng(3)
+    update, target, fisher = problem_of(rng, 4, 2, num_parameters=12)
+    prior = np.array([0.4, 0.3, 0.2, 0.1])
+    noise = np.zeros((2, 4))
+    noise[:, 1] = 1e6
+    mixture = simplex_mixture(
+        *matrices_of(update, target, fisher),
+        np.ones(2),
+        MixtureLimits.with_floor(4, 0.0),
+        prior=prior,
+        noise_tk=noise,
+    )
+    assert mixture[1] == pytest.approx(0.3, abs=1e-4)
+    assert np.abs(mixture - prior)[[0, 2, 3]].max() > 0.05
+
+
 def test_a_task_without_a_step_of_its_own_is_left_out():
     rng = np.random.default_rng(4)
     update, target, fisher = problem_of(rng, 3, 2)

@@ -160,6 +160,16 @@ class ImpactMatrices:
             averages[name] = decay * before + (1.0 - decay) * now if is_known else None
         return self._combined(**averages)
 
+    def noise(self) -> Float64[np.ndarray, "t k"]:
+        """Variance of the estimates of the domains' changes: what it adds to their squared lengths.
+
+        Zero where it was not measured.
+        """
+        diagonal_tk = np.diagonal(self.gram_tkk, axis1=1, axis2=2)
+        if self.signal_tk is None:
+            return np.zeros_like(diagonal_tk)
+        return np.asarray(np.maximum(diagonal_tk - self.signal_tk, 0.0))
+
     def debiased(self) -> "ImpactMatrices":
         """Without the noise that squares of estimates have in them.
 

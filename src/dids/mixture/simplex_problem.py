@@ -22,6 +22,7 @@ def simplex_mixture(
     *,
     prior: Float64[np.ndarray, " k"] | None = None,
     prior_strength: float = 0.0,
+    noise_tk: Float64[np.ndarray, "t k"] | None = None,
 ) -> Float64[np.ndarray, " k"]:
     """Minimise the tasks' weighted remaining distances over mixtures within limits.
 
@@ -37,8 +38,10 @@ def simplex_mixture(
         limits: What every mixture keeps.
         prior: A positive mixture to stay near. None: no such wish.
         prior_strength: Weight of the chi-square divergence from the prior. The whole distance of
-        all
-            tasks weighs 1.
+            all tasks weighs 1.
+        noise_tk: Variance of the estimate of each domain's step, in each task's metric. A domain
+            that was measured poorly is held to the prior by a spring of this strength: not enough
+            evidence, keep the prior. None: the steps are taken for exact.
 
     Returns:
         The best mixture. Copies of a domain share their weight.
@@ -58,12 +61,16 @@ def simplex_mixture(
     weight_t = relative_weights(task_weights_t, target_norm_t)
     quadratic_kk = np.einsum("t,tkl->kl", weight_t, gram_tkk)
     linear_k = -kernel_kt @ weight_t
-    if prior is not None and prior_strength > 0.0:
+    if prior is not None:
         if not (prior > 0).all():
             raise ValueError("the prior must be positive for every domain, but it has a zero.")
-        # 1/2 * strength * sum (p - prior)^2 / prior: splitting a domain in two changes nothing.
-        quadratic_kk = quadratic_kk + prior_strength * np.diag(1.0 / prior)
-        linear_k = linear_k - prior_strength
+        # A spring on every domain: 1/2 * spring * (p - prior)^2. Both kinds are left alone when a
+        # domain is split in two equal halves.
+        spring_k = prior_strength / prior
+        if noise_tk is not None:
+            spring_k = spring_k + weight_t @ noise_tk
+        quadratic_kk = quadratic_kk + np.diag(spring_k)
+        linear_k = linear_k - spring_k * prior
     return limits.minimiser((quadratic_kk + quadratic_kk.T) / 2, linear_k)
 
 
