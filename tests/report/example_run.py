@@ -54,7 +54,9 @@ def example_result() -> dict[str, Any]:
         tokens = index * TOKENS // ROUNDS
         mixture.append(
             {"round": index, "step": index * 39, "tokens": tokens,
-             "probability": dict(zip(names, p.tolist(), strict=True)), "explanation": {}}
+             "probability": dict(zip(names, p.tolist(), strict=True)), "explanation": {"domains": {
+                 name: {"utility": 0.1, "best": share, "marginal_value": 0.93 if index else 1.0}
+                 for name, share in zip(names, target.tolist(), strict=True)}}}
         )  # fmt: skip
         drawn += p * TOKENS / ROUNDS
         noisy = target * np.exp(0.25 * rng.normal(size=len(names)))

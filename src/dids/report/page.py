@@ -19,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dids.atomic import write_text
-from dids.report import charts, comparison, names, numbers, story, tables
+from dids.report import charts, comparison, names, numbers, reasons, story, tables
 from dids.report.groups import source_groups
 from dids.report.record import RunRecord
 
@@ -61,7 +61,7 @@ def report_html(run: RunRecord) -> str:
         heat=tables.heat_map(run, groups),
         domain_rows=tables.domain_rows(run, groups),
         stage_times=tables.stage_times(run),
-        warnings=[*comparison.alarms(run), *run.warnings],
+        warnings=[*comparison.alarms(run), *reasons.held_mixtures(run), *run.warnings],
         num_bad_records=sum(len(records) for records in run.bad_records.values()),
         max_listed=MAX_LISTED,
         config_yaml=yaml.safe_dump(_plain(run.config), sort_keys=False, allow_unicode=True),

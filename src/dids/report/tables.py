@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from dids.report.groups import DomainShare, SourceGroup
+from dids.report.reasons import domain_reasons
 from dids.report.record import DomainResult, RunRecord
 
 MAX_HEAT_ROWS = 60
@@ -48,6 +49,8 @@ class DomainRow:
     result: DomainResult
     sources: tuple[tuple[str, float], ...]
     # name and fraction of the samples, the largest first
+    reasons: tuple[str, ...]
+    # why its share is what it is
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def domain_rows(run: RunRecord, groups: list[SourceGroup]) -> list[DomainRow]:
             total = sum(result.source_counts.values()) or 1
             mix = sorted(result.source_counts.items(), key=lambda pair: -pair[1])
             sources = tuple((name, count / total) for name, count in mix if count)
-            rows.append(DomainRow(share, result, sources))
+            reasons = tuple(domain_reasons(run, share.name))
+            rows.append(DomainRow(share, result, sources, reasons))
     return rows
 
 
