@@ -92,7 +92,9 @@ def test_missing_section_is_named(tmp_path):
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path):
-    message = complaint(tmp_path, MINIMAL.replace("web: web.jsonl", "web: a.jsonl\n    web: b.jsonl"))
+    message = complaint(
+        tmp_path, MINIMAL.replace("web: web.jsonl", "web: a.jsonl\n    web: b.jsonl")
+    )
     assert "line 5" in message
     assert "'web' is given twice" in message
 

@@ -2,6 +2,7 @@ import torch
 from tiny_models import make_batch, sample_of, slow_loss, tiny_llama
 
 from dids.gradients import sample_losses
+from dids.gradients.token_nll import token_nll
 
 
 def test_loss_is_the_mean_over_scored_tokens_of_each_sample_alone():
@@ -25,3 +26,17 @@ def test_nothing_scored_is_a_loss_of_zero_without_gradient():
 def test_losses_are_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         assert sample_losses(tiny_llama(double=False), make_batch([5])).dtype == torch.float32
+
+
+def test_token_nll_and_its_gradient_equal_cross_entropy(monkeypatch):
+    monkeypatch.setattr("dids.gradients.token_nll.CHUNK_ENTRIES", 30)  # several chunks
+    logits = (3 * torch.randn(11, 13, dtype=torch.float64)).requires_grad_()
+    target = torch.randint(0, 13, (11,))
+    target[[2, 10]] = -100
+    weight = torch.randn(11, dtype=torch.float64)
+    fast = token_nll(logits, target)
+    slow = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-14)
+    (fast_gradient,) = torch.autograd.grad((weight * fast).sum(), logits)
+    (slow_gradient,) = torch.autograd.grad((weight * slow).sum(), logits)
+    torch.testing.assert_close(fast_gradient, slow_gradient, rtol=1e-12, atol=1e-14)

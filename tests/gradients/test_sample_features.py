@@ -13,6 +13,7 @@ def projected_slowly(projection, gradients):
     for name, gradient in gradients.items():
         if gradient.dim() == 2 and projection.kind == "one-sided":
             gradient = gradient @ projection.input_matrix(name, gradient.shape[1]).double()
+            gradient = gradient.T  # numbered column by column
         flat = gradient.flatten()
         signs = projection.signs(name, len(flat)).tolist()
         for n, (entry, sign) in enumerate(zip(flat.tolist(), signs, strict=True)):

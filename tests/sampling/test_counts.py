@@ -31,8 +31,8 @@ def test_largest_remainders_get_the_last_samples_when_shares_are_equal_in_urgenc
 
 
 def test_no_credit_reaches_one_where_largest_remainders_would_owe_too_much():
-    # Regression: the largest remainder first drew rare domains long before they were due, and at step
-    # 56 of this mixture two samples were owed in full, but a step has one.
+    # Regression: the largest remainder first drew rare domains long before they were due, and at
+    # step 56 of this mixture two samples were owed in full, but a step has one.
     mixture = np.array([0.6, 0.3] + [0.1 / 7] * 7)
     credit = np.zeros(9)
     for step in range(2000):

@@ -12,10 +12,10 @@ def slow_permuted(position, size, key):
     """The same network with Python's integers, one position at a time."""
     word = 2**64
 
-    def mixed(bits):
-        bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) % word
-        bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) % word
-        return bits ^ (bits >> 31)
+    def shift(key, other, modulus):
+        bits = (key + other * 0x9E3779B97F4A7C15) % word
+        bits = ((bits ^ (bits >> 32)) * 0xBF58476D1CE4E5B9) % word
+        return ((bits >> 32) * modulus) >> 32
 
     height = int(np.ceil(np.sqrt(size)))
     width = -(-size // height)
@@ -25,11 +25,9 @@ def slow_permuted(position, size, key):
         for number in range(8):
             round_key = key ^ int(random_bits(np.array([number]))[0])
             if number % 2 == 0:
-                bits = mixed((round_key + column * 0x9E3779B97F4A7C15) % word)
-                row = (row + (((bits >> 32) * height) >> 32)) % height
+                row = (row + shift(round_key, column, height)) % height
             else:
-                bits = mixed((round_key + row * 0x9E3779B97F4A7C15) % word)
-                column = (column + (((bits >> 32) * width) >> 32)) % width
+                column = (column + shift(round_key, row, width)) % width
         cell = row * width + column
         if cell < size:
             return cell

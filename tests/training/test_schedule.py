@@ -10,7 +10,9 @@ from dids.training.schedule import follow_tokens
 
 def rates(progress, nominal_steps, num_steps):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = get_scheduler("linear", optimizer, num_warmup_steps=0, num_training_steps=nominal_steps)
+    scheduler = get_scheduler(
+        "linear", optimizer, num_warmup_steps=0, num_training_steps=nominal_steps
+    )
     scheduler = follow_tokens(scheduler, progress, nominal_steps)
     found = []
     for _ in range(num_steps):

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dids.gradients.token_nll import token_nll
+
 NOT_SCORED = -100
 """The label of a token that no loss may count: prompt, padding."""
 
@@ -53,9 +55,7 @@ def losses_of_logits(
     # Labels move instead of logits: slicing logits would copy the largest tensor of the pass.
     target_bt = functional.pad(labels_bt[:, 1:], (0, 1), value=NOT_SCORED)
     wide = logits_btv if logits_btv.dtype == torch.float64 else logits_btv.float()
-    nll_bt = functional.cross_entropy(
-        wide.flatten(0, 1), target_bt.flatten(), ignore_index=NOT_SCORED, reduction="none"
-    ).view(target_bt.shape)
+    nll_bt = token_nll(wide.flatten(0, 1), target_bt.flatten()).view(target_bt.shape)
     scored_b = (target_bt != NOT_SCORED).sum(1).clamp(min=1)
     return nll_bt.sum(1) / scored_b
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from torch.utils.data import Sampler
 
 from dids.sampling.sampler import MixtureSampler
@@ -11,7 +12,8 @@ class MixtureBatchSampler(Sampler[list[int]]):
     """Micro-batch by micro-batch, the samples of every optimizer step.
 
     With several ranks the micro-batches of a step follow each other, as Accelerate deals them out,
-    so the samples of a step do not depend on the number of ranks.
+    so the samples of a step do not depend on the number of ranks. Within a step, samples of like
+    length share a micro-batch: less padding, the same gradient.
 
     Args:
         sampler: Plans the steps.
@@ -57,6 +59,7 @@ class MixtureBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Sample ids of one micro-batch after the other; each step is planned when it begins."""
         for step in range(self.start_step, self.num_steps):
-            ids = self.sampler.plan(step).tolist()
+            plan = self.sampler.plan(step)
+            ids = plan[np.argsort(self.sampler.lengths(plan), kind="stable")].tolist()
             for first in range(0, len(ids), self.batch_size):
                 yield ids[first : first + self.batch_size]

@@ -9,12 +9,14 @@ the same as the first of its first, and memory does not grow with the number of 
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from dids.sampling.random_bits import mixed, random_bits
+from dids.sampling.random_bits import random_bits
 
 # Four rounds make a Feistel network pseudorandom; eight leave no visible order in domains of two or
 # three samples either.
 _ROUND_KEYS = random_bits(np.arange(8))
+# One multiplication a round instead of the whole hash: the rounds mix too, and it halves the time.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
 _HALF = np.uint64(32)
 
 
@@ -38,13 +40,11 @@ def permuted(
         >>> sorted(permuted(np.arange(5), size, key).tolist())
         [0, 1, 2, 3, 4]
     """
-    image_b = position_b.astype(np.uint64)
-    height_b = np.ceil(np.sqrt(size_b.astype(np.float64))).astype(np.uint64)
-    width_b = (size_b.astype(np.uint64) + height_b - np.uint64(1)) // np.maximum(
-        height_b, np.uint64(1)
-    )
     limit_b = size_b.astype(np.uint64)
-    outside = np.arange(len(image_b))
+    height_b = np.ceil(np.sqrt(size_b.astype(np.float64))).astype(np.uint64)
+    width_b = (limit_b + height_b - np.uint64(1)) // np.maximum(height_b, np.uint64(1))
+    image_b = _network(position_b.astype(np.uint64), height_b, width_b, key_b)
+    outside = np.flatnonzero(image_b >= limit_b)
     while len(outside) > 0:
         image_b[outside] = _network(
             image_b[outside], height_b[outside], width_b[outside], key_b[outside]
@@ -60,13 +60,18 @@ def _network(
     row, column = np.divmod(cell, width)
     for number, round_key in enumerate(_ROUND_KEYS):
         if number % 2 == 0:
-            row = _shifted(row, mixed((key ^ round_key) + column * _GOLDEN), height)
+            row = _shifted(row, column, key ^ round_key, height)
         else:
-            column = _shifted(column, mixed((key ^ round_key) + row * _GOLDEN), width)
+            column = _shifted(column, row, key ^ round_key, width)
     return np.asarray(row * width + column)
 
 
-def _shifted(value: np.ndarray, bits: np.ndarray, modulus: np.ndarray) -> np.ndarray:
-    """``(value + random number below modulus) mod modulus``, without a division."""
+def _shifted(
+    value: np.ndarray, other: np.ndarray, key: np.ndarray, modulus: np.ndarray
+) -> np.ndarray:
+    """``(value + number) mod modulus``, the number a hash of the other half and the key."""
+    bits = key + other * _GOLDEN
+    bits = (bits ^ (bits >> _HALF)) * _FACTOR
     total = value + (((bits >> _HALF) * modulus) >> _HALF)
-    return np.asarray(np.where(total >= modulus, total - modulus, total))
+    # Where total is below modulus the difference wraps around and is the larger of the two.
+    return np.asarray(np.minimum(total, total - modulus))

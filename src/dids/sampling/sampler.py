@@ -176,6 +176,10 @@ class MixtureSampler:
             self._planned(self._at(step))
         return self._plans[step]
 
+    def lengths(self, sample_ids: Int64[np.ndarray, " b"]) -> Integer[np.ndarray, " b"]:
+        """Tokens of samples."""
+        return self._lengths_n[sample_ids]
+
     def draws_by_domain(self, step: int) -> Int64[np.ndarray, " k"]:
         """Samples drawn from each domain in the first ``step`` steps."""
         return self._at(step).drawn_k.copy()
@@ -187,7 +191,7 @@ class MixtureSampler:
     def repeats_by_domain(self, step: int) -> Float64[np.ndarray, " k"]:
         """Passes over each domain beyond the first after ``step`` steps; 0 in the first pass."""
         passes_k = self._at(step).drawn_k / np.maximum(self._size_k, 1)
-        return np.maximum(passes_k - 1.0, 0.0)
+        return np.asarray(np.maximum(passes_k - 1.0, 0.0))
 
     def tokens(self, step: int) -> int:
         """Tokens in the first ``step`` steps."""

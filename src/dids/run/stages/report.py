@@ -99,7 +99,7 @@ def _example(work: Workspace, sample: int) -> str:
 
 
 def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[str]:
-    warnings = []
+    warnings = _leaks(work)
     unscored = [task for task in work.config.tasks if task not in work.scored_tasks]
     if unscored:
         warnings.append(
@@ -129,6 +129,17 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
     for name, bad in _bad_records(work).items():
         warnings.append(f"{name}: {len(bad)} records were skipped; they are listed below.")
     return warnings
+
+
+def _leaks(work: Workspace) -> list[str]:
+    """A warning for every task and source that share items."""
+    harm = {"test": "its loss is too good", "validation": "they steer towards their own copies"}
+    return [
+        f"{task}: {count} {split} items also stand in source {source}; {harm[split]}."
+        for split, by_task in work.folder.facts("tokens").get("leaks", {}).items()
+        for task, by_source in by_task.items()
+        for source, count in by_source.items()
+    ]
 
 
 def _bad_records(work: Workspace) -> dict[str, Any]:
