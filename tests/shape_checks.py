@@ -1,4 +1,4 @@
-"""The type checker of the tests: every annotated shape and type of the package is checked at run time."""
+"""The type checker of the tests: annotated shapes and types are checked at run time."""
 
 from collections.abc import Callable
 from typing import Any

@@ -39,12 +39,14 @@ def rewritten(folder: Path, name: str, number: int, line: str) -> None:
         ("sums.jsonl", json.dumps({"txt": "a"}), "text"),
         ("sums.jsonl", json.dumps({"prompt": "a", "completion": ""}), "completion"),
         ("sums.jsonl", json.dumps({"prompt": "a"}), "completion"),
-        ("colours.jsonl", json.dumps({"messages": [{"role": "user", "content": "a"}]}), "assistant"),
+        (
+            "colours.jsonl",
+            json.dumps({"messages": [{"role": "user", "content": "a"}]}),
+            "assistant",
+        ),
     ],
 )
-def test_bad_record_names_file_line_and_field(
-    tmp_path, capsys, monkeypatch, name, line, expected
-):
+def test_bad_record_names_file_line_and_field(tmp_path, capsys, monkeypatch, name, line, expected):
     config = write_config(tmp_path)
     rewritten(tmp_path, name, 7, line)
     message = sentence(capsys, monkeypatch, "run", config)
@@ -104,9 +106,7 @@ def test_loss_that_turns_nan_is_named_with_its_step(tmp_path, capsys, monkeypatc
     assert "learning_rate" in message
 
 
-def test_run_folder_of_another_config_is_refused_with_the_difference(
-    tmp_path, capsys, monkeypatch
-):
+def test_run_folder_of_another_config_is_refused_with_the_difference(tmp_path, capsys, monkeypatch):
     sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains={"number": 1}))
     message = sentence(capsys, monkeypatch, "run", write_config(tmp_path, seed=1))
     assert "'seed' is 0 there and 1 now" in message

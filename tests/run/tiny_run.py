@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 WORDS = {
-    "sums": "one two three four five six seven plus minus equals".split(),
-    "colours": "red green blue yellow sky grass sea sun is like".split(),
-    "noise": "zz qq xx kk jj ww vv pp".split(),
+    "sums": ["one", "two", "three", "four", "five", "six", "seven", "plus", "minus", "equals"],
+    "colours": ["red", "green", "blue", "yellow", "sky", "grass", "sea", "sun", "is", "like"],
+    "noise": ["zz", "qq", "xx", "kk", "jj", "ww", "vv", "pp"],
 }
 
 
@@ -27,10 +27,7 @@ def write_tiny_data(folder: Path) -> None:
     sums, colours, noise = WORDS.values()
     write_jsonl(
         folder / "sums.jsonl",
-        [
-            {"prompt": line(sums, generator), "completion": line(sums, generator)}
-            for _ in range(60)
-        ],
+        [{"prompt": line(sums, generator), "completion": line(sums, generator)} for _ in range(60)],
     )
     write_jsonl(
         folder / "colours.jsonl",

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from dids.impact.matrices import ImpactMatrices
 from torch import nn
 from torch.optim import Optimizer
 
@@ -20,6 +19,7 @@ from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.losses import sample_losses
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import SecondMoments, optimizer_moments, preconditioner
 
 

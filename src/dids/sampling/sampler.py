@@ -178,7 +178,7 @@ class MixtureSampler:
 
     def lengths(self, sample_ids: Int64[np.ndarray, " b"]) -> Integer[np.ndarray, " b"]:
         """Tokens of samples."""
-        return self._lengths_n[sample_ids]
+        return np.asarray(self._lengths_n[sample_ids])
 
     def draws_by_domain(self, step: int) -> Int64[np.ndarray, " k"]:
         """Samples drawn from each domain in the first ``step`` steps."""
