@@ -185,6 +185,8 @@ class EvaluationConfig(Section):
     batch_size: Annotated[int, Field(ge=1)] = 32
     lm_eval: bool = True
     """Score tasks that have choices through lm-eval too, where it is installed."""
+    lm_eval_limit: Annotated[int, Field(ge=1)] | None = None
+    """Items of each task that go through lm-eval, which is slow. None: all."""
 
 
 class Config(Section):

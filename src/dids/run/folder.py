@@ -93,8 +93,8 @@ class RunFolder:
         return facts
 
     def times_s(self) -> dict[str, float]:
-        """Seconds that every finished stage took."""
-        marks = (self.path / "stages").glob("*.json")
+        """Seconds that every finished stage took, in the order in which they ended."""
+        marks = sorted((self.path / "stages").glob("*.json"), key=lambda mark: mark.stat().st_mtime)
         return {mark.stem: read_json(mark)["elapsed_s"] for mark in marks}
 
     def versions(self) -> dict[str, str]:

@@ -57,6 +57,7 @@ def _evaluated(work: Workspace, checkpoint: Path, name: str) -> dict[str, Any]:
             work.tokenizer,
             item_files,
             work.path("lm_eval") / name,
+            limit=work.config.evaluation.lm_eval_limit,
             batch_size=work.config.evaluation.batch_size,
             max_length=work.config.data.sequence_length,
         )

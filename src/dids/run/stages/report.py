@@ -92,7 +92,7 @@ def _domains(work: Workspace, drawn: dict[str, Any]) -> dict[str, Any]:
 
 
 def _example(work: Workspace, sample: int) -> str:
-    text = work.tokenizer.decode(work.dataset[sample]["input_ids"])
+    text = work.tokenizer.decode(work.dataset[sample]["input_ids"], skip_special_tokens=True)
     assert isinstance(text, str)
     is_long = len(text) > _EXAMPLE_CHARACTERS
     return text[:_EXAMPLE_CHARACTERS] + ("…" if is_long else "")
