@@ -168,7 +168,7 @@ class MixtureConfig(Section):
     rounds: Annotated[int, Field(ge=1)] = 25
     floor: Share = 0.1
     """Least probability of a domain, as a fraction of its uniform share 1/k."""
-    settings: dict[str, float] = {}
+    settings: dict[str, float | bool | str] = {}
     """The policy's own settings, for instance ``ema``."""
 
 

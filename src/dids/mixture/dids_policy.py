@@ -10,6 +10,7 @@ import numpy as np
 
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import domain_explanation, task_explanation
+from dids.mixture.limits import weighted
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.simplex_problem import relative_weights, remaining_distance, simplex_mixture
@@ -80,12 +81,15 @@ class Dids:
             prior=observation.prior,
             prior_strength=self.prior_strength,
             noise_tk=self.caution * self._variance * average.noise(),
+            sample_weight_k=observation.scored_tokens_k,
         )
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k
         )
         tasks = task_explanation(impact.task_names, weight_t, progress)
-        for task, remaining in zip(tasks, remaining_distance(*problem, next_k), strict=True):
+        weight_k = observation.scored_tokens_k
+        share_k = next_k if weight_k is None else weighted(next_k, weight_k)
+        for task, remaining in zip(tasks, remaining_distance(*problem, share_k), strict=True):
             tasks[task]["remaining_distance"] = float(remaining)
         utility_k = kernel_kt @ relative_weights(weight_t, impact.target_norm_t)
         columns = {

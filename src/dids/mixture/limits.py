@@ -93,10 +93,40 @@ class MixtureLimits:
         )
 
     def minimiser(
-        self, quadratic_kk: Float64[np.ndarray, "k k"], linear_k: Float64[np.ndarray, " k"]
+        self,
+        quadratic_kk: Float64[np.ndarray, "k k"],
+        linear_k: Float64[np.ndarray, " k"],
+        weight_k: Float64[np.ndarray, " k"] | None = None,
     ) -> Float64[np.ndarray, " k"]:
-        """The mixture within the limits that minimises ``1/2 p' Q p + c' p``."""
-        return best_mixture(quadratic_kk, linear_k, self.lower_k, self.upper_k, *self._groups())
+        """The mixture p within the limits that minimises ``1/2 q' Q q + c' q``.
+
+        Args:
+            quadratic_kk: Q.
+            linear_k: c.
+            weight_k: What a sample of each domain weighs: ``q = p * weight``, scaled to sum to 1.
+                None: they weigh the same, and q is p.
+        """
+        if weight_k is None:
+            return best_mixture(quadratic_kk, linear_k, self.lower_k, self.upper_k, *self._groups())
+        share_k = best_mixture(
+            quadratic_kk,
+            linear_k,
+            np.zeros(self.num_domains),
+            np.ones(self.num_domains),
+            *self._weighted_rows(weight_k),
+        )
+        return self.project(unweighted(share_k, weight_k))
+
+    def _weighted_rows(self, weight_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All limits on p as rows on q: ``r' p >= l`` is ``sum_k (r_k - l) q_k / weight_k >= 0``."""
+        group_mk, lower_m, upper_m = self._groups()
+        limited_mk = np.vstack([np.eye(self.num_domains), group_mk])
+        lower_m = np.concatenate([self.lower_k, lower_m])
+        upper_m = np.concatenate([self.upper_k, upper_m])
+        rows = [(limited_mk - lower_m[:, None])[lower_m > 0.0]]
+        rows.append((upper_m[:, None] - limited_mk)[upper_m < 1.0])
+        row_mk = np.vstack(rows) / weight_k * weight_k.mean()
+        return row_mk, np.zeros(len(row_mk)), np.full(len(row_mk), np.inf)
 
     def _groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self.group_mk is None:
@@ -141,3 +171,23 @@ class MixtureLimits:
                     f"{', '.join(names[:group])}; lower the floors or raise the caps."
                 )
         return "data.sources: the floors and caps of the sources cannot all be kept at once."
+
+
+def weighted(
+    mixture_k: Float64[np.ndarray, " k"], weight_k: Float64[np.ndarray, " k"]
+) -> Float64[np.ndarray, " k"]:
+    """Shares of what samples weigh in a mixture of samples.
+
+    Example:
+        >>> weighted(np.array([0.5, 0.5]), np.array([30.0, 10.0]))
+        array([0.75, 0.25])
+    """
+    share_k = mixture_k * weight_k
+    return np.asarray(share_k / share_k.sum())
+
+
+def unweighted(
+    share_k: Float64[np.ndarray, " k"], weight_k: Float64[np.ndarray, " k"]
+) -> Float64[np.ndarray, " k"]:
+    """The mixture of samples that has these shares of what they weigh."""
+    return weighted(share_k, 1.0 / weight_k)

@@ -33,6 +33,8 @@ class Observation:
         previous: The mixture that holds now.
         prior: The mixture of someone who knows nothing.
         limits: What every mixture must keep.
+        scored_tokens_k: Mean scored tokens of each domain's samples, where the trainer's loss is a
+            mean over tokens and long samples count for more. None: samples count the same.
     """
 
     round: int
@@ -47,6 +49,7 @@ class Observation:
     previous: Float64[np.ndarray, " k"]
     prior: Float64[np.ndarray, " k"]
     limits: MixtureLimits
+    scored_tokens_k: Float[np.ndarray, " k"] | None = None
 
     def __post_init__(self) -> None:
         for task, history in self.task_losses.items():

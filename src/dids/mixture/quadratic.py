@@ -34,7 +34,7 @@ def best_mixture(
         upper_k: Greatest probability of each domain.
         group_mk: Share of each domain that counts for each group.
         lower_m: Least probability of each group.
-        upper_m: Greatest probability of each group.
+        upper_m: Greatest probability of each group; infinite for none.
 
     Returns:
         Non-negative, summing to 1, inside ``lower_k`` and ``upper_k`` to the last bits.
@@ -51,10 +51,13 @@ def best_mixture(
     has_cap_k = ~is_pinned_k & (upper_k < 1.0)
     equal_rows = np.vstack([np.ones((1, num_domains)), identity_kk[is_pinned_k]])
     equal_values = np.concatenate([[1.0], lower_k[is_pinned_k]])
+    has_ceiling_m = np.isfinite(upper_m)
     below_rows = np.vstack(
-        [-identity_kk[~is_pinned_k], identity_kk[has_cap_k], -group_mk, group_mk]
+        [-identity_kk[~is_pinned_k], identity_kk[has_cap_k], -group_mk, group_mk[has_ceiling_m]]
     )
-    below_values = np.concatenate([-lower_k[~is_pinned_k], upper_k[has_cap_k], -lower_m, upper_m])
+    below_values = np.concatenate(
+        [-lower_k[~is_pinned_k], upper_k[has_cap_k], -lower_m, upper_m[has_ceiling_m]]
+    )
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_threads = 1

@@ -10,7 +10,7 @@ Axis letters: k domains, t tasks.
 import numpy as np
 from jaxtyping import Float64
 
-from dids.mixture.limits import MixtureLimits
+from dids.mixture.limits import MixtureLimits, weighted
 
 
 def simplex_mixture(
@@ -23,6 +23,7 @@ def simplex_mixture(
     prior: Float64[np.ndarray, " k"] | None = None,
     prior_strength: float = 0.0,
     noise_tk: Float64[np.ndarray, "t k"] | None = None,
+    sample_weight_k: Float64[np.ndarray, " k"] | None = None,
 ) -> Float64[np.ndarray, " k"]:
     """Minimise the tasks' weighted remaining distances over mixtures within limits.
 
@@ -42,6 +43,10 @@ def simplex_mixture(
         noise_tk: Variance of the estimate of each domain's step, in each task's metric. A domain
             that was measured poorly is held to the prior by a spring of this strength: not enough
             evidence, keep the prior. None: the steps are taken for exact.
+
+        sample_weight_k: How much a sample of each domain counts in the step that is taken: its
+            scored tokens, where the trainer's loss is a mean over tokens. The problem is solved in
+            shares of these, the answer is a mixture of samples. None: all samples count the same.
 
     Returns:
         The best mixture. Copies of a domain share their weight.
@@ -64,6 +69,8 @@ def simplex_mixture(
     if prior is not None:
         if not (prior > 0).all():
             raise ValueError("the prior must be positive for every domain, but it has a zero.")
+        if sample_weight_k is not None:
+            prior = weighted(prior, sample_weight_k)
         # A spring on every domain: 1/2 * spring * (p - prior)^2. Both kinds are left alone when a
         # domain is split in two equal halves.
         spring_k = prior_strength / prior
@@ -71,7 +78,7 @@ def simplex_mixture(
             spring_k = spring_k + weight_t @ noise_tk
         quadratic_kk = quadratic_kk + np.diag(spring_k)
         linear_k = linear_k - spring_k * prior
-    return limits.minimiser((quadratic_kk + quadratic_kk.T) / 2, linear_k)
+    return limits.minimiser((quadratic_kk + quadratic_kk.T) / 2, linear_k, sample_weight_k)
 
 
 def remaining_distance(

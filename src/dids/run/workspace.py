@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from dids.training.train import DomainData
 Split = Literal["validation", "test"]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Shows how far a long piece of work is."""
 
@@ -161,6 +162,7 @@ class Workspace:
             group_mk=share_sk[bounded] if bounded else None,
             lower_m=np.array([sources[s].floor for s in bounded]) if bounded else None,
             upper_m=np.array([sources[s].cap for s in bounded]) if bounded else None,
+            group_names=tuple(name for s, name in enumerate(self.sources) if s in bounded),
         )
 
     def _store(self, folder: dict[str, str]) -> TokenStore:

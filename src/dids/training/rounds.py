@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import nn
@@ -24,6 +24,7 @@ from dids.training.checkpoints import write_state
 from dids.training.history import History
 
 
+@runtime_checkable
 class MeasuresImpact(Protocol):
     """What a run needs of an impact estimator."""
 
@@ -67,6 +68,7 @@ class MixtureRounds(TrainerCallback):
         domain_names: Of the sampler's domains.
         task_weights: One weight a task, or None without tasks.
         sizes: Samples of each domain.
+        scored_tokens: Mean scored tokens of each domain's samples: the loss is a mean over tokens.
         initial_impact: Measured before the run (on the proxy), for the first mixture.
         prior: The mixture to start from and to fall back on.
         on_step: Called after every step with the fraction of the run that it did.
@@ -83,6 +85,7 @@ class MixtureRounds(TrainerCallback):
         domain_names: Sequence[str],
         task_weights: np.ndarray,
         sizes: np.ndarray,
+        scored_tokens: np.ndarray,
         initial_impact: ImpactMatrices | None,
         prior: np.ndarray,
         on_step: Callable[[float], None] | None = None,
@@ -95,6 +98,7 @@ class MixtureRounds(TrainerCallback):
         self.domain_names = list(domain_names)
         self.task_weights = task_weights
         self.sizes = sizes
+        self.scored_tokens = scored_tokens
         self.initial_impact = initial_impact
         self.prior = prior
         self.on_step = on_step
@@ -253,6 +257,7 @@ class MixtureRounds(TrainerCallback):
             previous=previous,
             prior=self.prior,
             limits=self.limits,
+            scored_tokens_k=self.scored_tokens,
         )
 
 

@@ -56,6 +56,12 @@ class DomainData:
         return np.array([len(members) for members in self.members], dtype=np.int64)
 
     @property
+    def mean_scored_tokens(self) -> np.ndarray:
+        """Mean scored tokens of a sample, by domain; at least one, to divide by."""
+        counts = self.dataset.scored_counts
+        return np.array([max(1.0, float(counts[members].mean())) for members in self.members])
+
+    @property
     def mean_lengths(self) -> np.ndarray:
         """Mean tokens of a sample, by domain."""
         return np.array([self.dataset.lengths[members].mean() for members in self.members])
@@ -163,6 +169,7 @@ def train_model(
         domain_names=data.names,
         task_weights=np.ones(0) if task_weights is None else task_weights,
         sizes=data.sizes,
+        scored_tokens=data.mean_scored_tokens,
         initial_impact=initial_impact,
         prior=prior,
         on_step=on_step,
