@@ -57,7 +57,7 @@ class Projection:
     def key(self) -> str:
         """Everything that the features depend on here, for naming what is stored."""
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
-        return f"{self.kind}{side}-{self.dim}-seed{self.seed}-v1"
+        return f"{self.kind}{side}-{self.dim}-seed{self.seed}-v2"
 
     def add_(self, feature_bd: Float[Tensor, "b d"], layer: LayerGradient) -> None:
         """Add one layer's projected per-sample gradients to the samples' features.
