@@ -195,11 +195,10 @@ def test_slip_7_counts_follow_the_weights_and_what_runs_out_is_shared_by_weight(
         counts, credit_k = step_counts(share_k, credit_k, plenty, 7, ties)
         total_k = total_k + counts
         assert (np.abs(total_k - 7 * step * share_k) < 1.0).all()
-    counts, _ = step_counts(share_k, np.zeros(3), np.array([0, 99, 99]), 10, ties)
-    assert counts.tolist() == [0, 6, 4]
-    counts, _ = step_counts(share_k, np.zeros(3), np.array([2, 99, 99]), 10, ties)
-    assert counts[0] == 2
-    assert counts.sum() == 10
+    counts, _ = step_counts(share_k, np.zeros(3), np.array([0, 99, 99]), 50, ties)
+    assert counts.tolist() == [0, 30, 20]
+    counts, _ = step_counts(share_k, np.zeros(3), np.array([2, 99, 99]), 50, ties)
+    assert counts.tolist() == [2, 29, 19]  # 48 are left for 0.3 and 0.2: 28.8 and 19.2
 
 
 def test_slip_8_an_unknown_potential_is_neutral_and_bad_utilities_change_nothing():
