@@ -148,10 +148,12 @@ def _settings(path: Path) -> "Config":
 
 def _run_until(settings: "Config", last: str) -> None:
     from dids.run.folder import RunFolder
+    from dids.run.memory import keep_freed_memory
     from dids.run.progress import ConsoleProgress
     from dids.run.runner import run_stages
 
     _quieten_libraries()
+    keep_freed_memory()
     run_stages(settings, RunFolder(Path(settings.run)), ConsoleProgress(), last=last)
 
 

@@ -3,10 +3,12 @@
 Prompt tokens and padding carry the label -100 and never count. Everything later (features, Fisher
 information, task losses) differentiates or averages these numbers.
 
-Axes: b samples of a batch, t tokens, v vocabulary.
+Axes: b samples of a batch, t tokens, k tokens whose logits are kept, v vocabulary.
 """
 
+import inspect
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -18,21 +20,64 @@ from dids.gradients.token_nll import token_nll
 NOT_SCORED = -100
 """The label of a token that no loss may count: prompt, padding."""
 
+_LONGEST_TAIL = 0.9  # above it, moving the padding costs more than the logits saved
 
-def token_logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, "b t v"]:
-    """What the model predicts after every token of a batch.
+
+def scored_logits(
+    model: nn.Module, batch: Mapping[str, Tensor]
+) -> tuple[Float[Tensor, "b k v"], Int[Tensor, "b k"]]:
+    """What the model predicts where something is scored, and the labels there.
+
+    Completions stand at the end. Where they are short, samples are padded on the left instead, so
+    that they end together, and logits are computed for the end alone: with a large vocabulary
+    logits are most of a pass, and a prompt's are never looked at.
 
     Args:
         model: A causal language model of Hugging Face's kind.
-        batch: ``input_ids`` and, where samples are padded, ``attention_mask``.
+        batch: ``input_ids``, ``labels`` and, where samples are padded (on the right),
+            ``attention_mask``.
 
     Returns:
-        Logits in the model's own precision.
+        Logits in the model's own precision and labels, both of the last k tokens; the logits after
+        token t belong to the label of token t + 1.
     """
-    logits: Tensor = model(
-        input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"), use_cache=False
+    labels_bt = batch["labels"]
+    num_tokens = labels_bt.shape[1]
+    shift_b = torch.zeros_like(labels_bt[:, 0])
+    if batch.get("attention_mask") is not None:
+        shift_b = num_tokens - batch["attention_mask"].sum(1)
+    place_t = torch.arange(num_tokens, device=labels_bt.device)
+    is_scored_bt = labels_bt[:, 1:] != NOT_SCORED
+    predicted_from_bt = torch.where(is_scored_bt, place_t[:-1] + shift_b[:, None], num_tokens - 1)
+    num_kept = num_tokens - int(predicted_from_bt.min()) if num_tokens > 1 else 1
+    if num_kept > _LONGEST_TAIL * num_tokens or not _can_keep_the_tail(type(model)):
+        logits: Tensor = model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch.get("attention_mask"),
+            use_cache=False,
+        ).logits
+        return logits, labels_bt
+    source_bt = (place_t - shift_b[:, None]) % num_tokens
+    rolled = {
+        name: batch[name].gather(1, source_bt)
+        for name in ("input_ids", "attention_mask", "labels")
+        if batch.get(name) is not None
+    }
+    tail: Tensor = model(
+        input_ids=rolled["input_ids"],
+        attention_mask=rolled.get("attention_mask"),
+        position_ids=(place_t - shift_b[:, None]).clamp(min=0),
+        use_cache=False,
+        logits_to_keep=num_kept,
     ).logits
-    return logits
+    return tail, rolled["labels"][:, num_tokens - num_kept :]
+
+
+@cache
+def _can_keep_the_tail(model_type: type[nn.Module]) -> bool:
+    """Whether a model computes logits for the end of a sequence alone."""
+    known = inspect.signature(model_type.forward).parameters
+    return "logits_to_keep" in known and "position_ids" in known
 
 
 def losses_of_logits(
@@ -71,4 +116,4 @@ def sample_losses(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor
     Returns:
         Nats a scored token; 0 for a sample with nothing scored.
     """
-    return losses_of_logits(token_logits(model, batch), batch["labels"])
+    return losses_of_logits(*scored_logits(model, batch))

@@ -19,7 +19,7 @@ from dids.errors import InputError
 from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.layer_gradient import LayerGradient, RowGradient, VectorGradient
 from dids.gradients.layers import layer_gradients
-from dids.gradients.losses import NOT_SCORED, losses_of_logits, token_logits
+from dids.gradients.losses import NOT_SCORED, losses_of_logits, scored_logits
 from dids.gradients.model_state import evaluation_mode
 
 Labels = Literal["data", "model"]
@@ -79,12 +79,12 @@ def gradient_statistics(
                 for name in ("input_ids", "labels", "attention_mask")
                 if batch.get(name) is not None
             }
-            logits_btv = token_logits(model, ordered)
-            loss_b = losses_of_logits(logits_btv, ordered["labels"])
+            logits_bkv, labels_bk = scored_logits(model, ordered)
+            loss_b = losses_of_logits(logits_bkv, labels_bk)
             losses.append(loss_b.detach()[order_b.argsort()])
             if labels == "model":
-                drawn_bt = _drawn_labels(logits_btv.detach(), ordered["labels"], generator)
-                loss_b = losses_of_logits(logits_btv, drawn_bt)
+                drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)
+                loss_b = losses_of_logits(logits_bkv, drawn_bk)
             torch.autograd.backward(loss_b.sum())
             sums.flush_rest()
     if sums.num_samples == 0:

@@ -1,9 +1,9 @@
 """Negative log-likelihood of tokens, with fewer tensors of the logits' size than PyTorch's.
 
-On a small model with a large vocabulary those tensors are much of the pass: at 1.4 M parameters and
-a vocabulary of 4,096 a forward and backward pass takes 15 % less processor time.
+On a small model with a large vocabulary those tensors are much of the pass. Rows that are not
+scored (prompts, padding) cost nothing here but a zero.
 
-Axes: n tokens, v vocabulary.
+Axes: n tokens, m scored ones of them, v vocabulary.
 """
 
 from typing import Any
@@ -37,27 +37,27 @@ def token_nll(logits_nv: Float[Tensor, "n v"], target_n: Int[Tensor, " n"]) -> F
 class _TokenNll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_nv: Tensor, target_n: Tensor) -> Tensor:  # noqa: ANN401
-        is_scored_n = target_n >= 0
-        picked_n = logits_nv.gather(1, target_n.clamp(min=0).unsqueeze(1)).squeeze(1)
-        total_n = torch.empty_like(picked_n)
-        for rows in _chunks(logits_nv):
-            torch.logsumexp(logits_nv[rows], 1, out=total_n[rows])
-        ctx.save_for_backward(logits_nv, target_n, total_n)
-        return torch.where(is_scored_n, total_n - picked_n, 0.0)
+        scored_m = (target_n >= 0).nonzero().squeeze(1)
+        picked_m = logits_nv[scored_m, target_n[scored_m]]
+        total_m = torch.empty_like(picked_m)
+        for rows in _chunks(len(scored_m), logits_nv.shape[1]):
+            torch.logsumexp(logits_nv[scored_m[rows]], 1, out=total_m[rows])
+        ctx.save_for_backward(logits_nv, target_n, scored_m, total_m)
+        return logits_nv.new_zeros(len(target_n)).index_copy_(0, scored_m, total_m - picked_m)
 
     @staticmethod
     def backward(ctx: Any, nll_gradient_n: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        logits_nv, target_n, total_n = ctx.saved_tensors
-        scale_n1 = torch.where(target_n >= 0, nll_gradient_n, 0.0).unsqueeze(1)
-        target_n1 = target_n.clamp(min=0).unsqueeze(1)
-        gradient_nv = torch.empty_like(logits_nv)
-        for rows in _chunks(logits_nv):
-            gradient = torch.sub(logits_nv[rows], total_n[rows, None], out=gradient_nv[rows])
-            gradient.exp_().mul_(scale_n1[rows])
-            gradient.scatter_add_(1, target_n1[rows], -scale_n1[rows])
+        logits_nv, target_n, scored_m, total_m = ctx.saved_tensors
+        gradient_nv = torch.zeros_like(logits_nv)
+        for rows in _chunks(len(scored_m), logits_nv.shape[1]):
+            chosen = scored_m[rows]
+            scale_m1 = nll_gradient_n[chosen].unsqueeze(1)
+            gradient = logits_nv[chosen].sub_(total_m[rows, None]).exp_().mul_(scale_m1)
+            gradient.scatter_add_(1, target_n[chosen].unsqueeze(1), -scale_m1)
+            gradient_nv[chosen] = gradient
         return gradient_nv, None
 
 
-def _chunks(logits_nv: Tensor) -> list[slice]:
-    step = max(1, CHUNK_ENTRIES // logits_nv.shape[1])
-    return [slice(start, start + step) for start in range(0, len(logits_nv), step)]
+def _chunks(num_rows: int, row_entries: int) -> list[slice]:
+    step = max(1, CHUNK_ENTRIES // row_entries)
+    return [slice(start, start + step) for start in range(0, num_rows, step)]
