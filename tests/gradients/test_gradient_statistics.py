@@ -69,6 +69,34 @@ def test_statistics_are_right_for_any_shape(lengths):
     assert_statistics_equal_loop(model, batches, Coordinates.of(model), with_squares=True)
 
 
+def test_means_by_tokens_equal_the_gradient_of_the_mean_over_tokens():
+    model = tiny_llama()
+    batches = [make_batch([9, 2, 5], seed=1, prompt=2), make_batch([4, 7], seed=2)]
+    coordinates = Coordinates.of(model)
+    statistics = gradient_statistics(
+        model, batches, coordinates, with_squares=False, by_tokens=True
+    )
+    gradient_np = slow_matrix(model, batches, coordinates)
+    weight_n1 = torch.cat(
+        [(batch["labels"][:, 1:] != -100).sum(1, keepdim=True) for batch in batches]
+    ).to(gradient_np)
+    close = {"rtol": 1e-9, "atol": 1e-12}
+    expected_p = (weight_n1 * gradient_np).sum(0) / weight_n1.sum()
+    torch.testing.assert_close(statistics.mean_p, expected_p, **close)
+    for half in (0, 1):
+        weight_m1, gradient_mp = weight_n1[half::2], gradient_np[half::2]
+        expected_p = (weight_m1 * gradient_mp).sum(0) / weight_m1.sum()
+        torch.testing.assert_close(statistics.halves_2p[half], expected_p, **close)
+
+
+def test_squares_by_tokens_are_refused():
+    model = tiny_llama()
+    with pytest.raises(ValueError, match="means over samples"):
+        gradient_statistics(
+            model, [make_batch([4])], Coordinates.of(model), with_squares=True, by_tokens=True
+        )
+
+
 def test_fisher_is_not_the_square_of_the_batch_mean():
     # The released code squared a batch-mean gradient: about 1/200 of the scale at its batch size.
     model = tiny_llama()

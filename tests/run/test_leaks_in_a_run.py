@@ -1,12 +1,9 @@
 """A run says which of its tests it was trained on."""
 
 import json
-import sys
 
-import pytest
 from tiny_run import write_config
 
-from dids import cli
 from dids.config import load_config
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
@@ -14,7 +11,7 @@ from dids.run.runner import run_stages
 from dids.run.stages.tokens import run as tokens_stage
 
 
-def test_test_items_among_the_training_records_become_a_warning(tmp_path, monkeypatch):
+def test_test_items_among_the_training_records_become_a_warning(tmp_path):
     config_path = write_config(tmp_path, control=None)
     lines = (tmp_path / "sums-test.jsonl").read_text(encoding="utf-8").splitlines()
     prompts = [json.loads(line)["prompt"] for line in lines]
@@ -22,10 +19,8 @@ def test_test_items_among_the_training_records_become_a_warning(tmp_path, monkey
     with (tmp_path / "noise.jsonl").open("a", encoding="utf-8") as file:
         for prompt in long[:2]:
             file.write(json.dumps({"text": f"Quiz! {prompt.upper()}"}) + "\n")
-    monkeypatch.setattr(sys, "argv", ["dids", "report", str(config_path)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 0
+    folder = RunFolder(tmp_path / "run")
+    run_stages(load_config(config_path), folder, ConsoleProgress(), last="report")
     result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
     warning = "sums: 2 test items also stand in source noise; its loss is too good."
     assert warning in result["warnings"]

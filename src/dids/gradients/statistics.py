@@ -49,6 +49,7 @@ def gradient_statistics(
     with_squares: bool,
     labels: Labels = "data",
     generator: torch.Generator | None = None,
+    by_tokens: bool = False,
 ) -> GradientStatistics:
     """Mean gradient, its two halves and, if asked, the diagonal Fisher information.
 
@@ -61,6 +62,8 @@ def gradient_statistics(
         labels: ``data`` for the empirical Fisher information, ``model`` for the true one, with
             labels drawn from the model's own predictions at the scored positions.
         generator: Source of those draws (on the CPU); seed 0 when None.
+        by_tokens: Whether means weigh a sample by its scored tokens, as a trainer does whose loss is
+            a mean over tokens. Not with squares: the Fisher information is a mean over samples.
 
     Returns:
         The statistics, in float32 (float64 for a float64 model) on the model's device.
@@ -68,6 +71,8 @@ def gradient_statistics(
     Raises:
         InputError: If there is no sample, or a gradient is not finite.
     """
+    if by_tokens and with_squares:
+        raise ValueError("squares are means over samples; take them without by_tokens.")
     sums = _Sums.zeros(model, coordinates, with_squares)
     generator = generator or torch.Generator().manual_seed(0)
     losses: list[Tensor] = []
@@ -85,7 +90,11 @@ def gradient_statistics(
             if labels == "model":
                 drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)
                 loss_b = losses_of_logits(logits_bkv, drawn_bk)
-            torch.autograd.backward(loss_b.sum())
+            weight_b = torch.ones_like(loss_b)
+            if by_tokens:
+                weight_b = (ordered["labels"][:, 1:] != NOT_SCORED).sum(1).to(loss_b)
+            sums.weigh(weight_b)
+            torch.autograd.backward((loss_b * weight_b).sum())
             sums.flush_rest()
     if sums.num_samples == 0:
         raise InputError("gradient statistics need at least one sample, but there is none.")
@@ -111,7 +120,7 @@ class _Sums:
     coordinates: Coordinates
     sum_2p: Tensor
     square_p: Tensor | None
-    num_even: int = 0
+    weight_2: list[float] = field(default_factory=lambda: [0.0, 0.0])
     num_samples: int = 0
     batch_even: int = 0
     batch_size: int = 0
@@ -131,9 +140,13 @@ class _Sums:
         even = torch.arange(first_even, batch_size, 2)
         odd = torch.arange(1 - first_even, batch_size, 2)
         self.batch_even, self.batch_size = len(even), batch_size
-        self.num_even += len(even)
         self.num_samples += batch_size
         return torch.cat([even, odd])
+
+    def weigh(self, weight_b: Tensor) -> None:
+        """Count what a batch's samples, ordered by ``begin``, weigh in the means."""
+        self.weight_2[0] += float(weight_b[: self.batch_even].sum())
+        self.weight_2[1] += float(weight_b[self.batch_even :].sum())
 
     def receive(self, layer: LayerGradient) -> None:
         """Wait until every use of a parameter has come, then add its gradients."""
@@ -151,16 +164,14 @@ class _Sums:
         self.pending = {}
 
     def statistics(self, losses_n: Tensor) -> GradientStatistics:
-        count_21 = self.sum_2p.new_tensor(
-            [[self.num_even], [self.num_samples - self.num_even]], dtype=self.sum_2p.dtype
-        )
-        mean_p = self.sum_2p.sum(0) / self.num_samples
+        weight_21 = self.sum_2p.new_tensor(self.weight_2).unsqueeze(1)
+        mean_p = self.sum_2p.sum(0) / weight_21.sum().clamp(min=1)
         if not bool(torch.isfinite(mean_p).all()):
             raise InputError(
                 "a gradient is not finite: the model has diverged; lower the learning rate."
             )
         square_p = None if self.square_p is None else self.square_p / self.num_samples
-        halves_2p = self.sum_2p / count_21.clamp(min=1)
+        halves_2p = self.sum_2p / weight_21.clamp(min=1)
         return GradientStatistics(mean_p, halves_2p, square_p, losses_n, self.num_samples)
 
     def _add(self, uses: list[LayerGradient]) -> None:

@@ -188,7 +188,10 @@ class ImpactEstimator:
         **fisher: Any,
     ) -> GradientStatistics:
         batches = self._batches(model, samples, chosen)
-        return gradient_statistics(model, batches, coordinates, with_squares=bool(fisher), **fisher)
+        if fisher:
+            return gradient_statistics(model, batches, coordinates, with_squares=True, **fisher)
+        # The trainer's loss is a mean over tokens: so is the step that a domain causes.
+        return gradient_statistics(model, batches, coordinates, with_squares=False, by_tokens=True)
 
     def _batches(
         self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
