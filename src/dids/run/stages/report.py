@@ -99,7 +99,7 @@ def _example(work: Workspace, sample: int) -> str:
 
 
 def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[str]:
-    warnings = _leaks(work)
+    warnings = leak_warnings(work)
     unscored = [task for task in work.config.tasks if task not in work.scored_tasks]
     if unscored:
         warnings.append(
@@ -131,8 +131,8 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
     return warnings
 
 
-def _leaks(work: Workspace) -> list[str]:
-    """A warning for every task and source that share items."""
+def leak_warnings(work: Workspace) -> list[str]:
+    """A sentence for every task and source that share items."""
     harm = {"test": "its loss is too good", "validation": "they steer towards their own copies"}
     return [
         f"{task}: {count} {split} items also stand in source {source}; {harm[split]}."
