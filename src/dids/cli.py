@@ -29,10 +29,11 @@ RunArgument = Annotated[
 ]
 
 
-def _print_version(is_asked: bool) -> None:
+def _print_version(is_asked: bool) -> bool:
     if is_asked:
         typer.echo(f"dids {__version__}")
         raise typer.Exit
+    return is_asked
 
 
 @app.callback()

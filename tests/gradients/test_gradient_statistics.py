@@ -77,10 +77,11 @@ def test_means_by_tokens_equal_the_gradient_of_the_mean_over_tokens():
         model, batches, coordinates, with_squares=False, by_tokens=True
     )
     gradient_np = slow_matrix(model, batches, coordinates)
+    # Llama's norms work in float32, where a loss that is scaled rounds otherwise.
+    close = {"rtol": 1e-4, "atol": 1e-6}
     weight_n1 = torch.cat(
         [(batch["labels"][:, 1:] != -100).sum(1, keepdim=True) for batch in batches]
     ).to(gradient_np)
-    close = {"rtol": 1e-9, "atol": 1e-12}
     expected_p = (weight_n1 * gradient_np).sum(0) / weight_n1.sum()
     torch.testing.assert_close(statistics.mean_p, expected_p, **close)
     for half in (0, 1):

@@ -156,7 +156,10 @@ def _described(
         [(directions(features, m) * centroid_kd[domain_n[m]]).sum(1) for m in chunks]
     )
     size_k = np.bincount(domain_n, minlength=num_domains)
-    mean_k = np.bincount(domain_n, weights=cosine_n, minlength=num_domains) / size_k
+    # A sample without a feature has a cosine of exactly 0 and no say.
+    known_k = np.bincount(domain_n[cosine_n != 0], minlength=num_domains)
+    total_k = np.bincount(domain_n, weights=cosine_n, minlength=num_domains)
+    mean_k = total_k / np.maximum(known_k, 1)
     by_domain = np.lexsort((-cosine_n, domain_n))
     starts = np.cumsum(size_k) - size_k
     central = [

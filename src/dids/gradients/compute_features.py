@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Integer
+from jaxtyping import Bool, Integer
 from torch import Tensor, nn
 
 from dids.gradients.feature_store import FeatureStore
@@ -45,6 +45,7 @@ def compute_features(
     batch_tokens: int,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
+    is_needed_n: Bool[np.ndarray, " n"] | None = None,
 ) -> None:
     """Compute and store the shards that the store still misses.
 
@@ -57,6 +58,8 @@ def compute_features(
         batch_tokens: Tokens of a batch at most, padding included (a longer sample goes alone).
         device: Where batches are computed.
         progress: Told how many samples were done, a batch at a time.
+        is_needed_n: Which samples' features anyone will look at; the others are left zero. None:
+            all.
 
     Raises:
         InputError: If a feature is not finite, or the disk is full.
@@ -64,9 +67,12 @@ def compute_features(
     lengths_n = np.asarray(dataset.lengths)
     for shard in store.missing_shards():
         samples = store.shard_range(shard)
-        feature_nd = np.empty((len(samples), store.dim), dtype=np.float32)
-        for place_b in length_batches(lengths_n[samples.start : samples.stop], batch_tokens):
-            items = _items(dataset, [samples[place] for place in place_b])
+        feature_nd = np.zeros((len(samples), store.dim), dtype=np.float32)
+        shard_n = np.arange(samples.start, samples.stop)
+        needed_m = shard_n if is_needed_n is None else shard_n[is_needed_n[shard_n]]
+        for batch_b in length_batches(lengths_n[needed_m], batch_tokens):
+            place_b = needed_m[batch_b] - samples.start
+            items = _items(dataset, needed_m[batch_b].tolist())
             batch = {
                 name: value.to(device)
                 for name, value in collate(items).items()

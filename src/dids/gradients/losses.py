@@ -8,7 +8,6 @@ Axes: b samples of a batch, t tokens, k tokens whose logits are kept, v vocabula
 
 import inspect
 from collections.abc import Mapping
-from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -50,7 +49,7 @@ def scored_logits(
     is_scored_bt = labels_bt[:, 1:] != NOT_SCORED
     predicted_from_bt = torch.where(is_scored_bt, place_t[:-1] + shift_b[:, None], num_tokens - 1)
     num_kept = num_tokens - int(predicted_from_bt.min()) if num_tokens > 1 else 1
-    if num_kept > _LONGEST_TAIL * num_tokens or not _can_keep_the_tail(type(model)):
+    if num_kept > _LONGEST_TAIL * num_tokens or not _can_keep_the_tail(model):
         logits: Tensor = model(
             input_ids=batch["input_ids"],
             attention_mask=batch.get("attention_mask"),
@@ -73,10 +72,9 @@ def scored_logits(
     return tail, rolled["labels"][:, num_tokens - num_kept :]
 
 
-@cache
-def _can_keep_the_tail(model_type: type[nn.Module]) -> bool:
+def _can_keep_the_tail(model: nn.Module) -> bool:
     """Whether a model computes logits for the end of a sequence alone."""
-    known = inspect.signature(model_type.forward).parameters
+    known = inspect.signature(model.forward).parameters
     return "logits_to_keep" in known and "position_ids" in known
 
 

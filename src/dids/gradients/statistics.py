@@ -62,8 +62,8 @@ def gradient_statistics(
         labels: ``data`` for the empirical Fisher information, ``model`` for the true one, with
             labels drawn from the model's own predictions at the scored positions.
         generator: Source of those draws (on the CPU); seed 0 when None.
-        by_tokens: Whether means weigh a sample by its scored tokens, as a trainer does whose loss is
-            a mean over tokens. Not with squares: the Fisher information is a mean over samples.
+        by_tokens: Whether means weigh a sample by its scored tokens, as a trainer does whose loss
+            is a mean over tokens. Not with squares: the Fisher information is a mean over samples.
 
     Returns:
         The statistics, in float32 (float64 for a float64 model) on the model's device.

@@ -118,7 +118,7 @@ class MixtureLimits:
         return self.project(unweighted(share_k, weight_k))
 
     def _weighted_rows(self, weight_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All limits on p as rows on q: ``r' p >= l`` is ``sum_k (r_k - l) q_k / weight_k >= 0``."""
+        """Limits on p as rows on q: ``r' p >= l`` is ``sum_k (r_k - l) q_k / weight_k >= 0``."""
         group_mk, lower_m, upper_m = self._groups()
         limited_mk = np.vstack([np.eye(self.num_domains), group_mk])
         lower_m = np.concatenate([self.lower_k, lower_m])

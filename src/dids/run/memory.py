@@ -1,6 +1,6 @@
 """Keeps the memory that large tensors free, instead of giving it back and faulting it in again.
 
-glibc maps every large allocation anew and unmaps it when it is freed, so each step of a CPU run pays
+glibc maps every large allocation anew and unmaps it when it is freed, so each step on a CPU pays
 for page faults on tensors of the logits' size. Kept on the heap, the same pass took 0.55 to 0.65 of
 the processor time (forward and backward of a small Llama with 4,096 token ids, one thread).
 """

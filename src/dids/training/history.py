@@ -36,12 +36,9 @@ class History:
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> "History":
         """The inverse of ``to_json``."""
-        history = cls(**state)
-        history.task_losses = {
+        task_losses = {
             task: [(int(tokens), float(loss)) for tokens, loss in points]
             for task, points in state["task_losses"].items()
         }
-        history.training_losses = [
-            (int(step), float(loss)) for step, loss in state["training_losses"]
-        ]
-        return history
+        training_losses = [(int(step), float(loss)) for step, loss in state["training_losses"]]
+        return cls(**{**state, "task_losses": task_losses, "training_losses": training_losses})

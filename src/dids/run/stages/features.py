@@ -3,6 +3,9 @@
 import hashlib
 from typing import Any
 
+import numpy as np
+
+from dids.domains.needed_features import needed_features
 from dids.gradients.compute_features import compute_features
 from dids.gradients.feature_store import FeatureStore
 from dids.gradients.projection import Projection
@@ -19,8 +22,16 @@ def run(work: Workspace) -> dict[str, Any]:
     model = saved_model(
         work.path("proxy") / "model", work.device, trust_remote_code=work.config.trust_remote_code
     )
-    missing = sum(len(store.shard_range(shard)) for shard in store.missing_shards())
-    with work.progress.bar("gradient features", missing) as advance:
+    is_needed_n = needed_features(
+        work.dataset.source_of_sample,
+        len(work.sources),
+        config.domains.number,
+        config.domains.within,
+        config.seed,
+    )
+    ranges = [np.array(store.shard_range(shard)) for shard in store.missing_shards()]
+    num_missing = sum(len(n) if is_needed_n is None else int(is_needed_n[n].sum()) for n in ranges)
+    with work.progress.bar("gradient features", num_missing) as advance:
         compute_features(
             model,
             work.dataset,
@@ -30,6 +41,7 @@ def run(work: Workspace) -> dict[str, Any]:
             batch_tokens=config.features.batch_tokens,
             device=work.device,
             progress=advance,
+            is_needed_n=is_needed_n,
         )
     return {"computed": True}
 
@@ -44,6 +56,7 @@ def feature_store(work: Workspace) -> FeatureStore:
             (work.path("proxy") / "model" / "model.safetensors").read_bytes()
         ).hexdigest(),
         projection(work).key,
+        config.domains.model_dump_json(include={"number", "within"}),
     ]
     return FeatureStore.open_or_create(
         work.path("features"),
