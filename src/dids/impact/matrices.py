@@ -139,6 +139,27 @@ class ImpactMatrices:
             ),
         )
 
+    def in_typical_steps(self) -> "ImpactMatrices":
+        """Every task's matrices in units of a typical domain's step, the task's own step cut to it.
+
+        How long a task's own step is says nothing of the domains: a task of one-token answers has
+        gradients many times longer than any domain's, no mixture comes near it, and measured by its
+        own length it would count for nothing. Here every task asks for a step of the median length
+        of the domains' steps in its metric, so that directions count, and equally for every task.
+        """
+        length_tk = np.sqrt(np.maximum(np.diagonal(self.gram_tkk, axis1=1, axis2=2), 0.0))
+        typical_t = np.median(length_tk, axis=1)
+        typical_t = np.where(typical_t > 0, typical_t, 1.0)
+        own_t = np.sqrt(np.where(self.target_norm_t > 0, self.target_norm_t, 1.0))
+        square_t = typical_t**2
+        return self._combined(
+            gram_tkk=self.gram_tkk / square_t[:, None, None],
+            kernel_kt=self.kernel_kt / (typical_t * own_t),
+            target_norm_t=self.target_norm_t / own_t**2,
+            signal_tk=None if self.signal_tk is None else self.signal_tk / square_t[:, None],
+            target_signal_t=None,  # a noisy task asks for no less than others, and for no more
+        )
+
     def smoothed(self, previous: "ImpactMatrices | None", decay: float) -> "ImpactMatrices":
         """Exponential average: ``decay * previous + (1 - decay) * self``.
 

@@ -35,6 +35,8 @@ class Dids:
         potential_weight: How far the tasks' weights follow improvement and potential: 0 weighs them
             as the user did, 1 by improvement and potential alone.
         debias: Whether the noise of the estimates is taken out of squared lengths.
+        typical_steps: Whether every task asks for a step of the domains' typical length, rather
+            than of its own.
     """
 
     needs_impact = True
@@ -48,6 +50,8 @@ class Dids:
         prior_strength: float = 0.0,
         potential_weight: float = 0.0,
         debias: bool | float = True,
+        typical_steps: bool | float = True,
+        guard: bool | float = True,
     ) -> None:
         self.ema = ema
         self.decay = decay
@@ -55,6 +59,8 @@ class Dids:
         self.prior_strength = prior_strength
         self.potential_weight = potential_weight
         self.debias = bool(debias)
+        self.typical_steps = bool(typical_steps)
+        self.guard = bool(guard)
         self._impact: ImpactMatrices | None = None
         self._num_measurements = 0
         self._variance = 1.0
@@ -82,6 +88,7 @@ class Dids:
             prior_strength=self.prior_strength,
             noise_tk=self.caution * self._variance * average.noise(),
             sample_weight_k=observation.scored_tokens_k,
+            no_worse_than=observation.prior if self.guard else None,
         )
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k
@@ -102,6 +109,9 @@ class Dids:
             next_k, {"tasks": tasks, "domains": domain_explanation(impact.domain_names, columns)}
         )
 
+    def _comparable(self, measured: ImpactMatrices) -> ImpactMatrices:
+        return measured.in_typical_steps() if self.typical_steps else measured.relative()
+
     def _averaged(self, measured: ImpactMatrices) -> ImpactMatrices:
         """The exponential average with this measurement, all rounds counted as if weighted alike.
 
@@ -110,7 +120,7 @@ class Dids:
         """
         seen = self._num_measurements
         before = self.decay * (1.0 - self.decay**seen) / (1.0 - self.decay ** (seen + 1))
-        self._impact = measured.relative().smoothed(self._impact, before)
+        self._impact = self._comparable(measured).smoothed(self._impact, before)
         self._variance = before**2 * self._variance + (1.0 - before) ** 2
         self._num_measurements = seen + 1
         return self._impact

@@ -97,6 +97,7 @@ class MixtureLimits:
         quadratic_kk: Float64[np.ndarray, "k k"],
         linear_k: Float64[np.ndarray, " k"],
         weight_k: Float64[np.ndarray, " k"] | None = None,
+        least_gain_mk: Float64[np.ndarray, "m k"] | None = None,
     ) -> Float64[np.ndarray, " k"]:
         """The mixture p within the limits that minimises ``1/2 q' Q q + c' q``.
 
@@ -105,16 +106,18 @@ class MixtureLimits:
             linear_k: c.
             weight_k: What a sample of each domain weighs: ``q = p * weight``, scaled to sum to 1.
                 None: they weigh the same, and q is p.
+            least_gain_mk: Further limits: ``row @ q`` is zero or more.
         """
+        gain_mk = np.zeros((0, self.num_domains)) if least_gain_mk is None else least_gain_mk
+        gains = gain_mk, np.zeros(len(gain_mk)), np.full(len(gain_mk), np.inf)
         if weight_k is None:
-            return best_mixture(quadratic_kk, linear_k, self.lower_k, self.upper_k, *self._groups())
-        share_k = best_mixture(
-            quadratic_kk,
-            linear_k,
-            np.zeros(self.num_domains),
-            np.ones(self.num_domains),
-            *self._weighted_rows(weight_k),
-        )
+            rows = [np.concatenate(pair) for pair in zip(self._groups(), gains, strict=True)]
+            return best_mixture(quadratic_kk, linear_k, self.lower_k, self.upper_k, *rows)
+        rows = [
+            np.concatenate(pair) for pair in zip(self._weighted_rows(weight_k), gains, strict=True)
+        ]
+        lower_k, upper_k = np.zeros(self.num_domains), np.ones(self.num_domains)
+        share_k = best_mixture(quadratic_kk, linear_k, lower_k, upper_k, *rows)
         return self.project(unweighted(share_k, weight_k))
 
     def _weighted_rows(self, weight_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from dids.config import Config
 from dids.errors import InputError
 
 CONFIG_NAME = "config.yaml"
+_LOCK = ".lock"
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy", "faiss-cpu", "clarabel")
 
 
@@ -54,12 +55,12 @@ class RunFolder:
             return
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; run: must name a folder.")
-        strangers = [p.name for p in self.path.iterdir()] if self.path.exists() else []
-        if set(strangers) - {".lock", "log.txt"}:
+        strangers = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+        strangers -= {_LOCK, "log.txt"}
+        if strangers:
             raise InputError(
-                f"{self.path}: the folder holds other files ({sorted(strangers)[0]}) and no run; "
-                "name an empty "
-                "folder or a new one."
+                f"{self.path}: the folder holds other files ({min(strangers)}) and no run; name an "
+                "empty folder or a new one."
             )
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(recorded, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
@@ -69,7 +70,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder for one process; a second one is refused."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        with (self.path / _LOCK).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
