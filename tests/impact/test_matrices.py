@@ -138,3 +138,27 @@ def test_entries_that_are_no_numbers_are_refused():
             domain_names=("d",),
             task_names=("t",),
         )
+
+
+def test_typical_steps_keep_directions_and_ask_one_length_of_every_task():
+    matrices, _ = matrices_of()
+    typical = matrices.in_typical_steps()
+    np.testing.assert_allclose(typical.fisher_cosine(), matrices.fisher_cosine(), rtol=1e-12)
+    length_tk = np.sqrt(np.diagonal(typical.gram_tkk, axis1=1, axis2=2))
+    np.testing.assert_allclose(np.median(length_tk, axis=1), 1.0)
+    np.testing.assert_allclose(typical.target_norm_t, 1.0)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
+def test_typical_steps_do_not_depend_on_the_length_of_any_tasks_gradient(first, second):
+    # A task of one-token answers has gradients many times longer than any domain's: measured by
+    # its own length, its weight in the mixture was next to nothing.
+    _, tensors = matrices_of()
+    scale_t1 = torch.tensor([[first], [second]], dtype=torch.float64)
+    names = {"domain_names": tuple("abcd"), "task_names": ("first", "second")}
+    plain = ImpactMatrices.of(**tensors, **names).in_typical_steps()
+    scaled = {**tensors, "target_tp": tensors["target_tp"] * scale_t1}
+    scaled["target_halves_2tp"] = tensors["target_halves_2tp"] * scale_t1
+    longer = ImpactMatrices.of(**scaled, **names).in_typical_steps()
+    np.testing.assert_allclose(longer.kernel_kt, plain.kernel_kt, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(longer.gram_tkk, plain.gram_tkk, rtol=1e-9)
