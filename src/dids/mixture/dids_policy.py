@@ -37,6 +37,7 @@ class Dids:
         debias: Whether the noise of the estimates is taken out of squared lengths.
         typical_steps: Whether every task asks for a step of the domains' typical length, rather
             than of its own.
+        guard: Whether, to first order, no task may get less than the prior would give it.
     """
 
     needs_impact = True
@@ -51,7 +52,7 @@ class Dids:
         potential_weight: float = 0.0,
         debias: bool | float = True,
         typical_steps: bool | float = True,
-        guard: bool | float = True,
+        guard: bool | float = False,
     ) -> None:
         self.ema = ema
         self.decay = decay
