@@ -48,8 +48,8 @@ def simplex_mixture(
         sample_weight_k: How much a sample of each domain counts in the step that is taken: its
             scored tokens, where the trainer's loss is a mean over tokens. The problem is solved in
             shares of these, the answer is a mixture of samples. None: all samples count the same.
-        no_worse_than: A mixture that no task may fall behind: to first order, the answer's step does
-            at least as much for every task. None: tasks may be traded against each other.
+        no_worse_than: A mixture that no task may fall behind: to first order, the answer's step
+            does at least as much for every task. None: tasks may be traded against each other.
 
     Returns:
         The best mixture. Copies of a domain share their weight.
