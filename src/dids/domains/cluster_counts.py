@@ -18,12 +18,11 @@ _MAX_HELD_OUT = 2048
 
 
 def shared_counts(size_s: Integer[np.ndarray, " s"], num_domains: int) -> Integer[np.ndarray, " s"]:
-    """Share clusters over sources: one each, the rest by largest remainder.
+    """Share clusters over sources: one each, the rest one by one by highest average (D'Hondt).
 
     The measure is the square root of a source's samples, between one domain a source and domains of
-    equal
-    size: large sources are split finer, small ones are not crushed. No source gets more than its
-        samples.
+    equal size: large sources are split finer, small ones are not crushed. No source gets more than
+    its samples, or fewer than a smaller source does.
 
     Args:
         size_s: Samples of each source; a source without samples gets none.
@@ -51,13 +50,10 @@ def shared_counts(size_s: Integer[np.ndarray, " s"], num_domains: int) -> Intege
             "it must not be larger than their number."
         )
     count_s: np.ndarray = np.minimum(size_s, 1).astype(np.int64)
-    while (left := num_domains - int(count_s.sum())) > 0:
-        weight_s = np.where(count_s < size_s, np.sqrt(size_s), 0.0)
-        want_s = left * weight_s / weight_s.sum()
-        given_s = np.floor(want_s).astype(np.int64)
-        order = np.argsort(given_s - want_s, kind="stable")
-        given_s[order[: left - int(given_s.sum())]] += 1
-        count_s = np.minimum(count_s + given_s, size_s)  # a full source's rest goes round again
+    for _ in range(num_domains - num_sources):
+        # After the first cluster a source has ``count - 1`` extra ones.
+        average_s = np.sqrt(size_s) / np.maximum(count_s, 1)
+        count_s[np.where(count_s < size_s, average_s, -1.0).argmax()] += 1
     return count_s
 
 
