@@ -52,7 +52,7 @@ class Dids:
         potential_weight: float = 0.0,
         debias: bool | float = True,
         typical_steps: bool | float = True,
-        guard: bool | float = True,
+        guard: bool | float = False,
     ) -> None:
         self.ema = ema
         self.decay = decay
