@@ -161,6 +161,7 @@ def _run_until(settings: "Config", last: str) -> None:
 def _quieten_libraries() -> None:
     """Keep other libraries' progress bars and notices out of ours."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     import transformers
 
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
