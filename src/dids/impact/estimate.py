@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.losses import sample_losses
+from dids.gradients.model_state import evaluation_mode
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import SecondMoments, optimizer_moments, preconditioner
@@ -168,15 +169,12 @@ class ImpactEstimator:
 
     def task_losses(self, model: nn.Module) -> dict[str, float]:
         """Mean validation loss of every task, on the same samples each time."""
-        was_training = model.training
-        model.eval()
         losses: dict[str, float] = {}
-        with torch.no_grad():
+        with evaluation_mode(model), torch.no_grad():
             for task, samples in self.tasks.items():
                 chosen = self._order_by_task[task][: self.budget.validation_samples]
                 batches = self._batches(model, samples, chosen)
                 losses[task] = float(torch.cat([sample_losses(model, b) for b in batches]).mean())
-        model.train(was_training)
         return losses
 
     def _statistics(

@@ -9,9 +9,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dids.config import Config
+from dids.config.schema import ModelConfig
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.data.sources import SourceFiles
 from dids.data.token_store import TokenStore, open_token_store
@@ -20,6 +21,7 @@ from dids.domains.domains import Domains
 from dids.errors import InputError
 from dids.mixture.limits import MixtureLimits
 from dids.run.folder import RunFolder
+from dids.training.models import build_model, saved_model
 from dids.training.train import DomainData
 
 Split = Literal["validation", "test"]
@@ -87,6 +89,25 @@ class Workspace:
     def collate(self) -> PaddingCollator:
         """Pads samples into a batch."""
         return PaddingCollator(int(self.tokenizer.pad_token_id or 0))
+
+    def new_model(self, config: ModelConfig) -> PreTrainedModel:
+        """A model as the config describes it, fitting the run's tokenizer and seed."""
+        return build_model(
+            config,
+            vocab_size=len(self.tokenizer),
+            seed=self.config.seed,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.tokenizer.eos_token_id,
+            trust_remote_code=self.config.trust_remote_code,
+        )
+
+    def saved_model(self, name: str) -> PreTrainedModel:
+        """The model that the stage of this name has saved, on its device."""
+        return saved_model(
+            self.path(name) / "model",
+            self.device,
+            trust_remote_code=self.config.trust_remote_code,
+        )
 
     @cached_property
     def source_stores(self) -> list[TokenStore]:

@@ -42,15 +42,14 @@ class RoundPlan:
     """How long a run is and when its mixture may change.
 
     Attributes:
-        budget_tokens: The run ends with the first step that reaches it. None: see ``max_steps``.
-        max_steps: The run ends after so many steps. None: see ``budget_tokens``.
+        budget_tokens: The run ends with the first step that reaches it. None: after
+            ``nominal_steps``.
         num_rounds: Rounds of equally many tokens.
         apply_lag: Steps between a decision and the first step that follows it.
         nominal_steps: Expected number of steps, for the learning rate and the progress bar.
     """
 
     budget_tokens: int | None
-    max_steps: int | None
     num_rounds: int
     apply_lag: int
     nominal_steps: int

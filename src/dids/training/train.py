@@ -18,7 +18,7 @@ from transformers import (
 from dids.atomic import read_json, whole_folder, write_json
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.preconditioner import SecondMoments, optimizer_moments
+from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Policy
 from dids.sampling.apply_lag import apply_lag
@@ -156,7 +156,6 @@ def train_model(
         estimator=estimator,
         plan=RoundPlan(
             budget_tokens=budget_tokens if num_steps is None else None,
-            max_steps=num_steps,
             num_rounds=num_rounds,
             apply_lag=apply_lag(
                 settings.dataloader_num_workers,
@@ -195,7 +194,7 @@ def train_model(
         trainer.save_model(str(unfinished))
         tokenizer.save_pretrained(unfinished)
     moments = optimizer_moments(model, trainer.optimizer)
-    if isinstance(moments, SecondMoments):
+    if moments is not None:
         moments.save(folder / MOMENTS_NAME)
     steps = trainer.state.global_step
     write_json(folder / "drawn.json", drawn(sampler, data, steps))

@@ -13,13 +13,12 @@ from dids.evaluation.choices import choice_accuracy
 from dids.evaluation.lm_eval_tasks import lm_eval_accuracy, write_lm_eval_items
 from dids.evaluation.task_loss import task_loss
 from dids.run.workspace import Workspace
-from dids.training.models import saved_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``evaluation.json``: by run (train, control), then by task."""
     runs = [name for name in ("train", "control") if (work.path(name) / "model").exists()]
-    evaluation = {name: _evaluated(work, work.path(name) / "model", name) for name in runs}
+    evaluation = {name: _evaluated(work, name) for name in runs}
     write_json(work.path("evaluation.json"), evaluation)
     return {"lm_eval": _uses_lm_eval(work)}
 
@@ -28,8 +27,8 @@ def _uses_lm_eval(work: Workspace) -> bool:
     return work.config.evaluation.lm_eval and importlib.util.find_spec("lm_eval") is not None
 
 
-def _evaluated(work: Workspace, checkpoint: Path, name: str) -> dict[str, Any]:
-    model = saved_model(checkpoint, work.device, trust_remote_code=work.config.trust_remote_code)
+def _evaluated(work: Workspace, name: str) -> dict[str, Any]:
+    model = work.saved_model(name)
     files = work.task_files("test")
     result: dict[str, Any] = {}
     item_files: dict[str, Path] = {}

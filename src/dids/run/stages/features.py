@@ -10,7 +10,6 @@ from dids.gradients.compute_features import compute_features
 from dids.gradients.feature_store import FeatureStore
 from dids.gradients.projection import Projection
 from dids.run.workspace import Workspace
-from dids.training.models import saved_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
@@ -19,9 +18,7 @@ def run(work: Workspace) -> dict[str, Any]:
     if config.domains.number == "sources":
         return {"computed": False}
     store = feature_store(work)
-    model = saved_model(
-        work.path("proxy") / "model", work.device, trust_remote_code=work.config.trust_remote_code
-    )
+    model = work.saved_model("proxy")
     is_needed_n = needed_features(
         work.dataset.source_of_sample,
         len(work.sources),

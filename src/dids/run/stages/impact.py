@@ -5,21 +5,18 @@ It makes the first mixture; during training, impact is measured on the model its
 
 from typing import Any
 
-from dids.atomic import write_json
+from dids.atomic import read_json, write_json
 from dids.impact.estimate import ImpactEstimator, MeasuringBudget
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import SecondMoments
 from dids.run.workspace import Workspace
-from dids.training.models import saved_model
 from dids.training.rounds import impact_by_name
 from dids.training.train import MOMENTS_NAME
 
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``impact.json``."""
-    model = saved_model(
-        work.path("proxy") / "model", work.device, trust_remote_code=work.config.trust_remote_code
-    )
+    model = work.saved_model("proxy")
     moments_path = work.path("proxy") / MOMENTS_NAME
     moments = SecondMoments.load(moments_path) if moments_path.exists() else None
     measured = estimator(work).measure_with(model, moments, index=0)
@@ -33,8 +30,6 @@ def run(work: Workspace) -> dict[str, Any]:
 
 def initial_impact(work: Workspace) -> ImpactMatrices:
     """What this stage measured."""
-    from dids.atomic import read_json
-
     return ImpactMatrices.from_json(read_json(work.path("impact.json"))["matrices"])
 
 

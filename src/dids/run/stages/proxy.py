@@ -7,21 +7,13 @@ import numpy as np
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import make_policy
 from dids.run.workspace import Workspace
-from dids.training.models import build_model
 from dids.training.train import DomainData, train_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``proxy/model`` and, after a warm-up, the optimizer's second moments beside it."""
     config = work.config
-    model = build_model(
-        config.proxy_model,
-        vocab_size=len(work.tokenizer),
-        seed=config.seed,
-        pad_token_id=work.tokenizer.pad_token_id,
-        eos_token_id=work.tokenizer.eos_token_id,
-        trust_remote_code=config.trust_remote_code,
-    )
+    model = work.new_model(config.proxy_model)
     folder = work.path("proxy")
     if config.warmup_steps == 0:
         model.save_pretrained(folder / "model")

@@ -7,7 +7,6 @@ import numpy as np
 from dids.mixture.policy import make_policy
 from dids.run.stages.impact import estimator, initial_impact
 from dids.run.workspace import Workspace
-from dids.training.models import build_model
 from dids.training.train import TrainedRun, train_model
 
 
@@ -30,14 +29,7 @@ def _trained(work: Workspace, policy_name: str, name: str) -> TrainedRun:
     config = work.config
     is_main = name == "train"
     policy = make_policy(policy_name, **(config.mixture.settings if is_main else {}))
-    model = build_model(
-        config.model,
-        vocab_size=len(work.tokenizer),
-        seed=config.seed,
-        pad_token_id=work.tokenizer.pad_token_id,
-        eos_token_id=work.tokenizer.eos_token_id,
-        trust_remote_code=config.trust_remote_code,
-    )
+    model = work.new_model(config.model)
     num_domains = len(work.domain_data.names)
     title = "training" if is_main else f"control run ({policy_name})"
     with work.progress.bar(title, 1.0) as advance:
