@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Integer
 
-from dids.atomic import write_json
+from dids.atomic import whole_file, write_json
 from dids.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -167,16 +167,14 @@ class FeatureStore:
                 f"{self.dtype.name} number: the proxy has diverged, or its features need float32."
             )
         path = self._path(shard)
-        partial = path.with_suffix(".tmp")
         try:
-            with partial.open("wb") as file:
-                np.save(file, stored_md, allow_pickle=False)
-            checksum = _sha256(partial)
-            partial.replace(path)
+            with whole_file(path) as unfinished:
+                with unfinished.open("wb") as file:
+                    np.save(file, stored_md, allow_pickle=False)
+                checksum = _sha256(unfinished)
             self._checksums[str(shard)] = checksum
             self._write_manifest()
         except OSError as error:
-            partial.unlink(missing_ok=True)
             if error.errno == errno.ENOSPC:
                 raise InputError(
                     f"the disk is full at {path}; features need "

@@ -50,8 +50,7 @@ def kl_distance(
         2.0
     """
     distance_kt = _zeros(len(update_kp), len(target_tp))
-    for chunk in _chunks(update_kp):
-        root_tc = _root(fisher_tp[:, chunk], weight_p, chunk)
+    for chunk, root_tc in _roots(fisher_tp, weight_p, len(update_kp)):
         for task, root_c in enumerate(root_tc):
             difference_kc = (update_kp[:, chunk] - target_tp[task, chunk]) * root_c
             distance_kt[:, task] += 0.5 * difference_kc.square().sum(1, dtype=torch.float64).cpu()
@@ -87,8 +86,7 @@ def fisher_kernel(
         14.0
     """
     kernel_kt = _zeros(len(update_kp), len(target_tp))
-    for chunk in _chunks(update_kp):
-        root_tc = _root(fisher_tp[:, chunk], weight_p, chunk)
+    for chunk, root_tc in _roots(fisher_tp, weight_p, len(update_kp)):
         pull_tc = root_tc * (root_tc * target_tp[:, chunk])
         kernel_kt += (update_kp[:, chunk] @ pull_tc.T).double().cpu()
     return kernel_kt
@@ -119,8 +117,7 @@ def fisher_gram(
         [[[4.0, 4.0], [4.0, 5.0]]]
     """
     gram_tkk = _zeros(len(fisher_tp), len(update_kp), len(update_kp))
-    for chunk in _chunks(update_kp):
-        root_tc = _root(fisher_tp[:, chunk], weight_p, chunk)
+    for chunk, root_tc in _roots(fisher_tp, weight_p, len(update_kp)):
         for task, root_c in enumerate(root_tc):
             scaled_kc = update_kp[:, chunk] * root_c
             gram_tkk[task] += (scaled_kc @ scaled_kc.T).double().cpu()
@@ -148,8 +145,7 @@ def paired_products(
         ``sum_p fisher[t, p] * first[k, p] * second[k, p]``.
     """
     product_tk = _zeros(len(fisher_tp), len(first_kp))
-    for chunk in _chunks(first_kp):
-        root_tc = _root(fisher_tp[:, chunk], weight_p, chunk)
+    for chunk, root_tc in _roots(fisher_tp, weight_p, len(first_kp)):
         for task, root_c in enumerate(root_tc):
             pair_kc = (first_kp[:, chunk] * root_c) * (second_kp[:, chunk] * root_c)
             product_tk[task] += pair_kc.sum(1, dtype=torch.float64).cpu()
@@ -175,8 +171,7 @@ def target_norm(
         ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number.
     """
     norm_t = _zeros(len(target_tp))
-    for chunk in _chunks(target_tp):
-        root_tc = _root(fisher_tp[:, chunk], weight_p, chunk)
+    for chunk, root_tc in _roots(fisher_tp, weight_p, len(target_tp)):
         norm_t += (target_tp[:, chunk] * root_tc).square().sum(1, dtype=torch.float64).cpu()
     return norm_t
 
@@ -217,15 +212,18 @@ def _zeros(*shape: int) -> Tensor:
     return torch.zeros(*shape, dtype=torch.float64)
 
 
-def _chunks(rows_rp: Tensor) -> Iterator[slice]:
-    num_rows, num_parameters = rows_rp.shape
+def _roots(
+    fisher_tp: Tensor, weight_p: Tensor | None, num_rows: int
+) -> Iterator[tuple[slice, Tensor]]:
+    """Chunks of parameters, each with the square root of the metric there.
+
+    The root keeps products symmetric and float32 in range.
+    """
+    num_parameters = fisher_tp.shape[1]
     size = max(1, _CHUNK_ENTRIES // max(1, num_rows))
     for start in range(0, num_parameters, size):
-        yield slice(start, start + size)
-
-
-def _root(fisher_tc: Tensor, weight_p: Tensor | None, chunk: slice) -> Tensor:
-    """Square root of the metric, which keeps products symmetric and float32 in range."""
-    if not bool((fisher_tc >= 0).all()):
-        raise ValueError("fisher_tp must be zero or more everywhere, but it is not.")
-    return (fisher_tc if weight_p is None else fisher_tc * weight_p[chunk]).sqrt()
+        chunk = slice(start, start + size)
+        metric_tc = fisher_tp[:, chunk]
+        if not bool((metric_tc >= 0).all()):
+            raise ValueError("fisher_tp must be zero or more everywhere, but it is not.")
+        yield chunk, (metric_tc if weight_p is None else metric_tc * weight_p[chunk]).sqrt()

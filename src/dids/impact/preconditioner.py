@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dids.atomic import whole_file
 from dids.gradients.coordinates import Coordinates
 
 
@@ -45,10 +46,9 @@ class SecondMoments:
 
     def save(self, path: Path) -> None:
         """Write them as safetensors."""
-        unfinished = path.with_name(f"{path.name}.tmp")
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.by_name.items()}
-        save_file(tensors, unfinished, metadata={"epsilon": repr(self.epsilon)})
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            save_file(tensors, unfinished, metadata={"epsilon": repr(self.epsilon)})
 
     @classmethod
     def load(cls, path: Path) -> "SecondMoments":

@@ -38,6 +38,8 @@ class Dids:
         typical_steps: Whether every task asks for a step of the domains' typical length, rather
             than of its own.
         guard: Whether, to first order, no task may get less than the prior would give it.
+        free_length: Whether a mixture is judged at the best length of its step, or at the length
+            that it has.
     """
 
     needs_impact = True
@@ -53,6 +55,7 @@ class Dids:
         debias: bool | float = True,
         typical_steps: bool | float = True,
         guard: bool | float = False,
+        free_length: bool | float = False,
     ) -> None:
         self.ema = ema
         self.decay = decay
@@ -62,6 +65,7 @@ class Dids:
         self.debias = bool(debias)
         self.typical_steps = bool(typical_steps)
         self.guard = bool(guard)
+        self.free_length = bool(free_length)
         self._impact: ImpactMatrices | None = None
         self._num_measurements = 0
         self._variance = 1.0
@@ -90,6 +94,7 @@ class Dids:
             noise_tk=self.caution * self._variance * average.noise(),
             sample_weight_k=observation.scored_tokens_k,
             no_worse_than=observation.prior if self.guard else None,
+            free_length=self.free_length,
         )
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k

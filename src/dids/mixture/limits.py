@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64
 from scipy.optimize import linprog
 
 from dids.errors import InputError
-from dids.mixture.quadratic import best_mixture
+from dids.mixture.quadratic import best_direction, best_mixture
 
 _TOLERANCE = 1e-9
 
@@ -119,6 +119,23 @@ class MixtureLimits:
         lower_k, upper_k = np.zeros(self.num_domains), np.ones(self.num_domains)
         share_k = best_mixture(quadratic_kk, linear_k, lower_k, upper_k, *rows)
         return self.project(unweighted(share_k, weight_k))
+
+    def best_direction(
+        self,
+        quadratic_kk: Float64[np.ndarray, "k k"],
+        linear_k: Float64[np.ndarray, " k"],
+        weight_k: Float64[np.ndarray, " k"] | None = None,
+        least_gain_mk: Float64[np.ndarray, "m k"] | None = None,
+    ) -> Float64[np.ndarray, " k"] | None:
+        """As `minimiser`, but the objective is taken at the best multiple of q: its length is free.
+
+        None where no mixture within the limits is better than standing still.
+        """
+        gain_mk = np.zeros((0, self.num_domains)) if least_gain_mk is None else least_gain_mk
+        weight_k = np.ones(self.num_domains) if weight_k is None else weight_k
+        row_mk = np.vstack([self._weighted_rows(weight_k)[0], gain_mk])
+        share_k = best_direction(quadratic_kk, linear_k, row_mk)
+        return None if share_k is None else self.project(unweighted(share_k, weight_k))
 
     def _weighted_rows(self, weight_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Limits on p as rows on q: ``r' p >= l`` is ``sum_k (r_k - l) q_k / weight_k >= 0``."""

@@ -14,6 +14,8 @@ _TOLERANCE = 1e-11
 # Keeps the problem strictly convex, so that copies of a domain share their weight. The objective is
 # scaled to entries of size 1 first, so this moves no answer by anything that a sampler could show.
 _RIDGE = 1e-7
+# Of a step measured in units of the best one: below it there is no direction, only rounding.
+_NO_STEP = 1e-6
 
 
 def best_mixture(
@@ -58,13 +60,64 @@ def best_mixture(
     below_values = np.concatenate(
         [-lower_k[~is_pinned_k], upper_k[has_cap_k], -lower_m, upper_m[has_ceiling_m]]
     )
+    mixture_k = _solution(
+        convex_kk, linear_k / size, equal_rows, equal_values, below_rows, below_values
+    )
+    return _within(mixture_k, lower_k, upper_k)
+
+
+def best_direction(
+    quadratic_kk: Float64[np.ndarray, "k k"],
+    linear_k: Float64[np.ndarray, " k"],
+    limit_mk: Float64[np.ndarray, "m k"],
+) -> Float64[np.ndarray, " k"] | None:
+    """The mixture with the best ``min over s of 1/2 s^2 p' Q p + s c' p``: its length s is free.
+
+    Args:
+        quadratic_kk: Q, symmetric and positive semi-definite.
+        linear_k: c.
+        limit_mk: Limits that any multiple of a mixture keeps if it does: ``row @ p >= 0``.
+
+    Returns:
+        Non-negative, summing to 1; None where nothing within the limits is better than no step.
+
+    Raises:
+        ValueError: If the solver fails.
+    """
+    num_domains = len(linear_k)
+    size, pull = np.abs(quadratic_kk).max(initial=0.0), np.abs(linear_k).max(initial=0.0)
+    if size == 0.0 or pull == 0.0:
+        return None
+    below_rows = np.vstack([-np.eye(num_domains), -limit_mk])
+    step_k = _solution(
+        quadratic_kk / size + _RIDGE * np.eye(num_domains),
+        linear_k / pull,
+        np.zeros((0, num_domains)),
+        np.zeros(0),
+        below_rows,
+        np.zeros(len(below_rows)),
+    )
+    step_k = np.maximum(step_k, 0.0)
+    if step_k.sum() <= _NO_STEP:
+        return None
+    return np.asarray(step_k / step_k.sum())
+
+
+def _solution(
+    quadratic_kk: np.ndarray,
+    linear_k: np.ndarray,
+    equal_rows: np.ndarray,
+    equal_values: np.ndarray,
+    below_rows: np.ndarray,
+    below_values: np.ndarray,
+) -> np.ndarray:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_threads = 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = _TOLERANCE
     solution = clarabel.DefaultSolver(
-        sparse.csc_matrix(np.triu(convex_kk)),
-        linear_k / size,
+        sparse.csc_matrix(np.triu(quadratic_kk)),
+        linear_k,
         sparse.csc_matrix(np.vstack([equal_rows, below_rows])),
         np.concatenate([equal_values, below_values]),
         [clarabel.ZeroConeT(len(equal_values)), clarabel.NonnegativeConeT(len(below_values))],
@@ -72,7 +125,7 @@ def best_mixture(
     ).solve()
     if str(solution.status) not in {"Solved", "AlmostSolved"}:
         raise ValueError(f"no mixture within the limits was found: {solution.status}.")
-    return _within(np.array(solution.x), lower_k, upper_k)
+    return np.array(solution.x)
 
 
 def _within(

@@ -25,6 +25,7 @@ def simplex_mixture(
     noise_tk: Float64[np.ndarray, "t k"] | None = None,
     sample_weight_k: Float64[np.ndarray, " k"] | None = None,
     no_worse_than: Float64[np.ndarray, " k"] | None = None,
+    free_length: bool = False,
 ) -> Float64[np.ndarray, " k"]:
     """Minimise the tasks' weighted remaining distances over mixtures within limits.
 
@@ -50,6 +51,10 @@ def simplex_mixture(
             shares of these, the answer is a mixture of samples. None: all samples count the same.
         no_worse_than: A mixture that no task may fall behind: to first order, the answer's step
             does at least as much for every task. None: tasks may be traded against each other.
+        free_length: Whether a mixture is judged at the best length of its step: how long a step is
+            depends on the learning rate, of the mixture only where it goes. Of a fixed length,
+            steps that are too long for the tasks are best made shorter by drawing from domains that
+            do nothing at all.
 
     Returns:
         The best mixture. Copies of a domain share their weight.
@@ -87,9 +92,17 @@ def simplex_mixture(
         spring_k = prior_strength / prior
         if noise_tk is not None:
             spring_k = spring_k + weight_t @ noise_tk
-        quadratic_kk = quadratic_kk + np.diag(spring_k)
-        linear_k = linear_k - spring_k * prior
+        if free_length:
+            away_kk = np.eye(len(prior)) - prior[:, None]  # what p has beyond its length of prior
+            quadratic_kk = quadratic_kk + away_kk.T @ (spring_k[:, None] * away_kk)
+        else:
+            quadratic_kk = quadratic_kk + np.diag(spring_k)
+            linear_k = linear_k - spring_k * prior
     symmetric_kk = (quadratic_kk + quadratic_kk.T) / 2
+    if free_length:
+        best = limits.best_direction(symmetric_kk, linear_k, sample_weight_k, least_gain_tk)
+        if best is not None:
+            return best
     try:
         return limits.minimiser(symmetric_kk, linear_k, sample_weight_k, least_gain_tk)
     except ValueError:

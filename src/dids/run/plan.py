@@ -16,10 +16,12 @@ from dids.data.rendering import encode_record
 from dids.data.sequence_length import fit_to_length
 from dids.data.sources import SourceFiles
 from dids.data.tokenizer import load_tokenizer, train_tokenizer
+from dids.impact.estimate import MeasuringBudget
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
 from dids.run.stages.tokenizer import texts_of
 from dids.run.workspace import Workspace
+from dids.sampling.forecast import forecast
 from dids.training.train import expected_steps
 
 _LOOKED_AT = 200  # records a source from which lengths are estimated
@@ -34,6 +36,8 @@ class SourcePlan:
     num_samples: int
     num_tokens: int
     epochs: float
+    cap_reached_at_step: int | None
+    # first step that it cannot serve in full, its repeats being used up; None if it lasts
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,33 @@ def run_plan(config: Config) -> RunPlan:
     mean_lengths = np.array([tokens / max(1, samples) for samples, tokens in sizes])
     uniform = np.full(len(sizes), 1.0 / len(sizes))
     num_steps = expected_steps(config.budget.tokens, batch_size, mean_lengths, uniform)
-    draws = num_steps * batch_size / len(sizes)
+    forecasts = forecast(
+        [samples for samples, _ in sizes],
+        [source.max_repeats for source in config.data.sources.values()],
+        uniform,
+        batch_size,
+        num_steps,
+    )
     total_samples = sum(samples for samples, _ in sizes)
     needs_features = config.domains.number != "sources"
     number = config.domains.number
     num_domains = number if isinstance(number, int) else len(sizes)
     round_samples = num_steps * batch_size / config.mixture.rounds
-    asked = (
-        num_domains * config.impact.domain_samples + len(config.tasks) * config.impact.task_samples
+    measuring = MeasuringBudget.within(
+        domain_samples=config.impact.domain_samples,
+        task_samples=config.impact.task_samples,
+        validation_samples=config.impact.validation_samples,
+        num_domains=num_domains,
+        num_tasks=len(config.tasks),
+        round_samples=round(round_samples),
+        max_share=config.impact.max_share,
     )
     return RunPlan(
         sources=tuple(
-            SourcePlan(name, samples, tokens, draws / max(1, samples))
-            for name, (samples, tokens) in zip(config.data.sources, sizes, strict=True)
+            SourcePlan(name, samples, tokens, drawn.epochs, drawn.cap_reached_at_step)
+            for name, (samples, tokens), drawn in zip(
+                config.data.sources, sizes, forecasts, strict=True
+            )
         ),
         num_steps=num_steps,
         budget_tokens=config.budget.tokens,
@@ -99,7 +117,8 @@ def run_plan(config: Config) -> RunPlan:
             if needs_features
             else 0
         ),
-        gradient_samples=int(min(asked, config.impact.max_share * round_samples)),
+        gradient_samples=num_domains * measuring.domain_samples
+        + len(config.tasks) * measuring.task_samples,
         is_exact=is_exact,
     )
 
@@ -109,11 +128,16 @@ def print_plan(config: Config, console: Console | None = None) -> None:
     console = console or Console()
     plan = run_plan(config)
     table = Table("source", box=None)
-    for title in ("samples", "tokens", "epochs if uniform"):
+    for title in ("samples", "tokens", "epochs if uniform", "repeats used up"):
         table.add_column(title, justify="right")
     for source in plan.sources:
+        cap = source.cap_reached_at_step
         table.add_row(
-            source.name, f"{source.num_samples:,}", f"{source.num_tokens:,}", f"{source.epochs:.2f}"
+            source.name,
+            f"{source.num_samples:,}",
+            f"{source.num_tokens:,}",
+            f"{source.epochs:.2f}",
+            "" if cap is None else f"at step {cap:,}",
         )
     console.print(table)
     how = "counted" if plan.is_exact else f"estimated from {_LOOKED_AT} records a source"
