@@ -15,6 +15,7 @@ from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.simplex_problem import relative_weights, remaining_distance, simplex_mixture
 from dids.mixture.task_progress import TaskProgress, filled, progress_of_tasks
+from dids.mixture.votes import Votes
 
 
 class Dids:
@@ -56,6 +57,7 @@ class Dids:
         typical_steps: bool | float = True,
         guard: bool | float = False,
         free_length: bool | float = False,
+        votes: bool | float = False,
     ) -> None:
         self.ema = ema
         self.decay = decay
@@ -66,6 +68,8 @@ class Dids:
         self.typical_steps = bool(typical_steps)
         self.guard = bool(guard)
         self.free_length = bool(free_length)
+        self.votes = bool(votes)
+        self._votes: Votes | None = None
         self._impact: ImpactMatrices | None = None
         self._num_measurements = 0
         self._variance = 1.0
@@ -83,7 +87,13 @@ class Dids:
         weight_t = self._task_weights(observation.task_weights.astype(np.float64), progress)
         value_k = marginal_value(repeats(observation.draws_k, observation.sizes_k))
         # What a domain has left to give falls with its repeats; its step stays as long as it is.
-        kernel_kt = impact.kernel_kt * value_k[:, None]
+        pull_kt = impact.kernel_kt
+        noise_tk = self.caution * self._variance * average.noise()
+        if self.votes:
+            assert self._votes is not None
+            pull_kt = self._votes.mean_kt * self._votes.reliability_t
+            noise_tk = noise_tk + self.caution * self._votes.noise_t[:, None]
+        kernel_kt = pull_kt * value_k[:, None]
         problem = impact.gram_tkk, kernel_kt, impact.target_norm_t
         best_k = simplex_mixture(
             *problem,
@@ -91,7 +101,7 @@ class Dids:
             observation.limits,
             prior=observation.prior,
             prior_strength=self.prior_strength,
-            noise_tk=self.caution * self._variance * average.noise(),
+            noise_tk=noise_tk,
             sample_weight_k=observation.scored_tokens_k,
             no_worse_than=observation.prior if self.guard else None,
             free_length=self.free_length,
@@ -126,7 +136,11 @@ class Dids:
         """
         seen = self._num_measurements
         before = self.decay * (1.0 - self.decay**seen) / (1.0 - self.decay ** (seen + 1))
-        self._impact = self._comparable(measured).smoothed(self._impact, before)
+        comparable = self._comparable(measured)
+        if self._votes is None:
+            self._votes = Votes.none(*comparable.kernel_kt.shape)
+        self._votes = self._votes.after(comparable.kernel_kt, self.decay)
+        self._impact = comparable.smoothed(self._impact, before)
         self._variance = before**2 * self._variance + (1.0 - before) ** 2
         self._num_measurements = seen + 1
         return self._impact
@@ -150,6 +164,7 @@ class Dids:
             "impact": None if self._impact is None else self._impact.to_json(),
             "num_measurements": self._num_measurements,
             "variance": self._variance,
+            "votes": None if self._votes is None else self._votes.to_json(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,6 +173,7 @@ class Dids:
         self._impact = None if saved is None else ImpactMatrices.from_json(saved)
         self._num_measurements = int(state["num_measurements"])
         self._variance = float(state["variance"])
+        self._votes = None if state["votes"] is None else Votes.from_json(state["votes"])
 
 
 def noise_share(impact: ImpactMatrices) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""Votes of one size, averaged over rounds, believed as far as rounds agree."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dids.mixture.votes import Votes
+
+
+def averaged(rounds, decay):
+    votes = Votes.none(*rounds[0].shape)
+    for kernel_kt in rounds:
+        votes = votes.after(kernel_kt, decay)
+    return votes
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.8])
+def test_the_running_average_and_its_error_are_those_of_all_rounds_at_once(decay):
+    rng = np.random.default_rng(0)
+    rounds = [rng.normal(size=(6, 3)) * scale for scale in (5.0, 1.0, 0.1, 1.0, 30.0)]
+    votes = averaged(rounds, decay)
+    vote_rkt = np.stack([r / np.sqrt((r**2).mean(0)) for r in rounds])
+    weight_r = np.array([decay ** (len(rounds) - 1 - r) for r in range(len(rounds))])
+    mean_kt = np.einsum("r,rkt->kt", weight_r, vote_rkt) / weight_r.sum()
+    scatter_t = np.einsum("r,rkt->kt", weight_r, (vote_rkt - mean_kt) ** 2).mean(0)
+    freedom = weight_r.sum() - (weight_r**2).sum() / weight_r.sum()
+    variance_t = (1.0 + scatter_t) / (2.0 + freedom)
+    noise_t = variance_t * (weight_r**2).sum() / weight_r.sum() ** 2
+    np.testing.assert_allclose(votes.mean_kt, mean_kt, atol=1e-12)
+    np.testing.assert_allclose(votes.noise_t, noise_t, atol=1e-12)
+    reliability_t = np.clip(1 - noise_t / (mean_kt**2).mean(0), 0, 1)
+    np.testing.assert_allclose(votes.reliability_t, reliability_t, atol=1e-12)
+
+
+def test_a_task_that_changes_its_mind_is_believed_less_than_one_that_does_not():
+    rng = np.random.default_rng(1)
+    steady_k = rng.normal(size=24)
+    rounds = [
+        np.stack([0.05 * steady_k + 0.02 * rng.normal(size=24), 9.0 * rng.normal(size=24)], axis=1)
+        for _ in range(8)
+    ]
+    votes = averaged(rounds, 0.8)
+    assert votes.reliability_t[0] > 0.9
+    assert votes.reliability_t[1] < 0.5
+    assert np.corrcoef(votes.mean_kt[:, 0], steady_k)[0, 1] > 0.98
+
+
+def test_how_large_a_rounds_numbers_are_does_not_matter():
+    rng = np.random.default_rng(2)
+    rounds = [rng.normal(size=(5, 2)) for _ in range(4)]
+    sizes = rng.uniform(0.01, 100.0, size=(4, 2))
+    scaled = averaged([r * size for r, size in zip(rounds, sizes, strict=True)], 0.8)
+    np.testing.assert_allclose(scaled.mean_kt, averaged(rounds, 0.8).mean_kt, atol=1e-12)
+
+
+def test_the_noise_estimate_is_right_on_average():
+    # Pure noise: the mean square of the average is the noise that is stated.
+    rng = np.random.default_rng(3)
+    runs = [averaged(list(rng.normal(size=(100, 10, 4))), 0.97) for _ in range(100)]
+    stated = np.mean([votes.noise_t for votes in runs])
+    true = np.mean([votes.mean_kt**2 for votes in runs])
+    assert stated == pytest.approx(true, rel=0.1)
+
+
+def test_a_task_that_nothing_aligns_with_has_no_vote():
+    votes = averaged([np.stack([np.zeros(4), np.arange(4.0)], axis=1)] * 3, 0.8)
+    assert np.isfinite(votes.mean_kt).all()
+    assert votes.mean_kt[:, 0].tolist() == [0.0] * 4
+
+
+def test_state_survives_json_to_the_last_bit():
+    rng = np.random.default_rng(4)
+    votes = averaged(list(rng.normal(size=(3, 5, 2))), 0.8)
+    again = Votes.from_json(json.loads(json.dumps(votes.to_json())))
+    more = rng.normal(size=(5, 2))
+    assert (again.after(more, 0.8).mean_kt == votes.after(more, 0.8).mean_kt).all()
+    assert (again.noise_t == votes.noise_t).all()
