@@ -123,6 +123,25 @@ def test_a_prompt_is_a_chat_of_two_turns_or_verbatim(tokenizer, chat_tokenizer):
 
 @pytest.mark.parametrize("prompt_format", ["chat", "plain"])
 @pytest.mark.parametrize("template", [None, CHATML])
+def test_ends_of_answers_may_be_left_unscored_with_the_same_tokens(template, prompt_format):
+    tokenizer = make_tokenizer(chat_template=template)
+    chat = (*CHAT, Message("user", "Again"), Message("assistant", "the mat"))
+    for record in (Record(HERE, prompt="Hi", completion="Ho"), Record(HERE, messages=chat)):
+        scored = encode_record(record, tokenizer, prompt_format=prompt_format)
+        judged = encode_record(record, tokenizer, prompt_format=prompt_format, score_ends=False)
+        assert judged.token_ids == scored.token_ids
+        texts = [text for text, is_scored in parts(judged, tokenizer) if is_scored]
+        answers = [turn.content for turn in chat if turn.role == "assistant"]
+        assert texts == (answers if record.messages else ["Ho"])
+
+
+def test_the_end_of_a_text_always_counts(tokenizer):
+    text = Record(HERE, text="the cat")
+    assert encode_record(text, tokenizer, score_ends=False) == encode_record(text, tokenizer)
+
+
+@pytest.mark.parametrize("prompt_format", ["chat", "plain"])
+@pytest.mark.parametrize("template", [None, CHATML])
 def test_a_record_to_generate_from_is_the_prompt_with_nothing_scored(template, prompt_format):
     tokenizer = make_tokenizer(chat_template=template)
     whole = encode_record(

@@ -2,7 +2,8 @@
 
 Strings are tokenised piece by piece, a piece being all scored or all unscored, so the mask is
 exact: no token straddles prompt and completion. Scored are a text as a whole and in a chat the
-assistant's turns with their end marker; a prompt never.
+assistant's turns; a prompt never. The end marker after an answer is scored where a model learns
+from the record, because it must learn to stop, but not where the record judges an answer.
 
 A tokenizer without a chat template gets `DEFAULT_CHAT_TEMPLATE`: the words of everybody but the
 assistant and a newline, then the assistant's words and the end-of-text token.
@@ -52,7 +53,11 @@ class EncodedRecord:
 
 
 def encode_record(
-    record: Record, tokenizer: PreTrainedTokenizerBase, *, prompt_format: PromptFormat = "chat"
+    record: Record,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    prompt_format: PromptFormat = "chat",
+    score_ends: bool = True,
 ) -> EncodedRecord:
     """The token ids of one record, of any length.
 
@@ -60,6 +65,7 @@ def encode_record(
         record: The record.
         tokenizer: Any tokenizer of ``transformers``.
         prompt_format: What is made of ``prompt`` and ``completion``.
+        score_ends: Whether the end markers after answers count in the loss.
 
     Returns:
         The encoded record. A record to generate from has nothing scored.
@@ -67,7 +73,9 @@ def encode_record(
     Raises:
         InputError: If the tokenizer's chat template refuses the record.
     """
-    return encode_records([record], tokenizer, prompt_format=prompt_format)[0]
+    return encode_records([record], tokenizer, prompt_format=prompt_format, score_ends=score_ends)[
+        0
+    ]
 
 
 def encode_records(
@@ -75,6 +83,7 @@ def encode_records(
     tokenizer: PreTrainedTokenizerBase,
     *,
     prompt_format: PromptFormat = "chat",
+    score_ends: bool = True,
 ) -> list[EncodedRecord]:
     """The token ids of many records: one call of the tokenizer for all, several times faster.
 
@@ -82,6 +91,8 @@ def encode_records(
         records: The records.
         tokenizer: Any tokenizer of ``transformers``.
         prompt_format: What is made of ``prompt`` and ``completion``.
+        score_ends: Whether the end markers after answers count in the loss. Of a text the end is
+            part of it and always counts.
 
     Returns:
         What `encode_record` returns, for each.
@@ -90,6 +101,11 @@ def encode_records(
         InputError: If the tokenizer's chat template refuses a record.
     """
     segments = [record_segments(record, tokenizer, prompt_format) for record in records]
+    if not score_ends:
+        segments = [
+            _with_unscored_ends(record, parts)
+            for record, parts in zip(records, segments, strict=True)
+        ]
     is_text = [record.text is not None for record in records]
     return _encoded(segments, tokenizer, is_text)
 
@@ -267,6 +283,26 @@ def _rendered(
     return str(
         tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=is_answer_next)
     )
+
+
+def _with_unscored_ends(record: Record, segments: list[Segment]) -> list[Segment]:
+    """Each answer in two: its own words, and the end marker, which nothing may count."""
+    if record.text is not None:
+        return segments
+    if record.messages is not None:
+        answers = [turn.content for turn in record.messages if turn.role == "assistant"]
+    else:
+        answers = [record.completion or ""]
+    words = iter(answers)
+    parts: list[Segment] = []
+    for segment in segments:
+        if not segment.is_scored:
+            parts.append(segment)
+            continue
+        answer = _without_end(segment, next(words))
+        end = segment.text[len(answer.text) :]
+        parts += [answer, Segment(end, is_scored=False, is_ended=segment.is_ended)]
+    return parts
 
 
 def _without_end(segment: Segment, completion: str) -> Segment:

@@ -37,6 +37,7 @@ def write_samples(
     *,
     sequence_length: int,
     prompt_format: PromptFormat,
+    score_ends: bool,
     progress: Callable[[int], None] | None,
 ) -> dict[str, Any]:
     """Write the arrays of a store.
@@ -47,6 +48,7 @@ def write_samples(
         tokenizer: Any tokenizer of ``transformers``.
         sequence_length: Greatest number of tokens of a sample.
         prompt_format: What is made of prompts.
+        score_ends: Whether the end markers after answers count in the loss.
         progress: Called with the number of records done since the last call.
 
     Returns:
@@ -61,7 +63,9 @@ def write_samples(
     try:
         writers["offsets"].append([0])
         for batch in _batches(records):
-            encoded = encode_records(batch, tokenizer, prompt_format=prompt_format)
+            encoded = encode_records(
+                batch, tokenizer, prompt_format=prompt_format, score_ends=score_ends
+            )
             columns: dict[str, list[int]] = {name: [] for name in types}
             offset = writers["tokens"].size
             for record, whole in zip(batch, encoded, strict=True):

@@ -29,7 +29,7 @@ from dids.errors import InputError
 logger = logging.getLogger(__name__)
 
 META = "meta.json"
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Goes into the key: raise it when records are rendered or cut in another way."""
 
 
@@ -173,6 +173,7 @@ def write_token_store(
     key: str,
     sequence_length: int,
     prompt_format: PromptFormat = "chat",
+    score_ends: bool = True,
     bad_records: list[BadRecord] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TokenStore:
@@ -186,6 +187,7 @@ def write_token_store(
         key: What `token_store_key` gives.
         sequence_length: Greatest number of tokens of a sample.
         prompt_format: What is made of prompts.
+        score_ends: Whether the end markers after answers count in the loss.
         bad_records: The list that the reader fills; it is kept with the store.
         progress: Called with the number of records done since the last call.
 
@@ -214,6 +216,7 @@ def write_token_store(
             tokenizer,
             sequence_length=sequence_length,
             prompt_format=prompt_format,
+            score_ends=score_ends,
             progress=progress,
         )
         if meta["num_samples"] == 0:

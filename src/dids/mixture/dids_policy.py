@@ -91,8 +91,8 @@ class Dids:
         noise_tk = self.caution * self._variance * average.noise()
         if self.votes:
             assert self._votes is not None
-            pull_kt = self._votes.mean_kt * self._votes.reliability_t
-            noise_tk = noise_tk + self.caution * self._votes.noise_t[:, None]
+            pull_kt = self._votes.beyond_doubt(self.caution)
+            noise_tk = noise_tk + self.caution * self._votes.noise_kt.T
         kernel_kt = pull_kt * value_k[:, None]
         problem = impact.gram_tkk, kernel_kt, impact.target_norm_t
         best_k = simplex_mixture(

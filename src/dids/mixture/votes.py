@@ -27,21 +27,21 @@ class Votes:
 
     Attributes:
         mean_kt: Averaged votes; each round's have a mean square of 1 over the domains.
-        scatter_t: Averaged squared deviation of the rounds' votes from the average of the rounds
-            before, mean over domains; weights as for ``mean_kt``.
+        scatter_kt: Weighted sum of the rounds' squared deviations from it.
         weight: Sum of the rounds' weights, the last counting 1.
         square_weight: Sum of their squares.
     """
 
     mean_kt: Float64[np.ndarray, "k t"]
-    scatter_t: Float64[np.ndarray, " t"]
+    scatter_kt: Float64[np.ndarray, "k t"]
     weight: float
     square_weight: float
 
     @classmethod
     def none(cls, num_domains: int, num_tasks: int) -> "Votes":
         """Before the first round."""
-        return cls(np.zeros((num_domains, num_tasks)), np.zeros(num_tasks), 0.0, 0.0)
+        zero_kt = np.zeros((num_domains, num_tasks))
+        return cls(zero_kt, zero_kt, 0.0, 0.0)
 
     def after(self, kernel_kt: Float64[np.ndarray, "k t"], decay: float) -> "Votes":
         """With one more round.
@@ -56,31 +56,36 @@ class Votes:
         weight, square_weight = decay * self.weight + 1.0, decay**2 * self.square_weight + 1.0
         step_kt = vote_kt - self.mean_kt
         mean_kt = self.mean_kt + step_kt / weight
-        # West 1979: the weighted sum of squared deviations, without the rounds themselves.
-        scatter_t = decay * self.scatter_t + np.mean(step_kt * (vote_kt - mean_kt), axis=0)
-        return Votes(mean_kt, scatter_t, weight, square_weight)
+        # West 1979: the weighted sum of squared deviations, without keeping the rounds.
+        scatter_kt = decay * self.scatter_kt + step_kt * (vote_kt - mean_kt)
+        return Votes(mean_kt, scatter_kt, weight, square_weight)
 
     @property
-    def noise_t(self) -> Float64[np.ndarray, " t"]:
-        """Variance of each task's averaged votes, mean over domains."""
+    def noise_kt(self) -> Float64[np.ndarray, "k t"]:
+        """Variance of the averaged votes.
+
+        A few rounds say little of how much one vote scatters; all votes of a task say more, so each
+        is held to their mean, and that to what is assumed before anything is seen.
+        """
         freedom = self.weight - self.square_weight / self.weight
-        assumed = _ASSUMED_ROUNDS * _ASSUMED_NOISE
-        variance_t = (assumed + self.scatter_t) / (_ASSUMED_ROUNDS + freedom)
-        return np.asarray(variance_t * self.square_weight / self.weight**2)
 
-    @property
-    def reliability_t(self) -> Float64[np.ndarray, " t"]:
-        """How much of each task's averaged votes is no noise, from 0 to 1."""
-        square_t = np.mean(self.mean_kt**2, axis=0)
-        share_t = np.ones_like(square_t)
-        np.divide(self.noise_t, square_t, out=share_t, where=square_t > 0)
-        return np.asarray(np.clip(1.0 - share_t, 0.0, 1.0))
+        def posterior(scatter: np.ndarray, assumed: np.ndarray | float) -> np.ndarray:
+            return np.asarray((_ASSUMED_ROUNDS * assumed + scatter) / (_ASSUMED_ROUNDS + freedom))
+
+        variance_t = posterior(np.mean(self.scatter_kt, axis=0), _ASSUMED_NOISE)
+        variance_kt = posterior(self.scatter_kt, variance_t)
+        return np.asarray(variance_kt * self.square_weight / self.weight**2)
+
+    def beyond_doubt(self, caution: float) -> Float64[np.ndarray, "k t"]:
+        """The averaged votes, nearer to zero by ``caution`` standard errors, never across it."""
+        doubt_kt = caution * np.sqrt(self.noise_kt)
+        return np.asarray(np.sign(self.mean_kt) * np.maximum(np.abs(self.mean_kt) - doubt_kt, 0.0))
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers and lists."""
         return {
             "mean_kt": self.mean_kt.tolist(),
-            "scatter_t": self.scatter_t.tolist(),
+            "scatter_kt": self.scatter_kt.tolist(),
             "weight": self.weight,
             "square_weight": self.square_weight,
         }
@@ -90,7 +95,7 @@ class Votes:
         """What ``to_json`` wrote, to the last bit."""
         return cls(
             np.array(state["mean_kt"], dtype=np.float64),
-            np.array(state["scatter_t"], dtype=np.float64),
+            np.array(state["scatter_kt"], dtype=np.float64),
             float(state["weight"]),
             float(state["square_weight"]),
         )

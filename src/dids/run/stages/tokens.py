@@ -91,6 +91,7 @@ def _tokenised(
                 key=key,
                 sequence_length=data.sequence_length,
                 prompt_format=data.prompt_format,
+                score_ends=purpose == "train",
                 bad_records=bad_records,
                 progress=advance,
             )
