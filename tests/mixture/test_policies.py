@@ -91,15 +91,18 @@ def test_impact_shares_are_largest_for_the_best_and_zero_for_the_worst(form):
     np.testing.assert_allclose(share[3], 0.0)
 
 
-def test_the_default_policy_is_the_simplex_problem_averaged_with_the_mixture_before():
+@pytest.mark.parametrize("free_length", [False, True])
+def test_the_policy_is_the_simplex_problem_averaged_with_the_mixture_before(free_length):
     best = simplex_mixture(
         IMPACT.gram_tkk,
         IMPACT.kernel_kt,
         IMPACT.target_norm_t,
         np.ones(2),
         observation_of().limits,
+        free_length=free_length,
     )
-    mixture = make_policy("dids", ema=0.5).mixture(observation_of()).mixture
+    policy = make_policy("dids", ema=0.5, votes=False, free_length=free_length)
+    mixture = policy.mixture(observation_of()).mixture
     np.testing.assert_allclose(mixture, 0.5 * 0.25 + 0.5 * best, atol=1e-6)
 
 
@@ -229,13 +232,27 @@ def test_task_weights_do_not_depend_on_the_scale_of_a_tasks_loss():
 
 
 def test_the_default_policy_can_follow_potential():
-    flat = [(n * 1000, 1.0) for n in range(8)]
-    seen = observation_of(task_losses={"t0": FALLING, "t1": flat})
+    nearly_done = [(n * 1000, 0.01 * 0.8**n + 3.0) for n in range(8)]
+    seen = observation_of(task_losses={"t0": FALLING, "t1": nearly_done})
     equal = make_policy("dids").mixture(seen)
     tilted = make_policy("dids", potential_weight=1.0).mixture(seen)
     assert equal.explanation["tasks"]["t0"]["weight"] == 0.5
     assert tilted.explanation["tasks"]["t0"]["weight"] > 0.5
     assert tilted.mixture[0] > equal.mixture[0]
+
+
+def test_a_task_that_has_lost_what_it_had_promises_to_get_it_back():
+    forgotten = [(n * 1000, 2.0 * 0.8**n + 1.0) for n in range(7)] + [(7000, 2.5)]
+    steady, fallen_behind = progress_of_tasks(
+        ["steady", "forgotten"], {"steady": FALLING, "forgotten": forgotten}, 1000
+    )
+    assert steady.regain == 0.0
+    assert steady.promise == steady.potential
+    assert fallen_behind.regain == pytest.approx((2.5 - forgotten[6][1]) / 2.5)
+    assert fallen_behind.promise == fallen_behind.regain
+    seen = observation_of(task_losses={"t0": forgotten, "t1": FALLING})
+    tilted = make_policy("dids", potential_weight=0.5).mixture(seen)
+    assert tilted.explanation["tasks"]["t0"]["weight"] > 0.6
 
 
 def test_uniform_and_proportional_are_what_they_say():

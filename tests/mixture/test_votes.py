@@ -23,14 +23,17 @@ def test_the_running_average_and_its_error_are_those_of_all_rounds_at_once(decay
     vote_rkt = np.stack([r / np.sqrt((r**2).mean(0)) for r in rounds])
     weight_r = np.array([decay ** (len(rounds) - 1 - r) for r in range(len(rounds))])
     mean_kt = np.einsum("r,rkt->kt", weight_r, vote_rkt) / weight_r.sum()
-    scatter_t = np.einsum("r,rkt->kt", weight_r, (vote_rkt - mean_kt) ** 2).mean(0)
+    scatter_kt = np.einsum("r,rkt->kt", weight_r, (vote_rkt - mean_kt) ** 2)
     freedom = weight_r.sum() - (weight_r**2).sum() / weight_r.sum()
-    variance_t = (1.0 + scatter_t) / (2.0 + freedom)
-    noise_t = variance_t * (weight_r**2).sum() / weight_r.sum() ** 2
+    variance_t = (2 * 0.5 + scatter_kt.mean(0)) / (2 + freedom)
+    variance_kt = (2 * variance_t + scatter_kt) / (2 + freedom)
+    noise_kt = variance_kt * (weight_r**2).sum() / weight_r.sum() ** 2
     np.testing.assert_allclose(votes.mean_kt, mean_kt, atol=1e-12)
-    np.testing.assert_allclose(votes.noise_t, noise_t, atol=1e-12)
-    reliability_t = np.clip(1 - noise_t / (mean_kt**2).mean(0), 0, 1)
-    np.testing.assert_allclose(votes.reliability_t, reliability_t, atol=1e-12)
+    np.testing.assert_allclose(votes.noise_kt, noise_kt, atol=1e-12)
+    for k, t in np.ndindex(mean_kt.shape):
+        low, high = (mean_kt[k, t] + sign * 1.5 * noise_kt[k, t] ** 0.5 for sign in (-1, 1))
+        nearest = 0.0 if low <= 0.0 <= high else min(low, high, key=abs)
+        assert votes.beyond_doubt(1.5)[k, t] == pytest.approx(nearest, abs=1e-12)
 
 
 def test_a_task_that_changes_its_mind_is_believed_less_than_one_that_does_not():
@@ -41,8 +44,9 @@ def test_a_task_that_changes_its_mind_is_believed_less_than_one_that_does_not():
         for _ in range(8)
     ]
     votes = averaged(rounds, 0.8)
-    assert votes.reliability_t[0] > 0.9
-    assert votes.reliability_t[1] < 0.5
+    believed_t = np.abs(votes.beyond_doubt(2.0)).mean(0)
+    assert believed_t[0] > 0.3
+    assert believed_t[1] < 0.02
     assert np.corrcoef(votes.mean_kt[:, 0], steady_k)[0, 1] > 0.98
 
 
@@ -58,7 +62,7 @@ def test_the_noise_estimate_is_right_on_average():
     # Pure noise: the mean square of the average is the noise that is stated.
     rng = np.random.default_rng(3)
     runs = [averaged(list(rng.normal(size=(100, 10, 4))), 0.97) for _ in range(100)]
-    stated = np.mean([votes.noise_t for votes in runs])
+    stated = np.mean([votes.noise_kt for votes in runs])
     true = np.mean([votes.mean_kt**2 for votes in runs])
     assert stated == pytest.approx(true, rel=0.1)
 
@@ -66,7 +70,7 @@ def test_the_noise_estimate_is_right_on_average():
 def test_a_task_that_nothing_aligns_with_has_no_vote():
     votes = averaged([np.stack([np.zeros(4), np.arange(4.0)], axis=1)] * 3, 0.8)
     assert np.isfinite(votes.mean_kt).all()
-    assert votes.mean_kt[:, 0].tolist() == [0.0] * 4
+    assert votes.beyond_doubt(0.0)[:, 0].tolist() == [0.0] * 4
 
 
 def test_state_survives_json_to_the_last_bit():
@@ -75,4 +79,4 @@ def test_state_survives_json_to_the_last_bit():
     again = Votes.from_json(json.loads(json.dumps(votes.to_json())))
     more = rng.normal(size=(5, 2))
     assert (again.after(more, 0.8).mean_kt == votes.after(more, 0.8).mean_kt).all()
-    assert (again.noise_t == votes.noise_t).all()
+    assert (again.noise_kt == votes.noise_kt).all()

@@ -97,7 +97,6 @@ class MixtureLimits:
         quadratic_kk: Float64[np.ndarray, "k k"],
         linear_k: Float64[np.ndarray, " k"],
         weight_k: Float64[np.ndarray, " k"] | None = None,
-        least_gain_mk: Float64[np.ndarray, "m k"] | None = None,
     ) -> Float64[np.ndarray, " k"]:
         """The mixture p within the limits that minimises ``1/2 q' Q q + c' q``.
 
@@ -106,16 +105,12 @@ class MixtureLimits:
             linear_k: c.
             weight_k: What a sample of each domain weighs: ``q = p * weight``, scaled to sum to 1.
                 None: they weigh the same, and q is p.
-            least_gain_mk: Further limits: ``row @ q`` is zero or more.
         """
-        gain_mk = np.zeros((0, self.num_domains)) if least_gain_mk is None else least_gain_mk
-        gains = gain_mk, np.zeros(len(gain_mk)), np.full(len(gain_mk), np.inf)
         if weight_k is None:
-            rows = [np.concatenate(pair) for pair in zip(self._groups(), gains, strict=True)]
-            return best_mixture(quadratic_kk, linear_k, self.lower_k, self.upper_k, *rows)
-        rows = [
-            np.concatenate(pair) for pair in zip(self._weighted_rows(weight_k), gains, strict=True)
-        ]
+            bounds = self.lower_k, self.upper_k, *self._groups()
+            return best_mixture(quadratic_kk, linear_k, *bounds)
+        row_mk = self._weighted_rows(weight_k)
+        rows = row_mk, np.zeros(len(row_mk)), np.full(len(row_mk), np.inf)
         lower_k, upper_k = np.zeros(self.num_domains), np.ones(self.num_domains)
         share_k = best_mixture(quadratic_kk, linear_k, lower_k, upper_k, *rows)
         return self.project(unweighted(share_k, weight_k))
@@ -125,19 +120,16 @@ class MixtureLimits:
         quadratic_kk: Float64[np.ndarray, "k k"],
         linear_k: Float64[np.ndarray, " k"],
         weight_k: Float64[np.ndarray, " k"] | None = None,
-        least_gain_mk: Float64[np.ndarray, "m k"] | None = None,
     ) -> Float64[np.ndarray, " k"] | None:
         """As `minimiser`, but the objective is taken at the best multiple of q: its length is free.
 
         None where no mixture within the limits is better than standing still.
         """
-        gain_mk = np.zeros((0, self.num_domains)) if least_gain_mk is None else least_gain_mk
         weight_k = np.ones(self.num_domains) if weight_k is None else weight_k
-        row_mk = np.vstack([self._weighted_rows(weight_k)[0], gain_mk])
-        share_k = best_direction(quadratic_kk, linear_k, row_mk)
+        share_k = best_direction(quadratic_kk, linear_k, self._weighted_rows(weight_k))
         return None if share_k is None else self.project(unweighted(share_k, weight_k))
 
-    def _weighted_rows(self, weight_k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _weighted_rows(self, weight_k: np.ndarray) -> np.ndarray:
         """Limits on p as rows on q: ``r' p >= l`` is ``sum_k (r_k - l) q_k / weight_k >= 0``."""
         group_mk, lower_m, upper_m = self._groups()
         limited_mk = np.vstack([np.eye(self.num_domains), group_mk])
@@ -145,8 +137,7 @@ class MixtureLimits:
         upper_m = np.concatenate([self.upper_k, upper_m])
         rows = [(limited_mk - lower_m[:, None])[lower_m > 0.0]]
         rows.append((upper_m[:, None] - limited_mk)[upper_m < 1.0])
-        row_mk = np.vstack(rows) / weight_k * weight_k.mean()
-        return row_mk, np.zeros(len(row_mk)), np.full(len(row_mk), np.inf)
+        return np.asarray(np.vstack(rows) / weight_k * weight_k.mean())
 
     def _groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self.group_mk is None:

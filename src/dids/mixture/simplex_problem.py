@@ -24,7 +24,6 @@ def simplex_mixture(
     prior_strength: float = 0.0,
     noise_tk: Float64[np.ndarray, "t k"] | None = None,
     sample_weight_k: Float64[np.ndarray, " k"] | None = None,
-    no_worse_than: Float64[np.ndarray, " k"] | None = None,
     free_length: bool = False,
 ) -> Float64[np.ndarray, " k"]:
     """Minimise the tasks' weighted remaining distances over mixtures within limits.
@@ -49,8 +48,6 @@ def simplex_mixture(
         sample_weight_k: How much a sample of each domain counts in the step that is taken: its
             scored tokens, where the trainer's loss is a mean over tokens. The problem is solved in
             shares of these, the answer is a mixture of samples. None: all samples count the same.
-        no_worse_than: A mixture that no task may fall behind: to first order, the answer's step
-            does at least as much for every task. None: tasks may be traded against each other.
         free_length: Whether a mixture is judged at the best length of its step: how long a step is
             depends on the learning rate, of the mixture only where it goes. Of a fixed length,
             steps that are too long for the tasks are best made shorter by drawing from domains that
@@ -72,14 +69,6 @@ def simplex_mixture(
         array([0.75, 0.25])
     """
     weight_t = relative_weights(task_weights_t, target_norm_t)
-    least_gain_tk = None
-    if no_worse_than is not None:
-        floor_k = no_worse_than
-        if sample_weight_k is not None:
-            floor_k = weighted(floor_k, sample_weight_k)
-        # Each task in its own unit: rows of one size keep the solver's tolerance meaningful.
-        size_t = np.maximum(np.abs(kernel_kt).max(axis=0), np.finfo(np.float64).tiny)
-        least_gain_tk = ((kernel_kt - floor_k @ kernel_kt) / size_t).T
     quadratic_kk = np.einsum("t,tkl->kl", weight_t, gram_tkk)
     linear_k = -kernel_kt @ weight_t
     if prior is not None:
@@ -100,16 +89,10 @@ def simplex_mixture(
             linear_k = linear_k - spring_k * prior
     symmetric_kk = (quadratic_kk + quadratic_kk.T) / 2
     if free_length:
-        best = limits.best_direction(symmetric_kk, linear_k, sample_weight_k, least_gain_tk)
+        best = limits.best_direction(symmetric_kk, linear_k, sample_weight_k)
         if best is not None:
             return best
-    try:
-        return limits.minimiser(symmetric_kk, linear_k, sample_weight_k, least_gain_tk)
-    except ValueError:
-        if least_gain_tk is None:
-            raise
-        # Floors and caps may leave no mixture that does so much for every task.
-        return limits.minimiser(symmetric_kk, linear_k, sample_weight_k)
+    return limits.minimiser(symmetric_kk, linear_k, sample_weight_k)
 
 
 def remaining_distance(

@@ -24,11 +24,21 @@ class TaskProgress:
         potential: Predicted drop over the next horizon, over the loss. None where the fit is not
             reliable.
         potential_nats: The prediction itself.
+        regain: How far the loss is above the lowest one seen, over the loss: a loss that a task has
+            had is a promise too.
     """
 
     improvement: float | None
     potential: float | None
     potential_nats: Potential
+    regain: float = 0.0
+
+    @property
+    def promise(self) -> float | None:
+        """The greater of potential and regain; None where neither says anything."""
+        if self.potential is None:
+            return self.regain if self.regain > 0.0 else None
+        return max(self.potential, self.regain)
 
 
 def task_progress(history: Sequence[tuple[int, float]], horizon_tokens: int) -> TaskProgress:
@@ -39,7 +49,8 @@ def task_progress(history: Sequence[tuple[int, float]], horizon_tokens: int) -> 
     improvement = (history[-2][1] - loss) / loss if len(history) > 1 else None
     predicted = potential(history, horizon_tokens)
     relative = predicted.drop_nats / loss if predicted.is_reliable else None
-    return TaskProgress(improvement, relative, predicted)
+    regain = (loss - min(seen for _, seen in history)) / loss
+    return TaskProgress(improvement, relative, predicted, regain)
 
 
 def progress_of_tasks(
