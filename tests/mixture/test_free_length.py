@@ -97,9 +97,11 @@ def test_the_prior_is_kept_by_a_domain_that_is_mostly_noise():
     assert mixture[0] > mixture[1]
 
 
-def test_where_every_domain_harms_the_step_is_as_short_as_it_can_be():
+def test_where_every_domain_harms_the_prior_is_kept():
     gram_tkk, kernel_kt = np.diag([1.0, 3.0])[None], np.array([[-0.1], [-0.1]])
-    limits = MixtureLimits.with_floor(2, 0.0)
+    limits, prior = MixtureLimits.with_floor(2, 0.8), np.array([0.9, 0.1])
     problem = gram_tkk, kernel_kt, np.ones(1), np.ones(1), limits
-    mixture = simplex_mixture(*problem, free_length=True)
-    np.testing.assert_allclose(mixture, simplex_mixture(*problem), atol=1e-9)
+    mixture = simplex_mixture(*problem, prior=prior, free_length=True)
+    np.testing.assert_allclose(mixture, [0.6, 0.4], atol=1e-6)  # as near as the floors allow
+    alone = simplex_mixture(*problem, free_length=True)
+    np.testing.assert_allclose(alone, simplex_mixture(*problem), atol=1e-9)

@@ -166,7 +166,7 @@ class MixtureConfig(Section):
 
     policy: Literal["dids", "dids-paper", "uniform", "proportional"] = "dids"
     rounds: Annotated[int, Field(ge=1)] = 25
-    floor: Share = 0.3
+    floor: Share = 0.25
     """Least probability of a domain, as a fraction of its uniform share 1/k: tasks unlike every
     source live on the variety."""
     settings: dict[str, float | bool | str] = {}

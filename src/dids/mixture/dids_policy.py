@@ -28,9 +28,8 @@ class Dids:
     Args:
         ema: Weight of the previous mixture in the next one, from 0 to below 1.
         decay: How slowly earlier rounds are forgotten in the averaged impact, from 0 to below 1.
-        caution: How much evidence is asked for. Tasks' preferences count as far as they are beyond
-            this many standard errors; domains are held to the prior by this many times the variance
-            that their impact is estimated with.
+        caution: How many standard errors a task's preference must be away from none at all to
+            count, and it counts by what is beyond them.
         prior_strength: Pull towards the prior; the tasks' whole distance weighs 1.
         potential_weight: How far the tasks' weights follow their potential: 0 weighs them as the
             user did, 1 by what their losses still promise alone.
@@ -45,10 +44,10 @@ class Dids:
         self,
         *,
         ema: float = 0.5,
-        decay: float = 0.8,
-        caution: float = 1.0,
+        decay: float = 0.9,
+        caution: float = 1.5,
         prior_strength: float = 0.0,
-        potential_weight: float = 0.0,
+        potential_weight: float = 0.5,
         votes: bool | float = True,
         free_length: bool | float = True,
     ) -> None:
@@ -77,10 +76,9 @@ class Dids:
         weight_t = self._task_weights(observation.task_weights.astype(np.float64), progress)
         value_k = marginal_value(repeats(observation.draws_k, observation.sizes_k))
         # What a domain has left to give falls with its repeats; its step stays as long as it is.
-        pull_kt, noise_tk = impact.kernel_kt, self._variance * average.noise()
+        pull_kt = impact.kernel_kt
         if self.votes and self._votes is not None:
             pull_kt = self._votes.beyond_doubt(self.caution)
-            noise_tk = noise_tk + self._votes.noise_kt.T
         kernel_kt = pull_kt * value_k[:, None]
         problem = impact.gram_tkk, kernel_kt, impact.target_norm_t
         best_k = simplex_mixture(
@@ -89,7 +87,7 @@ class Dids:
             observation.limits,
             prior=observation.prior,
             prior_strength=self.prior_strength,
-            noise_tk=self.caution * noise_tk,
+            noise_tk=self._variance * average.noise(),
             sample_weight_k=observation.scored_tokens_k,
             free_length=self.free_length,
         )

@@ -71,6 +71,7 @@ def simplex_mixture(
     weight_t = relative_weights(task_weights_t, target_norm_t)
     quadratic_kk = np.einsum("t,tkl->kl", weight_t, gram_tkk)
     linear_k = -kernel_kt @ weight_t
+    given = prior
     if prior is not None:
         if not (prior > 0).all():
             raise ValueError("the prior must be positive for every domain, but it has a zero.")
@@ -92,6 +93,8 @@ def simplex_mixture(
         best = limits.best_direction(symmetric_kk, linear_k, sample_weight_k)
         if best is not None:
             return best
+        if given is not None:  # nothing is better than no step: nothing is known against the prior
+            return limits.project(given)
     return limits.minimiser(symmetric_kk, linear_k, sample_weight_k)
 
 
