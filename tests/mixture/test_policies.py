@@ -3,13 +3,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from remaining import remaining_distance
 
 from dids.errors import InputError
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.paper_policy import gain_of_tasks, impact_shares
 from dids.mixture.policy import POLICIES, Observation, make_policy
-from dids.mixture.simplex_problem import remaining_distance, simplex_mixture
+from dids.mixture.simplex_problem import simplex_mixture
 from dids.mixture.task_progress import progress_of_tasks
 
 FALLING = [(n * 1000, 2.0 * 0.8**n + 1.0) for n in range(8)]

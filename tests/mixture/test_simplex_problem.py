@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from remaining import remaining_distance
 
 from dids.mixture.limits import MixtureLimits
-from dids.mixture.simplex_problem import remaining_distance, simplex_mixture
+from dids.mixture.simplex_problem import simplex_mixture
 
 
 def problem_of(rng, num_domains, num_tasks, num_parameters=6):

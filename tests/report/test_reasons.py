@@ -38,6 +38,25 @@ def test_the_last_decision_and_what_repeats_took_are_told():
     assert reasons[1] == "Repeats have taken 10.0\u202f% off what it can still give."
 
 
+@pytest.mark.parametrize(
+    ("pull", "expected"),
+    [
+        (
+            {"a": 0.9, "b": 0.0, "c": -0.3, "d": 0.01},
+            ["Asked for by a (.90).", "Held back by c (\u2212.30)."],
+        ),
+        ({"a": 0.2, "b": 0.5}, ["Asked for by b (.50), a (.20)."]),
+        (
+            {"a": 0.0, "b": 0.0},
+            ["No task is for it or against it beyond doubt: it gets what the limits leave it."],
+        ),
+    ],
+)
+def test_what_the_tasks_asked_for_counts_before_what_was_measured_last(pull, expected):
+    explanations = [{}, {"domains": {"gsm8k/0": {"pull": pull}}}]
+    assert domain_reasons(run_with({"a": 0.4}, explanations), "gsm8k/0") == expected
+
+
 @pytest.mark.parametrize("explanation", [{}, {"domains": None}, {"domains": {"other": {}}}])
 def test_a_policy_that_explains_nothing_gives_no_reasons(explanation):
     assert domain_reasons(run_with(explanations=[explanation] * 3), "gsm8k/0") == []

@@ -10,10 +10,9 @@ import numpy as np
 
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import domain_explanation, task_explanation
-from dids.mixture.limits import weighted
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.saturation import marginal_value, repeats
-from dids.mixture.simplex_problem import relative_weights, remaining_distance, simplex_mixture
+from dids.mixture.simplex_problem import relative_weights, simplex_mixture
 from dids.mixture.task_progress import TaskProgress, filled, progress_of_tasks
 from dids.mixture.votes import Votes
 
@@ -75,14 +74,15 @@ class Dids:
         )
         weight_t = self._task_weights(observation.task_weights.astype(np.float64), progress)
         value_k = marginal_value(repeats(observation.draws_k, observation.sizes_k))
-        # What a domain has left to give falls with its repeats; its step stays as long as it is.
         pull_kt = impact.kernel_kt
         if self.votes and self._votes is not None:
             pull_kt = self._votes.beyond_doubt(self.caution)
+        # What a domain has left to give falls with its repeats; its step stays as long as it is.
         kernel_kt = pull_kt * value_k[:, None]
-        problem = impact.gram_tkk, kernel_kt, impact.target_norm_t
         best_k = simplex_mixture(
-            *problem,
+            impact.gram_tkk,
+            kernel_kt,
+            impact.target_norm_t,
             weight_t,
             observation.limits,
             prior=observation.prior,
@@ -94,21 +94,17 @@ class Dids:
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k
         )
-        tasks = task_explanation(impact.task_names, weight_t, progress)
-        weight_k = observation.scored_tokens_k
-        share_k = next_k if weight_k is None else weighted(next_k, weight_k)
-        for task, remaining in zip(tasks, remaining_distance(*problem, share_k), strict=True):
-            tasks[task]["remaining_distance"] = float(remaining)
-        utility_k = kernel_kt @ relative_weights(weight_t, impact.target_norm_t)
         columns = {
-            "utility": utility_k,
+            "utility": kernel_kt @ relative_weights(weight_t, impact.target_norm_t),
             "best": best_k,
             "marginal_value": value_k,
             "noise_share": self._variance * noise_share(average),
         }
-        return PolicyDecision(
-            next_k, {"tasks": tasks, "domains": domain_explanation(impact.domain_names, columns)}
-        )
+        domains = domain_explanation(impact.domain_names, columns)
+        for domain, pull_t in zip(domains, pull_kt * weight_t, strict=True):
+            domains[domain]["pull"] = dict(zip(impact.task_names, pull_t.tolist(), strict=True))
+        tasks = task_explanation(impact.task_names, weight_t, progress)
+        return PolicyDecision(next_k, {"tasks": tasks, "domains": domains})
 
     def _averaged(self, measured: ImpactMatrices) -> ImpactMatrices:
         """The exponential average with this measurement, all rounds counted as if weighted alike.

@@ -14,7 +14,7 @@ from dids.mixture.task_progress import TaskProgress
 def task_explanation(
     task_names: Sequence[str], weight_t: np.ndarray, progress: Sequence[TaskProgress]
 ) -> dict[str, dict[str, Any]]:
-    """By task: its weight, improvement, potential, and whether the potential is to be believed."""
+    """By task: its weight, improvement, potential and whether to believe it, and regain."""
     return {
         task: {
             "weight": float(weight),
@@ -22,6 +22,7 @@ def task_explanation(
             "potential": seen.potential,
             "potential_nats": seen.potential_nats.drop_nats,
             "is_reliable": seen.potential_nats.is_reliable,
+            "regain": seen.regain,
         }
         for task, weight, seen in zip(task_names, weight_t, progress, strict=True)
     }
@@ -29,7 +30,7 @@ def task_explanation(
 
 def domain_explanation(
     domain_names: Sequence[str], columns: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """By domain: one number of every column."""
     return {
         domain: {name: float(column_k[index]) for name, column_k in columns.items()}

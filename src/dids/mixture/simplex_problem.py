@@ -98,26 +98,6 @@ def simplex_mixture(
     return limits.minimiser(symmetric_kk, linear_k, sample_weight_k)
 
 
-def remaining_distance(
-    gram_tkk: Float64[np.ndarray, "t k k"],
-    kernel_kt: Float64[np.ndarray, "k t"],
-    target_norm_t: Float64[np.ndarray, " t"],
-    mixture_k: Float64[np.ndarray, " k"],
-) -> Float64[np.ndarray, " t"]:
-    """How far a mixture's step stays from each task's own, as a fraction of no step at all.
-
-    Returns:
-        0 is the task's own step, 1 is as bad as standing still, above 1 is worse; 1 for a task
-        without a step.
-    """
-    own_t = np.einsum("k,tkl,l->t", mixture_k, gram_tkk, mixture_k)
-    distance_t = 0.5 * own_t - kernel_kt.T @ mixture_k + 0.5 * target_norm_t
-    is_moving_t = target_norm_t > 0
-    return np.asarray(
-        np.where(is_moving_t, distance_t / np.where(is_moving_t, 0.5 * target_norm_t, 1.0), 1.0)
-    )
-
-
 def relative_weights(
     task_weights_t: Float64[np.ndarray, " t"], target_norm_t: Float64[np.ndarray, " t"]
 ) -> Float64[np.ndarray, " t"]:

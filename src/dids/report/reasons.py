@@ -10,6 +10,9 @@ from typing import Any
 from dids.report.numbers import impact_text, percent_text, plural
 from dids.report.record import RunRecord
 
+SMALL_PART = 0.05
+"""Tasks with less of what all ask for, for and against, are not worth a mention."""
+
 NEGLIGIBLE = 0.005
 """Half a percent off a domain's value is not worth a sentence."""
 
@@ -24,8 +27,10 @@ def domain_reasons(run: RunRecord, domain: str) -> list[str]:
     Returns:
         Sentences; none if the policy measured nothing.
     """
-    numbers = _last_numbers(run, domain)
-    reasons = _of_impact(run, domain)
+    explained = _last_explanation(run, domain)
+    numbers = {key: float(v) for key, v in explained.items() if isinstance(v, (int, float))}
+    pull = explained.get("pull")
+    reasons = _of_pull(pull) if isinstance(pull, dict) and pull else _of_impact(run, domain)
     best = numbers.get("best")
     if best is not None:
         reasons.append(
@@ -55,6 +60,27 @@ def held_mixtures(run: RunRecord) -> list[str]:
     return [f"In {count} of {plural(rounds, 'decision')}: {note}." for note, count in notes.items()]
 
 
+def _of_pull(pull: dict[str, Any]) -> list[str]:
+    """What every task asks for, as the last decision counted it: weighted, doubt taken off."""
+    values = {task: float(v) for task, v in pull.items() if isinstance(v, (int, float))}
+    size = sum(abs(value) for value in values.values())
+    if size == 0.0:
+        return ["No task is for it or against it beyond doubt: it gets what the limits leave it."]
+    told = {task: v for task, v in values.items() if abs(v) >= SMALL_PART * size}
+    wanted = sorted((task for task in told if told[task] > 0), key=lambda task: -told[task])
+    unwanted = sorted((task for task in told if told[task] < 0), key=lambda task: told[task])
+    sentences = []
+    if wanted:
+        sentences.append(f"Asked for by {_listed(wanted, values)}.")
+    if unwanted:
+        sentences.append(f"Held back by {_listed(unwanted, values)}.")
+    return sentences
+
+
+def _listed(tasks: list[str], values: dict[str, float]) -> str:
+    return ", ".join(f"{task} ({impact_text(values[task])})" for task in tasks)
+
+
 def _of_impact(run: RunRecord, domain: str) -> list[str]:
     measured = run.impact[-1].cosine.get(domain, {}) if run.impact else {}
     cosines = {task: v for task, v in measured.items() if v is not None and math.isfinite(v)}
@@ -72,11 +98,10 @@ def _of_impact(run: RunRecord, domain: str) -> list[str]:
     ]
 
 
-def _last_numbers(run: RunRecord, domain: str) -> dict[str, float]:
+def _last_explanation(run: RunRecord, domain: str) -> dict[str, Any]:
     """What the last decision that explains its domains says of this one."""
     for mixture in reversed(run.mixture):
         explained: Any = mixture.explanation.get("domains")
         if isinstance(explained, dict) and isinstance(explained.get(domain), dict):
-            pairs = explained[domain].items()
-            return {key: float(v) for key, v in pairs if isinstance(v, (int, float))}
+            return dict(explained[domain])
     return {}
