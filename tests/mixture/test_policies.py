@@ -102,7 +102,7 @@ def test_the_policy_is_the_simplex_problem_averaged_with_the_mixture_before(free
         observation_of().limits,
         free_length=free_length,
     )
-    policy = make_policy("dids", ema=0.5, votes=False, free_length=free_length)
+    policy = make_policy("dids", ema=0.5, damping=0.0, votes=False, free_length=free_length)
     mixture = policy.mixture(observation_of()).mixture
     np.testing.assert_allclose(mixture, 0.5 * 0.25 + 0.5 * best, atol=1e-6)
 

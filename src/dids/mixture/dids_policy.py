@@ -32,6 +32,9 @@ class Dids:
         prior_strength: Pull towards the prior; the tasks' whole distance weighs 1.
         potential_weight: How far the tasks' weights follow their potential: 0 weighs them as the
             user did, 1 by what their losses still promise alone.
+        damping: How little the steps' own lengths are trusted, in squares of a typical step
+            (Levenberg 1944): a domain with a short step would be drawn without end, one with a long
+            step hardly at all, as if what is measured at a point held all the way.
         votes: Whether tasks' preferences are brought to one size in every round, for every task.
         free_length: Whether a mixture is judged at the best length of its step, or at the length
             that it has.
@@ -47,6 +50,7 @@ class Dids:
         caution: float = 1.5,
         prior_strength: float = 0.0,
         potential_weight: float = 0.5,
+        damping: float = 1.0,
         votes: bool | float = True,
         free_length: bool | float = True,
     ) -> None:
@@ -55,6 +59,7 @@ class Dids:
         self.caution = caution
         self.prior_strength = prior_strength
         self.potential_weight = potential_weight
+        self.damping = damping
         self.votes = bool(votes)
         self.free_length = bool(free_length)
         self._impact: ImpactMatrices | None = None
@@ -80,7 +85,7 @@ class Dids:
         # What a domain has left to give falls with its repeats; its step stays as long as it is.
         kernel_kt = pull_kt * value_k[:, None]
         best_k = simplex_mixture(
-            impact.gram_tkk,
+            impact.gram_tkk + self.damping * np.eye(len(kernel_kt)),
             kernel_kt,
             impact.target_norm_t,
             weight_t,
