@@ -65,14 +65,6 @@ def test_smoothing_averages_and_starts_with_the_first():
         matrices_of(0, num_domains=3)[0].smoothed(first, 0.5)
 
 
-def test_relative_matrices_do_not_depend_on_the_size_of_steps():
-    large, small = matrices_of(0, scale=100.0)[0].relative(), matrices_of(0)[0].relative()
-    np.testing.assert_allclose(large.gram_tkk, small.gram_tkk)
-    np.testing.assert_allclose(large.kernel_kt, small.kernel_kt)
-    np.testing.assert_allclose(small.target_norm_t, 1.0)
-    np.testing.assert_allclose(large.fisher_cosine(), matrices_of(0)[0].fisher_cosine())
-
-
 def test_debiasing_takes_out_the_length_that_noise_adds():
     rng = np.random.default_rng(0)
     truth = torch.from_numpy(rng.normal(size=(3, 400)))

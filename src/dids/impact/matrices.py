@@ -122,23 +122,6 @@ class ImpactMatrices:
         np.divide(self.kernel_kt, length_kt, out=cosine_kt, where=length_kt > 0)
         return np.asarray(np.clip(cosine_kt, -1.0, 1.0))
 
-    def relative(self) -> "ImpactMatrices":
-        """Every task's matrices divided by the squared length of its own change.
-
-        Matrices of different rounds can be averaged only so: learning rate and gradients change
-        size from round to round.
-        """
-        scale_t = np.where(self.target_norm_t > 0, self.target_norm_t, 1.0)
-        return self._combined(
-            gram_tkk=self.gram_tkk / scale_t[:, None, None],
-            kernel_kt=self.kernel_kt / scale_t,
-            target_norm_t=self.target_norm_t / scale_t,
-            signal_tk=None if self.signal_tk is None else self.signal_tk / scale_t[:, None],
-            target_signal_t=(
-                None if self.target_signal_t is None else self.target_signal_t / scale_t
-            ),
-        )
-
     def in_typical_steps(self) -> "ImpactMatrices":
         """Every task's matrices in units of a typical domain's step, the task's own step cut to it.
 
