@@ -49,7 +49,7 @@ class Dids:
         decay: float = 0.9,
         caution: float = 1.5,
         prior_strength: float = 0.0,
-        potential_weight: float = 0.5,
+        potential_weight: float = 0.0,
         damping: float = 1.0,
         votes: bool | float = True,
         free_length: bool | float = True,
