@@ -147,16 +147,20 @@ class DomainsConfig(Section):
 class ImpactConfig(Section):
     """What is spent on measuring impact, each round."""
 
+    domain_gradients: Literal["training", "samples"] = "training"
+    """Where the domains' gradients come from: the steps that train the model, or extra samples."""
     domain_samples: Annotated[int, Field(ge=2)] = 4
-    """Training samples of each domain, at most."""
+    """Extra samples of each domain, at most: on the proxy before training, and where training did
+    not draw from a domain."""
     task_samples: Annotated[int, Field(ge=2)] = 8
     """Validation samples of each task, at most; the next ones every round."""
     validation_samples: Annotated[int, Field(ge=1)] = 32
     """Samples of each task whose loss is followed: the same ones every round."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
     """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
-    max_coordinates: Annotated[int, Field(ge=1000)] | None = 500_000
-    """Parameters in the inner products: a seeded uniform subset, unbiased. None: all."""
+    max_coordinates: Annotated[int, Field(ge=1000)] | None = 250_000
+    """Parameters in the inner products: a seeded subset of each matrix's columns, at least one,
+    unbiased. None: all."""
     labels: Literal["data", "model"] = "data"
     """Labels of the Fisher information: the data's (empirical), or drawn from the model (true)."""
 

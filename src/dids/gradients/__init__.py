@@ -3,6 +3,7 @@
 from dids.gradients.compute_features import compute_features
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.feature_store import FeatureStore
+from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.layers import covered_parameters, layer_gradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.projection import Projection
@@ -13,6 +14,7 @@ __all__ = [
     "Coordinates",
     "FeatureStore",
     "GradientStatistics",
+    "GroupedGradients",
     "Projection",
     "compute_features",
     "covered_parameters",

@@ -1,17 +1,21 @@
 """Which entries of which parameters make up the vector axis p of impact.
 
-All of them in a small model; in a large one a seeded uniform subset of each parameter, with weights
-that keep inner products unbiased: ⟨u, v⟩ ≈ Σ_p weight_p u_p v_p.
+All of them in a small model; in a large one a seeded uniform subset of each matrix's columns, with
+weights that keep inner products unbiased: ⟨u, v⟩ ≈ Σ_p weight_p u_p v_p. Whole columns, because a
+linear layer's gradient is ``left.T @ right``: with a quarter of the columns of ``right`` it costs a
+quarter, where single entries would need all of it. Rows are all kept: those of a head are tokens,
+and a task's whole loss may hang on two of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import covered_parameters
 from dids.gradients.random_signs import philox
 
@@ -23,18 +27,31 @@ class Slot:
     start: int
     stop: int
     shape: tuple[int, ...]
-    entries: Int64[Tensor, " kept"] | None
-    """Flat positions in the parameter, ascending; None means all."""
+    """Of the whole parameter."""
+    columns: Int64[Tensor, " kept"] | None
+    """The kept columns, ascending; None means all."""
 
     @property
-    def numel(self) -> int:
-        """Entries of the whole parameter."""
-        return int(np.prod(self.shape))
+    def kept_shape(self) -> tuple[int, ...]:
+        """Of what is kept."""
+        return self.shape if self.columns is None else (self.shape[0], len(self.columns))
+
+    @property
+    def weight(self) -> float:
+        """How many entries of the parameter each kept one stands for."""
+        return float(np.prod(self.shape)) / (self.stop - self.start)
 
     def select(self, tensor: Tensor) -> Tensor:
         """This slot's entries of a tensor of the parameter's shape, flat."""
-        flat = tensor.reshape(-1)
-        return flat if self.entries is None else flat[self.entries.to(flat.device)]
+        if self.columns is None:
+            return tensor.reshape(-1)
+        return tensor.index_select(1, self.columns.to(tensor.device)).reshape(-1)
+
+    def restrict(self, layer: LayerGradient) -> LayerGradient:
+        """What is kept of one use's gradient of this parameter."""
+        if self.columns is None:
+            return layer
+        return layer.with_columns(self.columns.to(layer.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +68,8 @@ class Coordinates:
 
         Args:
             model: Its covered, trainable parameters are used.
-            max_coordinates: How many entries to keep at most (at least one a parameter); None for
-                all.
+            max_coordinates: How many entries to keep at most, vectors and one column of every
+                matrix aside, which are always kept; None for all.
             seed: Seed of the choice.
 
         Returns:
@@ -68,11 +85,12 @@ class Coordinates:
         share = 1.0 if max_coordinates is None else min(1.0, max_coordinates / total)
         slots, start = {}, 0
         for name, parameter in parameters.items():
-            numel = parameter.numel()
-            kept = max(1, int(numel * share)) if share < 1.0 else numel
-            entries = None if kept == numel else _subset(seed, name, numel, kept)
-            slots[name] = Slot(start, start + kept, tuple(parameter.shape), entries)
-            start += kept
+            columns = None
+            if parameter.dim() == 2 and share < 1.0:
+                columns = _subset(seed, name, parameter.shape[1], share)
+            slot = Slot(start, start, tuple(parameter.shape), columns)
+            start += int(np.prod(slot.kept_shape))
+            slots[name] = replace(slot, stop=start)
         return cls(slots)
 
     @property
@@ -88,11 +106,9 @@ class Coordinates:
     @property
     def weight_p(self) -> Float[Tensor, " p"]:
         """How many entries each coordinate stands for; 1 everywhere when all are kept."""
-        parts = [
-            torch.full((slot.stop - slot.start,), slot.numel / (slot.stop - slot.start))
-            for slot in self.slots.values()
-        ]
-        return torch.cat(parts)
+        return torch.cat(
+            [torch.full((slot.stop - slot.start,), slot.weight) for slot in self.slots.values()]
+        )
 
     def gather(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " p"]:
         """The coordinates of whole parameter-shaped tensors, such as Adam's second moments.
@@ -117,7 +133,8 @@ class Coordinates:
         return torch.cat(parts)
 
 
-def _subset(seed: int, name: str, numel: int, kept: int) -> Tensor:
+def _subset(seed: int, name: str, num_columns: int, share: float) -> Tensor:
     generator = np.random.Generator(philox(seed, f"{name}/coordinates"))
-    chosen = generator.choice(numel, kept, replace=False, shuffle=False)
+    kept = max(1, int(num_columns * share))
+    chosen = generator.choice(num_columns, kept, replace=False, shuffle=False)
     return torch.from_numpy(np.sort(chosen).astype(np.int64))

@@ -7,9 +7,10 @@ Axes: b samples, t tokens, o rows and i columns of the parameter (an embedding's
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 
@@ -22,13 +23,22 @@ class LayerGradient(ABC):
     num_uses: int
     """How often this forward pass used the parameter: sum that many before squaring."""
 
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the gradient lies."""
+
+    @abstractmethod
+    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "LayerGradient":
+        """The same of these columns alone, as if the parameter had no others."""
+
     @abstractmethod
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient to a parameter-shaped tensor, or overwrite it with it."""
 
     @abstractmethod
-    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
-        """Add the summed gradient of samples ``start`` to ``stop`` to a parameter-shaped tensor."""
+    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
+        """Add ``scale`` times the summed gradient of samples ``start`` to ``stop``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +50,24 @@ class OuterGradient(LayerGradient):
     right_bti: Float[Tensor, "b t i"]
     """For ``nn.Linear`` the input activation."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the gradient lies."""
+        return self.right_bti.device
+
+    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "OuterGradient":
+        """Fewer columns; see the base class."""
+        return replace(self, right_bti=self.right_bti.index_select(-1, columns))
+
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
         left_to, right_ti = self.left_bto[sample], self.right_bti[sample]
         gradient.addmm_(left_to.T, right_ti, beta=0.0 if is_first else 1.0)
 
-    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""
         left_no = self.left_bto[start:stop].flatten(0, 1)
-        gradient.addmm_(left_no.T, self.right_bti[start:stop].flatten(0, 1))
+        gradient.addmm_(left_no.T, self.right_bti[start:stop].flatten(0, 1), alpha=scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +79,25 @@ class RowGradient(LayerGradient):
     num_rows: int
     """Rows of the parameter: the size of the vocabulary."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the gradient lies."""
+        return self.value_bti.device
+
+    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "RowGradient":
+        """Fewer columns; see the base class."""
+        return replace(self, value_bti=self.value_bti.index_select(-1, columns))
+
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
         gradient.index_add_(0, self.row_bt[sample], self.value_bti[sample])
 
-    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""
         rows_n = self.row_bt[start:stop].flatten()
-        gradient.index_add_(0, rows_n, self.value_bti[start:stop].flatten(0, 1))
+        gradient.index_add_(0, rows_n, self.value_bti[start:stop].flatten(0, 1), alpha=scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +106,21 @@ class VectorGradient(LayerGradient):
 
     gradient_bo: Float[Tensor, "b o"]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the gradient lies."""
+        return self.gradient_bo.device
+
+    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "VectorGradient":
+        """A vector is one column and is kept whole."""
+        raise TypeError(f"{self.name} is a vector: it has no columns to choose from.")
+
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
         gradient.add_(self.gradient_bo[sample])
 
-    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""
-        gradient.add_(self.gradient_bo[start:stop].sum(0))
+        gradient.add_(self.gradient_bo[start:stop].sum(0), alpha=scale)

@@ -150,9 +150,11 @@ class _Sums:
 
     def receive(self, layer: LayerGradient) -> None:
         """Wait until every use of a parameter has come, then add its gradients."""
-        if layer.name not in self.coordinates.slots:
+        slot = self.coordinates.slots.get(layer.name)
+        if slot is None:
             return
         uses = self.pending.setdefault(layer.name, [])
+        layer = slot.restrict(layer)
         uses.append(layer)
         if len(uses) == layer.num_uses:
             self._add(self.pending.pop(layer.name))
@@ -180,8 +182,8 @@ class _Sums:
             self._add_halves(uses, slot)
         elif len(uses) == 1 and isinstance(uses[0], VectorGradient):
             self._add_halves(uses, slot)
-            self._square(slot).add_(slot_columns(slot, uses[0].gradient_bo).square().sum(0))
-        elif len(uses) == 1 and isinstance(uses[0], RowGradient) and slot.entries is None:
+            self._square(slot).add_(uses[0].gradient_bo.square().sum(0))
+        elif len(uses) == 1 and isinstance(uses[0], RowGradient):
             self._add_halves(uses, slot)
             self._add_row_squares(uses[0], slot)
         else:
@@ -195,32 +197,26 @@ class _Sums:
             if start == stop:
                 continue
             total_p = self.sum_2p[half, slot.start : slot.stop]
-            if slot.entries is None:
-                for layer in uses:
-                    layer.add_samples_(total_p.view(slot.shape), start, stop)
-            else:
-                gradient = self._scratch(slot).zero_()
-                for layer in uses:
-                    layer.add_samples_(gradient, start, stop)
-                total_p += slot.select(gradient)
+            for layer in uses:
+                layer.add_samples_(total_p.view(slot.kept_shape), start, stop)
 
     def _add_samples(self, uses: list[LayerGradient], slot: Slot) -> None:
-        """Sums and squares: one sample at a time, in a scratch tensor of the parameter's shape."""
+        """Sums and squares: one sample at a time, in a scratch tensor of the kept shape."""
         gradient, square_p = self._scratch(slot), self._square(slot)
         for sample in range(self.batch_size):
             for number, layer in enumerate(uses):
                 layer.add_sample_(gradient, sample, is_first=number == 0)
-            entry_p = slot.select(gradient)
+            entry_p = gradient.view(-1)
             half = 0 if sample < self.batch_even else 1
             self.sum_2p[half, slot.start : slot.stop].add_(entry_p)
             square_p.addcmul_(entry_p, entry_p)
 
     def _add_row_squares(self, layer: RowGradient, slot: Slot) -> None:
         """An embedding's squares: only the rows of a sample's own tokens."""
-        square = self._square(slot).view(slot.shape)
+        square = self._square(slot).view(slot.kept_shape)
         for row_t, value_ti in zip(layer.row_bt, layer.value_bti, strict=True):
             row_u, place_t = row_t.unique(return_inverse=True)
-            gradient_ui = value_ti.new_zeros(len(row_u), slot.shape[1])
+            gradient_ui = value_ti.new_zeros(len(row_u), value_ti.shape[1])
             gradient_ui.index_add_(0, place_t, value_ti)
             square.index_add_(0, row_u, gradient_ui.square_())
 
@@ -229,19 +225,7 @@ class _Sums:
         return self.square_p[slot.start : slot.stop]
 
     def _scratch(self, slot: Slot) -> Tensor:
-        if self.buffer is None or self.buffer.numel() < slot.numel:
-            self.buffer = self.sum_2p.new_empty(slot.numel)
-        return self.buffer[: slot.numel].view(slot.shape)
-
-
-def slot_columns(slot: Slot, gradient_bo: Float[Tensor, "b o"]) -> Float[Tensor, "b q"]:
-    """The slot's entries of every sample's vector gradient.
-
-    Args:
-        slot: A vector parameter's slot.
-        gradient_bo: Its per-sample gradients.
-
-    Returns:
-        The kept columns.
-    """
-    return gradient_bo if slot.entries is None else gradient_bo[:, slot.entries]
+        size = slot.stop - slot.start
+        if self.buffer is None or self.buffer.numel() < size:
+            self.buffer = self.sum_2p.new_empty(size)
+        return self.buffer[:size].view(slot.kept_shape)

@@ -1,4 +1,7 @@
-"""Measures impact on a model as it is: few samples of every domain and task, then pure mathematics.
+"""Measures impact on a model as it is: gradients of every domain and task, then pure mathematics.
+
+While a model trains, the domains' gradients are by-products of its own steps (`GroupedGradients`);
+before it does, and for a domain that was hardly drawn, a few samples are taken for them.
 
 Axis letters: k domains, t tasks, p parameters. Which samples are taken is a function of (seed,
 index of the measurement, domain or task); tasks take the next samples of their validation set
@@ -17,6 +20,7 @@ from torch.optim import Optimizer
 
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.gradients.coordinates import Coordinates
+from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
@@ -55,6 +59,16 @@ class MeasuringBudget:
         """What was asked for, scaled down to a share of the samples that a round trains on.
 
         At least two samples of each domain and task stay: fewer give no estimate at all.
+
+        Args:
+            domain_samples: Asked for, of each domain.
+            task_samples: Asked for, of each task.
+            validation_samples: Of each task, for its loss.
+            num_domains: Domains that need samples of their own; 0 where training gives their
+                gradients.
+            num_tasks: Tasks.
+            round_samples: Samples that a round trains on.
+            max_share: Of these, at most.
         """
         asked = num_domains * domain_samples + num_tasks * task_samples
         factor = min(1.0, max_share * round_samples / asked)
@@ -77,6 +91,8 @@ class ImpactEstimator:
         budget: Samples of one measurement.
         max_coordinates: Parameters in the inner products, at most; None for all.
         labels: Of the Fisher information: from the data or drawn from the model.
+        domain_gradients: ``training`` takes the domains' gradients from the steps that train the
+            model, ``samples`` from samples of their own.
         seed: Of the choice of samples and coordinates.
         batch_size: Samples of one forward and backward pass.
     """
@@ -93,6 +109,7 @@ class ImpactEstimator:
         max_coordinates: int | None,
         labels: Literal["data", "model"],
         seed: int,
+        domain_gradients: Literal["training", "samples"] = "training",
         batch_size: int = 16,
     ) -> None:
         self.dataset = dataset
@@ -103,6 +120,7 @@ class ImpactEstimator:
         self.budget = budget
         self.max_coordinates = max_coordinates
         self.labels = labels
+        self.domain_gradients = domain_gradients
         self.seed = seed
         self.batch_size = batch_size
         self._scored_by_domain = [
@@ -115,8 +133,19 @@ class ImpactEstimator:
             for index, (task, samples) in enumerate(tasks.items())
         }
 
+    def grouped_gradients(self, model: nn.Module) -> GroupedGradients | None:
+        """What collects the domains' gradients while a model trains; None if samples are taken."""
+        if self.domain_gradients == "samples":
+            return None
+        return GroupedGradients(model, self._coordinates(model), len(self.members_by_domain))
+
     def measure(
-        self, model: nn.Module, optimizer: Optimizer | None, *, index: int
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        index: int,
+        domains: Sequence[GradientStatistics | None] | None = None,
     ) -> ImpactMeasurement:
         """Impact at the model and optimizer state as they are.
 
@@ -124,19 +153,28 @@ class ImpactEstimator:
             model: The model that is trained.
             optimizer: Its optimizer; None stands for plain gradient steps.
             index: Of the measurement; another index takes other samples.
+            domains: Gradients of the domains, as training gave them. Where there is none, samples
+                are taken.
         """
-        return self.measure_with(model, optimizer_moments(model, optimizer), index=index)
+        moments = optimizer_moments(model, optimizer)
+        return self.measure_with(model, moments, index=index, domains=domains)
 
     def measure_with(
-        self, model: nn.Module, moments: SecondMoments | None, *, index: int
+        self,
+        model: nn.Module,
+        moments: SecondMoments | None,
+        *,
+        index: int,
+        domains: Sequence[GradientStatistics | None] | None = None,
     ) -> ImpactMeasurement:
         """As ``measure``, with the optimizer's second moments given by themselves."""
-        coordinates = Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)
+        coordinates = self._coordinates(model)
         precondition_p = preconditioner(moments, coordinates)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        domains = [
-            self._statistics(model, coordinates, self.dataset, samples)
-            for samples in self._domain_samples(index)
+        known = domains or [None] * len(self.members_by_domain)
+        found = [
+            self._statistics(model, coordinates, self.dataset, samples) if seen is None else seen
+            for seen, samples in zip(known, self._domain_samples(index), strict=True)
         ]
         targets = [
             self._statistics(
@@ -155,8 +193,8 @@ class ImpactEstimator:
 
         fisher = [statistics.square_p for statistics in targets]
         matrices = ImpactMatrices.of(
-            update_kp=torch.stack([step(d.mean_p) for d in domains]),
-            update_halves_2kp=torch.stack([step(d.halves_2p) for d in domains], dim=1),
+            update_kp=torch.stack([step(d.mean_p) for d in found]),
+            update_halves_2kp=torch.stack([step(d.halves_2p) for d in found], dim=1),
             target_tp=torch.stack([step(t.mean_p) for t in targets]),
             target_halves_2tp=torch.stack([step(t.halves_2p) for t in targets], dim=1),
             fisher_tp=torch.stack([square for square in fisher if square is not None]),
@@ -164,7 +202,8 @@ class ImpactEstimator:
             domain_names=tuple(self.domain_names),
             task_names=tuple(self.tasks),
         )
-        num_samples = sum(s.num_samples for s in [*domains, *targets])
+        taken = [new for seen, new in zip(known, found, strict=True) if seen is None]
+        num_samples = sum(statistics.num_samples for statistics in [*taken, *targets])
         return ImpactMeasurement(matrices, num_samples)
 
     def task_losses(self, model: nn.Module) -> dict[str, float]:
@@ -176,6 +215,9 @@ class ImpactEstimator:
                 batches = self._batches(model, samples, chosen)
                 losses[task] = float(torch.cat([sample_losses(model, b) for b in batches]).mean())
         return losses
+
+    def _coordinates(self, model: nn.Module) -> Coordinates:
+        return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)
 
     def _statistics(
         self,

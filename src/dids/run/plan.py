@@ -91,11 +91,12 @@ def run_plan(config: Config) -> RunPlan:
     number = config.domains.number
     num_domains = number if isinstance(number, int) else len(sizes)
     round_samples = num_steps * batch_size / config.mixture.rounds
+    num_measured = 0 if config.impact.domain_gradients == "training" else num_domains
     measuring = MeasuringBudget.within(
         domain_samples=config.impact.domain_samples,
         task_samples=config.impact.task_samples,
         validation_samples=config.impact.validation_samples,
-        num_domains=num_domains,
+        num_domains=num_measured,
         num_tasks=len(config.tasks),
         round_samples=round(round_samples),
         max_share=config.impact.max_share,
@@ -117,7 +118,7 @@ def run_plan(config: Config) -> RunPlan:
             if needs_features
             else 0
         ),
-        gradient_samples=num_domains * measuring.domain_samples
+        gradient_samples=num_measured * measuring.domain_samples
         + len(config.tasks) * measuring.task_samples,
         is_exact=is_exact,
     )

@@ -6,21 +6,27 @@ apply lag: loaders read ahead), so that the stream of samples does not depend on
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from torch import nn
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from dids.gradients.grouped_gradients import GroupedGradients
+from dids.gradients.losses import NOT_SCORED
+from dids.gradients.statistics import GradientStatistics
 from dids.impact.estimate import ImpactMeasurement
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Observation, Policy
 from dids.sampling.sampler import MixtureSampler
-from dids.training.checkpoints import write_state
+from dids.training.checkpoints import GRADIENTS_NAME, write_state
 from dids.training.history import History
 
 
@@ -28,8 +34,16 @@ from dids.training.history import History
 class MeasuresImpact(Protocol):
     """What a run needs of an impact estimator."""
 
+    def grouped_gradients(self, model: nn.Module) -> GroupedGradients | None:
+        """What collects the domains' gradients while the model trains; None: nothing does."""
+
     def measure(
-        self, model: nn.Module, optimizer: Optimizer | None, *, index: int
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        index: int,
+        domains: Sequence[GradientStatistics | None] | None = None,
     ) -> ImpactMeasurement:
         """Impact of every domain on every task, at the model as it is."""
 
@@ -65,6 +79,7 @@ class MixtureRounds(TrainerCallback):
         plan: Length of the run and of its rounds.
         limits: Bounds on every mixture.
         domain_names: Of the sampler's domains.
+        domain_of_sample: Number of the domain of each sample; -1 for one in none.
         task_weights: One weight a task, or None without tasks.
         sizes: Samples of each domain.
         scored_tokens: Mean scored tokens of each domain's samples: the loss is a mean over tokens.
@@ -82,6 +97,7 @@ class MixtureRounds(TrainerCallback):
         plan: RoundPlan,
         limits: MixtureLimits,
         domain_names: Sequence[str],
+        domain_of_sample: np.ndarray,
         task_weights: np.ndarray,
         sizes: np.ndarray,
         scored_tokens: np.ndarray,
@@ -95,6 +111,7 @@ class MixtureRounds(TrainerCallback):
         self.plan = plan
         self.limits = limits
         self.domain_names = list(domain_names)
+        self.domain_of_sample = domain_of_sample
         self.task_weights = task_weights
         self.sizes = sizes
         self.scored_tokens = scored_tokens
@@ -103,6 +120,7 @@ class MixtureRounds(TrainerCallback):
         self.on_step = on_step
         self.history = History()
         self.round = 0
+        self.gradients: GroupedGradients | None = None
         self._began_s = time.perf_counter()
         self._shown = 0.0
 
@@ -125,6 +143,27 @@ class MixtureRounds(TrainerCallback):
         self._began_s = time.perf_counter()
         if state.global_step == 0:
             self._look_at_the_tasks(0, kwargs["model"])
+        if self.estimator is not None and self.policy.needs_impact:
+            self.gradients = self.estimator.grouped_gradients(kwargs["model"])
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            saved = checkpoint / GRADIENTS_NAME
+            if self.gradients is not None and saved.exists():
+                self.gradients.load_state_dict(load_file(saved))
+
+    def collecting(
+        self, inputs: Mapping[str, Tensor], per_token: float
+    ) -> AbstractContextManager[None]:
+        """Inside, a backward pass of training adds to its domains' gradients.
+
+        Args:
+            inputs: A batch as the collator made it: ``labels`` and ``sample``.
+            per_token: What the loss multiplies a scored token's by.
+        """
+        if self.gradients is None:
+            return nullcontext()
+        domain_b = torch.from_numpy(self.domain_of_sample[inputs["sample"].cpu().numpy()])
+        scored_b = (inputs["labels"][:, 1:] != NOT_SCORED).sum(1).cpu()
+        return self.gradients.collecting(domain_b, scored_b, per_token)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -164,6 +203,8 @@ class MixtureRounds(TrainerCallback):
         """Complete the checkpoint that the Trainer has just written."""
         if state.is_world_process_zero:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            if self.gradients is not None and not self.gradients.is_empty:
+                save_file(self.gradients.state_dict(), checkpoint / GRADIENTS_NAME)
             write_state(checkpoint, self.state_dict(state.global_step))
 
     def state_dict(self, step: int) -> dict[str, Any]:
@@ -201,7 +242,13 @@ class MixtureRounds(TrainerCallback):
         if self.estimator is not None:
             self._follow_task_losses(model, tokens)
             if self.policy.needs_impact:
-                measured = self.estimator.measure(model, optimizer, index=self.round)
+                domains = None if self.gradients is None else self.gradients.statistics()
+                measured = self.estimator.measure(
+                    model, optimizer, index=self.round, domains=domains
+                )
+                if self.gradients is not None:
+                    self.history.measuring_s += self.gradients.elapsed_s
+                    self.gradients.clear()
                 matrices = measured.matrices
                 self.history.num_gradient_samples += measured.num_gradient_samples
                 self.history.impact.append(

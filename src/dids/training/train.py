@@ -56,6 +56,14 @@ class DomainData:
         return np.array([len(members) for members in self.members], dtype=np.int64)
 
     @property
+    def domain_of_sample(self) -> np.ndarray:
+        """Number of the domain of each sample; -1 for one in none."""
+        domain_n = np.full(len(self.dataset), -1, dtype=np.int64)
+        for domain, members in enumerate(self.members):
+            domain_n[members] = domain
+        return domain_n
+
+    @property
     def mean_scored_tokens(self) -> np.ndarray:
         """Mean scored tokens of a sample, by domain; at least one, to divide by."""
         counts = self.dataset.scored_counts
@@ -166,6 +174,7 @@ def train_model(
         ),
         limits=limits,
         domain_names=data.names,
+        domain_of_sample=data.domain_of_sample,
         task_weights=np.ones(0) if task_weights is None else task_weights,
         sizes=data.sizes,
         scored_tokens=data.mean_scored_tokens,

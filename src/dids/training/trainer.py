@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from dids.errors import InputError
+from dids.gradients.losses import NOT_SCORED
 from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.training.rounds import MixtureRounds
 from dids.training.schedule import follow_tokens
@@ -63,10 +64,15 @@ class DidsMixin:
         return follow_tokens(scheduler, self.rounds.progress, nominal_steps)
 
     def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """One micro-batch, as the Trainer does it."""
-        loss: torch.Tensor = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        """One micro-batch, as the Trainer does it; its gradients are added up by domain as well."""
+        per_token = self._loss_per_token(inputs, num_items_in_batch)
+        with self.rounds.collecting(inputs, per_token):
+            loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
         if not math.isfinite(loss.item()):
             step = self.state.global_step  # type: ignore[attr-defined]
             rate = self.args.learning_rate  # type: ignore[attr-defined]
@@ -76,6 +82,20 @@ class DidsMixin:
                 f"(now {rate}), or train in float32 or bfloat16."
             )
         return loss
+
+    def _loss_per_token(
+        self, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None
+    ) -> float:
+        """What the loss that is differentiated multiplies each scored token's by."""
+        args, accelerator = self.args, self.accelerator  # type: ignore[attr-defined]
+        scaler = accelerator.scaler
+        factor = 1.0 if scaler is None else float(scaler.get_scale())
+        if num_items_in_batch is None:  # the model takes the mean over its own micro-batch
+            scored = int((inputs["labels"][..., 1:] != NOT_SCORED).sum())
+            return factor / max(1, scored) / int(args.gradient_accumulation_steps)
+        if args.average_tokens_across_devices:
+            factor *= accelerator.num_processes
+        return factor / float(num_items_in_batch)
 
 
 class DidsTrainer(DidsMixin, Trainer):

@@ -40,6 +40,7 @@ def estimator(work: Workspace) -> ImpactEstimator:
     mean_length = float(work.dataset.lengths.mean())
     round_samples = int(config.budget.tokens / mean_length / config.mixture.rounds)
     tasks = work.scored_tasks
+    from_training = config.impact.domain_gradients == "training"
     return ImpactEstimator(
         dataset=work.dataset,
         members_by_domain=data.members,
@@ -50,12 +51,13 @@ def estimator(work: Workspace) -> ImpactEstimator:
             domain_samples=config.impact.domain_samples,
             task_samples=config.impact.task_samples,
             validation_samples=config.impact.validation_samples,
-            num_domains=len(data.names),
+            num_domains=0 if from_training else len(data.names),
             num_tasks=len(tasks),
             round_samples=round_samples,
             max_share=config.impact.max_share,
         ),
         max_coordinates=config.impact.max_coordinates,
         labels=config.impact.labels,
+        domain_gradients=config.impact.domain_gradients,
         seed=config.seed,
     )

@@ -1,0 +1,137 @@
+"""Mean gradients of groups of samples (domains), read off the backward passes that train a model.
+
+A training step computes every sample's gradient anyway, and adds them up at once. Adding them up
+by group beside it costs the kept columns' share of a weight gradient, and no forward pass: tens of
+samples a group where extra passes would pay for a few.
+
+Axes: b samples, k groups, p coordinates, 2 halves (every other sample of a group).
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from dids.errors import InputError
+from dids.gradients.coordinates import Coordinates
+from dids.gradients.layer_gradient import LayerGradient
+from dids.gradients.layers import layer_gradients
+from dids.gradients.statistics import GradientStatistics
+
+
+class GroupedGradients:
+    """Running sums by group.
+
+    The gradients of a round are those of the parameters as they were at each of its steps: their
+    mean is that over the round, not at its end.
+
+    Args:
+        model: The model that is trained.
+        coordinates: Which entries to keep.
+        num_groups: Length of the axis k.
+    """
+
+    def __init__(self, model: nn.Module, coordinates: Coordinates, num_groups: int) -> None:
+        self.model = model
+        self.coordinates = coordinates
+        like = next(model.parameters())
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        self._sum_2kp = torch.zeros(
+            2, num_groups, coordinates.size, dtype=dtype, device=like.device
+        )
+        self._weight_2k = torch.zeros(2, num_groups, dtype=torch.float64)
+        self._count_k = torch.zeros(num_groups, dtype=torch.int64)
+        self.elapsed_s = 0.0
+        """Seconds spent on adding up since ``clear``."""
+        self._places: list[tuple[int, int]] = []
+        self._per_token = 1.0
+
+    @contextmanager
+    def collecting(
+        self, group_b: Int64[Tensor, " b"], scored_b: Int64[Tensor, " b"], per_token: float
+    ) -> Iterator[None]:
+        """Add the gradients of one backward pass of a training step that runs inside.
+
+        Args:
+            group_b: The group of each sample of the batch.
+            scored_b: Scored tokens of each sample: what it weighs in its group's mean.
+            per_token: What the loss multiplies each scored token's negative log-likelihood by:
+                one over the number of tokens that it is a mean over.
+
+        Yields:
+            Nothing. ``.grad`` is filled as it would be outside.
+        """
+        self._places = []
+        for group, scored in zip(group_b.tolist(), scored_b.tolist(), strict=True):
+            half = int(self._count_k[group]) % 2
+            self._places.append((half, group))
+            self._count_k[group] += 1
+            self._weight_2k[half, group] += scored
+        self._per_token = per_token
+        with layer_gradients(self.model, self._receive, weight_gradients=True):
+            yield
+
+    def statistics(self) -> list[GradientStatistics | None]:
+        """Each group's mean gradient a scored token, and its halves; None where one half is empty.
+
+        Raises:
+            InputError: If a gradient is not finite.
+        """
+        if not bool(torch.isfinite(self._sum_2kp).all()):
+            raise InputError(
+                "a gradient is not finite: the model has diverged; lower the learning rate."
+            )
+        no_losses = self._sum_2kp.new_zeros(0)
+        groups: list[GradientStatistics | None] = []
+        for group, count in enumerate(self._count_k.tolist()):
+            weight_2 = self._weight_2k[:, group]
+            if not bool((weight_2 > 0).all()):
+                groups.append(None)
+                continue
+            sum_2p = self._sum_2kp[:, group]
+            halves_2p = sum_2p / weight_2.to(sum_2p).unsqueeze(1)
+            mean_p = sum_2p.sum(0) / float(weight_2.sum())
+            groups.append(GradientStatistics(mean_p, halves_2p, None, no_losses, count))
+        return groups
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since ``clear``."""
+        return not bool(self._count_k.any())
+
+    def clear(self) -> None:
+        """Begin a new round."""
+        self.elapsed_s = 0.0
+        self._sum_2kp.zero_()
+        self._weight_2k.zero_()
+        self._count_k.zero_()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums, as tensors that are nobody else's."""
+        return {
+            "sum_2kp": self._sum_2kp.clone(),
+            "weight_2k": self._weight_2k.clone(),
+            "count_k": self._count_k.clone(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        self._sum_2kp.copy_(state["sum_2kp"])
+        self._weight_2k.copy_(state["weight_2k"])
+        self._count_k.copy_(state["count_k"])
+
+    def _receive(self, layer: LayerGradient) -> None:
+        slot = self.coordinates.slots.get(layer.name)
+        if slot is None:
+            return
+        began_s = time.perf_counter()
+        kept = slot.restrict(layer)
+        for sample, (half, group) in enumerate(self._places):
+            total_p = self._sum_2kp[half, group, slot.start : slot.stop]
+            total = total_p.view(slot.kept_shape)
+            kept.add_samples_(total, sample, sample + 1, scale=1.0 / self._per_token)
+        self.elapsed_s += time.perf_counter() - began_s
