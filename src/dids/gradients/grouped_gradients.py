@@ -8,9 +8,8 @@ Axes: b samples, k groups, p coordinates, 2 halves (every other sample of a grou
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from jaxtyping import Int64
@@ -98,31 +97,12 @@ class GroupedGradients:
             groups.append(GradientStatistics(mean_p, halves_2p, None, no_losses, count))
         return groups
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added since ``clear``."""
-        return not bool(self._count_k.any())
-
     def clear(self) -> None:
         """Begin a new round."""
         self.elapsed_s = 0.0
         self._sum_2kp.zero_()
         self._weight_2k.zero_()
         self._count_k.zero_()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The sums, as tensors that are nobody else's."""
-        return {
-            "sum_2kp": self._sum_2kp.clone(),
-            "weight_2k": self._weight_2k.clone(),
-            "count_k": self._count_k.clone(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
-        self._sum_2kp.copy_(state["sum_2kp"])
-        self._weight_2k.copy_(state["weight_2k"])
-        self._count_k.copy_(state["count_k"])
 
     def _receive(self, layer: LayerGradient) -> None:
         slot = self.coordinates.slots.get(layer.name)

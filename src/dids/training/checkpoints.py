@@ -11,8 +11,6 @@ from typing import Any
 from dids.atomic import read_json, write_json
 
 STATE_NAME = "dids_state.json"
-GRADIENTS_NAME = "domain_gradients.safetensors"
-"""The domains' gradients so far, in a checkpoint within a round."""
 
 
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -26,7 +25,7 @@ from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Observation, Policy
 from dids.sampling.sampler import MixtureSampler
-from dids.training.checkpoints import GRADIENTS_NAME, write_state
+from dids.training.checkpoints import write_state
 from dids.training.history import History
 
 
@@ -144,11 +143,8 @@ class MixtureRounds(TrainerCallback):
         if state.global_step == 0:
             self._look_at_the_tasks(0, kwargs["model"])
         if self.estimator is not None and self.policy.needs_impact:
+            # Checkpoints are saved between rounds, where nothing has been added up yet.
             self.gradients = self.estimator.grouped_gradients(kwargs["model"])
-            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            saved = checkpoint / GRADIENTS_NAME
-            if self.gradients is not None and saved.exists():
-                self.gradients.load_state_dict(load_file(saved))
 
     def collecting(
         self, inputs: Mapping[str, Tensor], per_token: float
@@ -203,8 +199,6 @@ class MixtureRounds(TrainerCallback):
         """Complete the checkpoint that the Trainer has just written."""
         if state.is_world_process_zero:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            if self.gradients is not None and not self.gradients.is_empty:
-                save_file(self.gradients.state_dict(), checkpoint / GRADIENTS_NAME)
             write_state(checkpoint, self.state_dict(state.global_step))
 
     def state_dict(self, step: int) -> dict[str, Any]:
