@@ -3,51 +3,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from observations import FALLING, IMPACT, impact_of, observation_of
 from remaining import remaining_distance
 
 from dids.errors import InputError
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.paper_policy import gain_of_tasks, impact_shares
-from dids.mixture.policy import POLICIES, Observation, make_policy
+from dids.mixture.policy import POLICIES, make_policy
 from dids.mixture.simplex_problem import simplex_mixture
 from dids.mixture.task_progress import progress_of_tasks
-
-FALLING = [(n * 1000, 2.0 * 0.8**n + 1.0) for n in range(8)]
-
-
-def impact_of(update, target):
-    """Impact in the plain metric."""
-    update, target = np.array(update, dtype=float), np.array(target, dtype=float)
-    return ImpactMatrices(
-        gram_tkk=np.stack([update @ update.T] * len(target)),
-        kernel_kt=update @ target.T,
-        target_norm_t=(target**2).sum(1),
-        domain_names=tuple(f"d{k}" for k in range(len(update))),
-        task_names=tuple(f"t{t}" for t in range(len(target))),
-    )
-
-
-# Two domains that match a task each, one that does nothing, one that harms both.
-IMPACT = impact_of([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0]], [[1, 0.1, 0], [0.1, 1, 0]])
-
-
-def observation_of(**changes):
-    settings = {
-        "round": 1,
-        "step": 10,
-        "tokens": 7000,
-        "horizon_tokens": 1000,
-        "impact": IMPACT,
-        "task_losses": {"t0": FALLING, "t1": FALLING},
-        "task_weights": np.ones(2),
-        "sizes_k": np.array([100, 200, 300, 400]),
-        "draws_k": np.array([10, 10, 10, 10]),
-        "previous": np.full(4, 0.25),
-        "prior": np.full(4, 0.25),
-        "limits": MixtureLimits.with_floor(4, 0.1),
-    }
-    return Observation(**{**settings, **changes})
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -76,7 +41,7 @@ def test_every_policy_resumes_identically(name):
         np.testing.assert_array_equal(alone.mixture(seen).mixture, stopped.mixture(seen).mixture)
 
 
-@pytest.mark.parametrize("name", ["dids", "dids-paper"])
+@pytest.mark.parametrize("name", ["dids", "dids-joint", "dids-paper"])
 def test_domains_that_help_gain_and_domains_that_harm_lose(name):
     # Regression: with the sign of impact turned round the harmful domain drew most.
     mixture = make_policy(name).mixture(observation_of()).mixture
@@ -102,7 +67,7 @@ def test_the_policy_is_the_simplex_problem_averaged_with_the_mixture_before(free
         observation_of().limits,
         free_length=free_length,
     )
-    policy = make_policy("dids", ema=0.5, damping=0.0, votes=False, free_length=free_length)
+    policy = make_policy("dids-joint", ema=0.5, damping=0.0, votes=False, free_length=free_length)
     mixture = policy.mixture(observation_of()).mixture
     np.testing.assert_allclose(mixture, 0.5 * 0.25 + 0.5 * best, atol=1e-6)
 
@@ -183,7 +148,7 @@ def test_the_papers_policy_equals_its_formula():
 
 
 def test_a_domain_loses_weight_as_it_is_repeated():
-    for name in ("dids", "dids-paper"):
+    for name in ("dids", "dids-joint", "dids-paper"):
         fresh = make_policy(name).mixture(observation_of()).mixture
         worn = make_policy(name).mixture(observation_of(draws_k=np.array([2000, 10, 10, 10])))
         assert worn.mixture[0] < fresh[0]
@@ -203,7 +168,7 @@ def test_without_a_positive_utility_the_mixture_stays():
     assert "stays" in decision.explanation["note"]
 
 
-@pytest.mark.parametrize("name", ["dids", "dids-paper"])
+@pytest.mark.parametrize("name", ["dids", "dids-joint", "dids-paper"])
 def test_without_impact_the_mixture_stays(name):
     previous = np.array([0.4, 0.3, 0.2, 0.1])
     decision = make_policy(name).mixture(observation_of(impact=None, previous=previous))
@@ -211,7 +176,7 @@ def test_without_impact_the_mixture_stays(name):
 
 
 def test_before_any_loss_is_known_tasks_weigh_what_the_user_says():
-    for name in ("dids", "dids-paper"):
+    for name in ("dids", "dids-joint", "dids-paper"):
         seen = observation_of(task_losses={}, task_weights=np.array([3.0, 1.0]), round=0)
         mixture = make_policy(name).mixture(seen).mixture
         assert mixture[0] > mixture[1]

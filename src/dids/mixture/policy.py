@@ -7,6 +7,7 @@ from typing import Any
 from dids.errors import InputError
 from dids.mixture.dids_policy import Dids
 from dids.mixture.fixed_policies import Proportional, Uniform
+from dids.mixture.joint_policy import DidsJoint
 from dids.mixture.observation import Observation, Policy, PolicyDecision
 from dids.mixture.paper_policy import DidsPaper
 
@@ -14,6 +15,7 @@ __all__ = ["POLICIES", "Observation", "Policy", "PolicyDecision", "make_policy"]
 
 POLICIES: dict[str, type[Policy]] = {
     "dids": Dids,
+    "dids-joint": DidsJoint,
     "dids-paper": DidsPaper,
     "uniform": Uniform,
     "proportional": Proportional,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Float64
 
 from dids.mixture.potential import UNKNOWN, Potential, potential
 
@@ -72,3 +73,26 @@ def filled(values: Sequence[float | None]) -> np.ndarray | None:
         return None
     neutral = float(np.mean(known))
     return np.array([neutral if value is None else value for value in values])
+
+
+def tilted_weights(
+    given_t: Float[np.ndarray, " t"], progress: Sequence[TaskProgress], potential_weight: float
+) -> Float64[np.ndarray, " t"]:
+    """The user's weights, tilted by what each task's loss promises, relative to itself.
+
+    Args:
+        given_t: The user's.
+        progress: Of every task.
+        potential_weight: From 0, the user's weights alone, to 1, by the promises alone.
+
+    Returns:
+        Weights summing to 1.
+    """
+    weight_t = given_t.astype(np.float64)
+    gains = filled([seen.promise for seen in progress])
+    if gains is not None and potential_weight > 0.0:
+        gains = np.maximum(gains, 0.0)
+        if gains.mean() > 0.0:
+            tilt_t = gains / gains.mean()
+            weight_t = weight_t * (1.0 - potential_weight + potential_weight * tilt_t)
+    return np.asarray(weight_t / weight_t.sum())

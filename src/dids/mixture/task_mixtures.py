@@ -1,0 +1,84 @@
+"""The mixture that each task would train on if all data were its own.
+
+One problem for all tasks weighs what they ask for against each other, and the task whose gradients
+align best, or the domain whose steps are shortest, draws the data. Here every task has a share of
+the data to itself and spends it where it is served best.
+
+Axis letters: k domains, t tasks.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.optimize import nnls
+
+# Of the unit diagonal: keeps the problem strictly convex, and copies sharing their weight.
+_LEAST_EIGENVALUE = 1e-6
+
+
+def task_mixtures(
+    gram_tkk: Float64[np.ndarray, "t k k"],
+    pull_kt: Float64[np.ndarray, "k t"],
+    prior_k: Float64[np.ndarray, " k"],
+    *,
+    prior_vote: float,
+    damping: float,
+) -> Float64[np.ndarray, "t k"]:
+    """Each task's own mixture: where it is pulled, less what domains have in common, and the prior.
+
+    ``q_t = argmin over q >= 0 of 1/2 q' (C_t + d) q - (1 + d) v_t' q``, then ``q_t + c * prior``
+    scaled to a sum of 1. ``C_t`` holds the cosines of the domains' steps in the task's metric where
+    they are positive: what one of two like domains gives, the other need not give again. A domain
+    that a task is not pulled to gets nothing from it but its part of the prior: were negative
+    cosines let in, domains that help nobody would be drawn to cancel what others do.
+
+    Args:
+        gram_tkk: Inner products of the domains' steps in each task's metric.
+        pull_kt: v, how far a task is pulled to a domain, in votes of one size; negative: away.
+        prior_k: A mixture, for those who know nothing.
+        prior_vote: c, the prior's own vote: a task's pulls that add up to it get half of its share.
+        damping: d, how little the cosines are trusted: 0 takes copies for one domain, infinity all
+            domains for different.
+
+    Returns:
+        A mixture for every task.
+
+    Raises:
+        ValueError: If ``prior_vote`` is not above 0 or ``damping`` is below it.
+
+    Example:
+        >>> copies = np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
+        >>> pull = np.array([[0.5], [0.5], [0.5]])
+        >>> task_mixtures(copies, pull, np.ones(3) / 3, prior_vote=1e-9, damping=0.0).round(3)
+        array([[0.25, 0.25, 0.5 ]])
+    """
+    if not prior_vote > 0.0 or not damping >= 0.0:
+        raise ValueError(
+            f"prior_vote must be above 0 and damping 0 or more, but are {prior_vote}, {damping}."
+        )
+    mixtures = np.empty((len(gram_tkk), len(prior_k)))
+    for task, (gram_kk, pull_k) in enumerate(zip(gram_tkk, pull_kt.T, strict=True)):
+        shared_kk = common_part(gram_kk) + damping * np.eye(len(prior_k))
+        share_k = _nonnegative_minimiser(shared_kk, (1.0 + damping) * pull_k)
+        share_k = share_k + prior_vote * prior_k
+        mixtures[task] = share_k / share_k.sum()
+    return mixtures
+
+
+def common_part(gram_kk: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k k"]:
+    """Positive cosines, 1 on the diagonal, made positive definite by as much as it takes."""
+    length_k = np.sqrt(np.maximum(np.diagonal(gram_kk), 0.0))
+    cosine_kk = np.zeros_like(gram_kk)
+    product_kk = np.outer(length_k, length_k)
+    np.divide(gram_kk, product_kk, out=cosine_kk, where=product_kk > 0)
+    np.fill_diagonal(cosine_kk, 1.0)
+    cosine_kk = np.clip(cosine_kk, 0.0, 1.0)
+    missing = _LEAST_EIGENVALUE - float(np.linalg.eigvalsh(cosine_kk)[0])
+    if missing > 0.0:
+        cosine_kk = (cosine_kk + missing * np.eye(len(length_k))) / (1.0 + missing)
+    return np.asarray(cosine_kk)
+
+
+def _nonnegative_minimiser(quadratic_kk: np.ndarray, linear_k: np.ndarray) -> np.ndarray:
+    """Of ``1/2 q' Q q - v' q`` over ``q >= 0``: non-negative least squares in Q's square root."""
+    lower_kk = np.linalg.cholesky(quadratic_kk)
+    return np.asarray(nnls(lower_kk.T, np.linalg.solve(lower_kk, linear_k))[0])

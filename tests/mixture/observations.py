@@ -1,0 +1,43 @@
+"""What a policy sees in the tests: four domains, two tasks."""
+
+import numpy as np
+
+from dids.impact.matrices import ImpactMatrices
+from dids.mixture.limits import MixtureLimits
+from dids.mixture.policy import Observation
+
+FALLING = [(n * 1000, 2.0 * 0.8**n + 1.0) for n in range(8)]
+
+
+def impact_of(update, target):
+    """Impact in the plain metric."""
+    update, target = np.array(update, dtype=float), np.array(target, dtype=float)
+    return ImpactMatrices(
+        gram_tkk=np.stack([update @ update.T] * len(target)),
+        kernel_kt=update @ target.T,
+        target_norm_t=(target**2).sum(1),
+        domain_names=tuple(f"d{k}" for k in range(len(update))),
+        task_names=tuple(f"t{t}" for t in range(len(target))),
+    )
+
+
+# Two domains that match a task each, one that does nothing, one that harms both.
+IMPACT = impact_of([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0]], [[1, 0.1, 0], [0.1, 1, 0]])
+
+
+def observation_of(**changes):
+    settings = {
+        "round": 1,
+        "step": 10,
+        "tokens": 7000,
+        "horizon_tokens": 1000,
+        "impact": IMPACT,
+        "task_losses": {"t0": FALLING, "t1": FALLING},
+        "task_weights": np.ones(2),
+        "sizes_k": np.array([100, 200, 300, 400]),
+        "draws_k": np.array([10, 10, 10, 10]),
+        "previous": np.full(4, 0.25),
+        "prior": np.full(4, 0.25),
+        "limits": MixtureLimits.with_floor(4, 0.1),
+    }
+    return Observation(**{**settings, **changes})

@@ -1,0 +1,134 @@
+"""Every task's own mixture: pulled where it is served, shared among likes, held by the prior."""
+
+import numpy as np
+import pytest
+from observations import impact_of, observation_of
+from scipy.optimize import minimize
+
+from dids.mixture.policy import make_policy
+from dids.mixture.task_mixtures import common_part, task_mixtures
+
+PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
+
+
+def gram_of(seed, num_domains=4, num_tasks=2):
+    rng = np.random.default_rng(seed)
+    update = rng.normal(size=(num_domains, 3)) + 0.4
+    fisher = rng.uniform(0.1, 2.0, size=(num_tasks, 3))
+    return np.einsum("tp,kp,lp->tkl", fisher, update, update), rng
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("damping", [0.1, 1.0])
+def test_it_equals_a_general_solver_on_the_written_formula(seed, damping):
+    gram_tkk, rng = gram_of(seed)
+    pull_kt = rng.normal(size=(4, 2))
+    found = task_mixtures(gram_tkk, pull_kt, PRIOR, prior_vote=0.3, damping=damping)
+    for gram, pull, mixture in zip(gram_tkk, pull_kt.T, found, strict=True):
+        length = np.sqrt(np.diagonal(gram))
+        cosine = np.clip(gram / np.outer(length, length), 0.0, 1.0)
+        shift = max(0.0, 1e-6 - np.linalg.eigvalsh(cosine)[0])
+        common = (cosine + shift * np.eye(4)) / (1.0 + shift) + damping * np.eye(4)
+        solved = minimize(
+            lambda q, common=common, pull=pull: 0.5 * q @ common @ q - (1 + damping) * pull @ q,
+            np.full(4, 0.5),
+            jac=lambda q, common=common, pull=pull: common @ q - (1 + damping) * pull,
+            bounds=[(0.0, None)] * 4,
+            tol=1e-14,
+        )
+        expected = solved.x + 0.3 * PRIOR
+        np.testing.assert_allclose(mixture, expected / expected.sum(), atol=1e-5)
+
+
+def test_a_domain_that_a_task_is_not_pulled_to_gets_its_part_of_the_prior_and_no_more():
+    # Junk was drawn for its negative cosines, which cancelled what other domains do.
+    gram_tkk, rng = gram_of(3)
+    gram_tkk[:, 0, 1:] = gram_tkk[:, 1:, 0] = -0.9 * np.sqrt(
+        gram_tkk[:, 0, 0][:, None] * np.diagonal(gram_tkk, axis1=1, axis2=2)[:, 1:]
+    )
+    pull_kt = np.abs(rng.normal(size=(4, 2)))
+    pull_kt[0] = [0.0, -1.0]
+    mixture_tk = task_mixtures(gram_tkk, pull_kt, PRIOR, prior_vote=0.5, damping=1.0)
+    assert (mixture_tk[:, 0] < PRIOR[0]).all()
+    others = mixture_tk[:, 1:] - PRIOR[1:] / PRIOR[0] * mixture_tk[:, :1]
+    assert (others >= -1e-12).all()  # nobody has less of the prior than junk
+
+
+def test_a_task_without_a_preference_spends_its_share_by_the_prior():
+    gram_tkk, rng = gram_of(0)
+    pull_kt = np.stack([np.zeros(4), -np.abs(rng.normal(size=4))], axis=1)
+    found = task_mixtures(gram_tkk, pull_kt, PRIOR, prior_vote=0.5, damping=1.0)
+    np.testing.assert_allclose(found, [PRIOR, PRIOR])
+
+
+def test_the_more_a_task_is_pulled_the_less_is_left_for_the_prior():
+    gram_tkk, _ = gram_of(0)
+    of_junk = []
+    for size in (0.0, 0.5, 2.0, 8.0):
+        pull_kt = np.zeros((4, 2))
+        pull_kt[1] = size
+        found = task_mixtures(gram_tkk, pull_kt, PRIOR, prior_vote=0.5, damping=1.0)
+        of_junk.append(found[0, 3])
+        assert found[0, 3] == pytest.approx(0.5 * PRIOR[3] / (0.5 + size), rel=1e-5)
+    assert sorted(of_junk, reverse=True) == of_junk
+
+
+def test_copies_of_a_domain_share_what_one_would_get():
+    # One domain of use, an unlike one of the same use, then a copy of the first.
+    steps = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    gram_tkk = (steps @ steps.T)[None]
+    pull_kt = np.array([[1.0], [1.0], [1.0]])
+    settings = {"prior_vote": 1e-9, "damping": 0.0}
+    alone = task_mixtures(gram_tkk[:, :2, :2], pull_kt[:2], np.ones(2) / 2, **settings)[0]
+    copied = task_mixtures(gram_tkk, pull_kt, np.ones(3) / 3, **settings)[0]
+    np.testing.assert_allclose(alone, [0.5, 0.5], atol=1e-5)
+    np.testing.assert_allclose(copied, [0.25, 0.5, 0.25], atol=1e-5)
+    unlike = task_mixtures(gram_tkk, pull_kt, np.ones(3) / 3, prior_vote=1e-9, damping=1e9)[0]
+    np.testing.assert_allclose(unlike, np.ones(3) / 3, atol=1e-5)
+
+
+def test_how_long_a_domains_step_is_does_not_matter():
+    gram_tkk, rng = gram_of(1)
+    pull_kt, scale = rng.normal(size=(4, 2)), np.array([0.01, 1.0, 30.0, 5.0])
+    settings = {"prior_vote": 0.5, "damping": 0.5}
+    np.testing.assert_allclose(
+        task_mixtures(gram_tkk * np.outer(scale, scale), pull_kt, PRIOR, **settings),
+        task_mixtures(gram_tkk, pull_kt, PRIOR, **settings),
+        atol=1e-9,
+    )
+
+
+def test_a_domain_that_was_never_measured_is_like_no_other():
+    gram_tkk, _ = gram_of(2)
+    gram_tkk[:, 2] = gram_tkk[:, :, 2] = 0.0
+    common_kk = common_part(gram_tkk[0])
+    np.testing.assert_allclose(common_kk[2], np.eye(4)[2])
+    assert np.linalg.eigvalsh(common_kk)[0] > 0
+
+
+@pytest.mark.parametrize(("prior_vote", "damping"), [(0.0, 1.0), (0.5, -0.1), (float("nan"), 1.0)])
+def test_settings_without_a_meaning_are_refused(prior_vote, damping):
+    gram_tkk, _ = gram_of(0)
+    with pytest.raises(ValueError, match="prior_vote must be above 0 and damping 0 or more"):
+        task_mixtures(gram_tkk, np.ones((4, 2)), PRIOR, prior_vote=prior_vote, damping=damping)
+
+
+def test_every_task_has_its_share_of_the_data_however_loud_another_is():
+    # Two tasks want d0, one d1, one nothing that there is.
+    target = [[1.0, 0.0, 0.0], [50.0, 0.0, 0.0], [0.0, 0.01, 0.0], [-1.0, -1.0, -1.0]]
+    impact = impact_of(np.eye(3).tolist(), target)
+    seen = observation_of(
+        impact=impact,
+        task_losses={},
+        task_weights=np.array([1.0, 1.0, 2.0, 4.0]),
+        sizes_k=np.full(3, 100),
+        draws_k=np.zeros(3, dtype=int),
+        previous=np.ones(3) / 3,
+        prior=np.ones(3) / 3,
+        limits=observation_of().limits.with_floor(3, 0.0),
+    )
+    policy = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9)
+    decision = policy.mixture(seen)
+    np.testing.assert_allclose(decision.mixture, [0.25 + 1 / 6, 0.25 + 1 / 6, 1 / 6], atol=1e-6)
+    shares = decision.explanation["domains"]["d0"]["share"]
+    np.testing.assert_allclose(list(shares.values()), [0.125, 0.125, 0.0, 1 / 6], atol=1e-6)
