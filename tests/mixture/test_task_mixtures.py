@@ -6,7 +6,7 @@ from observations import impact_of, observation_of
 from scipy.optimize import minimize
 
 from dids.mixture.policy import make_policy
-from dids.mixture.task_mixtures import common_part, task_mixtures
+from dids.mixture.task_mixtures import common_part, net_pull, task_mixtures
 
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 
@@ -113,9 +113,24 @@ def test_settings_without_a_meaning_are_refused(prior_vote, damping):
         task_mixtures(gram_tkk, np.ones((4, 2)), PRIOR, prior_vote=prior_vote, damping=damping)
 
 
+def test_what_helps_one_task_and_harms_others_counts_for_what_is_left():
+    # Domains that a weak preference asked for undid what two other tasks had learned.
+    rng = np.random.default_rng(0)
+    pull_kt, weight_t = rng.normal(size=(7, 3)), np.array([0.5, 0.3, 0.2])
+    net_kt = net_pull(pull_kt, weight_t)
+    for k, t in np.ndindex(pull_kt.shape):
+        helped = sum(w * max(0.0, v) for w, v in zip(weight_t, pull_kt[k], strict=True))
+        harmed = sum(w * max(0.0, -v) for w, v in zip(weight_t, pull_kt[k], strict=True))
+        left = max(0.0, helped - harmed) / helped if helped else 0.0
+        expected = pull_kt[k, t] * left if pull_kt[k, t] > 0 else pull_kt[k, t]
+        assert net_kt[k, t] == pytest.approx(expected, abs=1e-12)
+    harmless_kt = np.abs(pull_kt)
+    np.testing.assert_allclose(net_pull(harmless_kt, weight_t), harmless_kt)
+
+
 def test_every_task_has_its_share_of_the_data_however_loud_another_is():
     # Two tasks want d0, one d1, one nothing that there is.
-    target = [[1.0, 0.0, 0.0], [50.0, 0.0, 0.0], [0.0, 0.01, 0.0], [-1.0, -1.0, -1.0]]
+    target = [[1.0, 0.0, 0.0], [50.0, 0.0, 0.0], [0.0, 0.01, 0.0], [0.0, 0.0, 0.0]]
     impact = impact_of(np.eye(3).tolist(), target)
     seen = observation_of(
         impact=impact,

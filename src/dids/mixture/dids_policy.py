@@ -10,7 +10,7 @@ from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.saturation import marginal_value, repeats
-from dids.mixture.task_mixtures import task_mixtures
+from dids.mixture.task_mixtures import net_pull, task_mixtures
 from dids.mixture.task_progress import progress_of_tasks, tilted_weights
 
 
@@ -46,7 +46,7 @@ class Dids:
         caution: float = 1.5,
         prior_vote: float = 0.5,
         damping: float = 1.0,
-        potential_weight: float = 0.0,
+        potential_weight: float = 0.5,
     ) -> None:
         self.ema = ema
         self.caution = caution
@@ -68,7 +68,8 @@ class Dids:
         pull_kt = self._average.votes.beyond_doubt(self.caution)
         mixture_tk = task_mixtures(
             average.debiased().gram_tkk,
-            pull_kt * value_k[:, None],  # what a domain has left to give falls with its repeats
+            # What a domain has left to give falls with its repeats.
+            net_pull(pull_kt, weight_t) * value_k[:, None],
             observation.prior,
             prior_vote=self.prior_vote,
             damping=self.damping,

@@ -26,7 +26,8 @@ def task_mixtures(
     """Each task's own mixture: where it is pulled, less what domains have in common, and the prior.
 
     ``q_t = argmin over q >= 0 of 1/2 q' (C_t + d) q - (1 + d) v_t' q``, then ``q_t + c * prior``
-    scaled to a sum of 1. ``C_t`` holds the cosines of the domains' steps in the task's metric where
+    scaled to a sum of 1. A mixture is one task's, yet all tasks live with it: ``v`` should be what
+    `net_pull` leaves. ``C_t`` holds the cosines of the domains' steps in the task's metric where
     they are positive: what one of two like domains gives, the other need not give again. A domain
     that a task is not pulled to gets nothing from it but its part of the prior: were negative
     cosines let in, domains that help nobody would be drawn to cancel what others do.
@@ -62,6 +63,33 @@ def task_mixtures(
         share_k = share_k + prior_vote * prior_k
         mixtures[task] = share_k / share_k.sum()
     return mixtures
+
+
+def net_pull(
+    pull_kt: Float64[np.ndarray, "k t"], weight_t: Float64[np.ndarray, " t"]
+) -> Float64[np.ndarray, "k t"]:
+    """The pulls to a domain, less what it does harm.
+
+    ``v_kt * max(0, sum_s w_s v_ks) / sum_s w_s max(0, v_ks)`` where ``v_kt`` is positive: what
+    helps one task and harms others by as much counts for nothing. Where it is negative, it stays.
+
+    Args:
+        pull_kt: How far each task is pulled to each domain; negative: away.
+        weight_t: Of the tasks.
+
+    Returns:
+        Pulls, no greater.
+
+    Example:
+        >>> net_pull(np.array([[1.0, 0.0], [1.0, -0.25], [0.5, -2.0]]), np.array([0.5, 0.5]))
+        array([[ 1.  ,  0.  ],
+               [ 0.75, -0.25],
+               [ 0.  , -2.  ]])
+    """
+    helped_k = np.maximum(pull_kt, 0.0) @ weight_t
+    left_k = np.zeros_like(helped_k)
+    np.divide(np.maximum(pull_kt @ weight_t, 0.0), helped_k, out=left_k, where=helped_k > 0)
+    return np.asarray(np.where(pull_kt > 0.0, pull_kt * left_k[:, None], pull_kt))
 
 
 def common_part(gram_kk: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k k"]:
