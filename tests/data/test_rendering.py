@@ -64,9 +64,9 @@ def test_a_text_is_scored_as_a_whole_with_its_end(tokenizer):
 def test_without_a_template_the_stated_default_is_used(tokenizer):
     encoded = encode_record(Record(HERE, messages=CHAT), tokenizer)
     assert parts(encoded, tokenizer) == [
-        ("Be kind.\nHi\n", False),
+        ("<|system|>\nBe kind.\n<|user|>\nHi\n<|assistant|>\n", False),
         ("Ho ho" + END, True),
-        ("Again\n", False),
+        ("<|user|>\nAgain\n<|assistant|>\n", False),
         ("the mat" + END, True),
     ]
     assert not encoded.is_text
@@ -113,7 +113,7 @@ def test_a_prompt_is_a_chat_of_two_turns_or_verbatim(tokenizer, chat_tokenizer):
         ("Ho<|im_end|>\n", True),
     ]
     assert parts(encode_record(record, tokenizer), tokenizer) == [
-        ("Hi\n", False),
+        ("<|user|>\nHi\n<|assistant|>\n", False),
         ("Ho" + END, True),
     ]
     for either in (tokenizer, chat_tokenizer):

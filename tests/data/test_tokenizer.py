@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tokenizers import CHATML, make_tokenizer
 
-from dids.data.tokenizer import load_tokenizer, tokenizer_hash, train_tokenizer
+from dids.data.rendering import DEFAULT_CHAT_TEMPLATE
+from dids.data.tokenizer import ROLES, load_tokenizer, tokenizer_hash, train_tokenizer
 from dids.errors import InputError
 
 
@@ -17,7 +18,7 @@ def test_any_text_comes_back_unchanged(tokenizer, text):
 def test_end_and_padding_are_their_own_tokens(tokenizer):
     assert tokenizer("<|endoftext|>")["input_ids"] == [tokenizer.eos_token_id]
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
-    assert 258 < len(tokenizer) <= 300
+    assert 261 < len(tokenizer) <= 300
 
 
 def test_the_same_texts_give_the_same_tokenizer():
@@ -31,7 +32,7 @@ def test_a_small_corpus_does_not_fill_the_vocabulary():
 
 
 def test_a_vocabulary_smaller_than_the_bytes_is_refused():
-    with pytest.raises(InputError, match=r"vocab_size' must be at least 258.*it is 100"):
+    with pytest.raises(InputError, match=r"vocab_size' must be at least 261.*it is 100"):
         train_tokenizer(iter(["a"]), 100)
 
 
@@ -71,3 +72,15 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match=f"'{tmp_path}' cannot be loaded"):
         load_tokenizer(str(tmp_path))
+
+
+def test_a_trained_tokenizer_brings_the_default_template_with_its_marks_as_tokens():
+    tokenizer = train_tokenizer(iter(["one two three"] * 10), 300)
+    assert tokenizer.chat_template == DEFAULT_CHAT_TEMPLATE
+    chat = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    marks = [tokenizer.convert_tokens_to_ids(mark) for mark in ROLES[1:]]
+    assert [token for token in ids if token in marks] == marks
+    assert len(set(marks)) == 2
+    assert ids[-1] == tokenizer.eos_token_id

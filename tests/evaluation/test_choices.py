@@ -16,7 +16,8 @@ def tokenizer():
 @torch.no_grad()
 def slow_log_likelihood(model, tokenizer, prompt, choice):
     """Sum over the choice's tokens in float64, prompt and choice tokenised apart."""
-    before = tokenizer(prompt + "\n", add_special_tokens=False)["input_ids"]
+    chat = f"<|user|>\n{prompt}\n<|assistant|>\n"
+    before = tokenizer(chat, add_special_tokens=False)["input_ids"]
     after = tokenizer(choice, add_special_tokens=False)["input_ids"]
     logits = model.double()(input_ids=torch.tensor([before + after])).logits[0]
     log_p = torch.log_softmax(logits, -1)

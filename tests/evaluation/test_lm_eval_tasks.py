@@ -82,7 +82,9 @@ def test_items_hold_the_rendered_prompt(tmp_path, tokenizer):
     path = tmp_path / "new" / "quiz.jsonl"
     assert write_lm_eval_items(path, [*choice_records(3), generation], tokenizer) == 3
     first = json.loads(path.read_text("utf-8").splitlines()[0])
-    assert first["prompt"] == "Question 0: which of these is it, on day 0?\n"
+    assert first["prompt"] == (
+        "<|user|>\nQuestion 0: which of these is it, on day 0?\n<|assistant|>\n"
+    )
     assert first["choices"][first["answer"]] == choice_records(1)[0].completion
 
 

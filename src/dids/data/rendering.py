@@ -5,8 +5,9 @@ exact: no token straddles prompt and completion. Scored are a text as a whole an
 assistant's turns; a prompt never. The end marker after an answer is scored where a model learns
 from the record, because it must learn to stop, but not where the record judges an answer.
 
-A tokenizer without a chat template gets `DEFAULT_CHAT_TEMPLATE`: the words of everybody but the
-assistant and a newline, then the assistant's words and the end-of-text token.
+A tokenizer without a chat template gets `DEFAULT_CHAT_TEMPLATE`: every turn begins with who speaks,
+and the assistant's end with the end-of-text token. Without the marks nothing says where a prompt of
+several lines ends and the answer begins, and models went on with anything at all.
 """
 
 from collections.abc import Sequence
@@ -24,10 +25,14 @@ PromptFormat = Literal["chat", "plain"]
 after the other."""
 
 DEFAULT_CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ message.content }}"
+    "{% for message in messages %}<|{{ message.role }}|>\\n{{ message.content }}"
     "{{ eos_token if message.role == 'assistant' else '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\\n{% endif %}"
 )
-"""What is done where the tokenizer brings no template of its own, in the form of one."""
+"""What is done where the tokenizer brings no template of its own, in the form of one; tokenizers
+trained here bring it, with the marks as tokens."""
+
+_ANSWER_CUE = "<|assistant|>\n"
 
 
 @dataclass(frozen=True)
@@ -211,15 +216,15 @@ def _prompt_segments(
     question = Message("user", prompt)
     if completion is not None:
         return _chat_segments((question, Message("assistant", completion)), tokenizer)
-    if tokenizer.chat_template is None:
-        return _default_chat_segments((question,))
+    if _is_default(tokenizer):
+        return [*_default_chat_segments((question,)), Segment(_ANSWER_CUE, is_scored=False)]
     return [Segment(_rendered((question,), tokenizer, is_answer_next=True), is_scored=False)]
 
 
 def _chat_segments(
     messages: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase
 ) -> list[Segment]:
-    if tokenizer.chat_template is None:
+    if _is_default(tokenizer):
         return _default_chat_segments(messages)
     whole = _rendered(messages, tokenizer)
     segments, cursor = [], 0
@@ -233,13 +238,21 @@ def _chat_segments(
     return [segment for segment in segments if segment.text]
 
 
+def _is_default(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether `DEFAULT_CHAT_TEMPLATE` holds; it needs no rendering."""
+    return tokenizer.chat_template in (None, DEFAULT_CHAT_TEMPLATE)
+
+
 def _default_chat_segments(messages: tuple[Message, ...]) -> list[Segment]:
-    return [
-        Segment(message.content, is_scored=True, is_ended=True)
-        if message.role == "assistant"
-        else Segment(message.content + "\n", is_scored=False)
-        for message in messages
-    ]
+    segments = []
+    for message in messages:
+        if message.role == "assistant":
+            segments.append(Segment(_ANSWER_CUE, is_scored=False))
+            segments.append(Segment(message.content, is_scored=True, is_ended=True))
+        else:
+            turn = f"<|{message.role}|>\n{message.content}\n"
+            segments.append(Segment(turn, is_scored=False))
+    return segments
 
 
 def _answer_span(

@@ -8,12 +8,15 @@ from itertools import islice
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from dids.data.rendering import DEFAULT_CHAT_TEMPLATE
 from dids.errors import InputError
 
 END = "<|endoftext|>"
 PAD = "<|pad|>"
-MIN_VOCAB_SIZE = 256 + 2
-"""Every byte, and the two special tokens."""
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+"""The marks of `DEFAULT_CHAT_TEMPLATE`."""
+MIN_VOCAB_SIZE = 256 + 2 + len(ROLES)
+"""Every byte, and the special tokens."""
 TEXTS_PER_BATCH = 256
 
 
@@ -25,8 +28,8 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenize
         vocab_size: Size of the vocabulary; a small corpus may not fill it.
 
     Returns:
-        The tokenizer, with ``<|endoftext|>`` as end token and ``<|pad|>`` for padding. The same
-        texts give the same tokenizer.
+        The tokenizer, with ``<|endoftext|>`` as end token, ``<|pad|>`` for padding, and the default
+        chat template with its marks as tokens. The same texts give the same tokenizer.
 
     Raises:
         InputError: If ``vocab_size`` is smaller than the byte alphabet.
@@ -34,14 +37,14 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenize
     if vocab_size < MIN_VOCAB_SIZE:
         raise InputError(
             f"Field 'tokenizer.train.vocab_size' must be at least {MIN_VOCAB_SIZE} "
-            f"(all bytes and two special tokens), but it is {vocab_size}."
+            f"(all bytes and the special tokens), but it is {vocab_size}."
         )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[END, PAD],
+        special_tokens=[END, PAD, *ROLES],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -50,6 +53,8 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenize
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token=PAD,
+        additional_special_tokens=list(ROLES),
+        chat_template=DEFAULT_CHAT_TEMPLATE,
         model_max_length=1_000_000_000,  # the model has a limit, the tokenizer has none
         clean_up_tokenization_spaces=False,
     )
