@@ -1,6 +1,9 @@
+import gc
+import weakref
+
 import pytest
 import torch
-from tiny_models import make_batch, tiny_gpt2, tiny_llama
+from tiny_models import checkpoint_activations, make_batch, tiny_gpt2, tiny_llama
 
 from dids.errors import InputError
 from dids.gradients import (
@@ -123,3 +126,63 @@ def test_frozen_parameters_are_not_covered():
     model.requires_grad_(False)
     with pytest.raises(InputError, match="no trainable"):
         covered_parameters(model)
+
+
+class ChangesItsActivations(torch.nn.Module):
+    """Works in place on what its layers return, as some models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(5, 4)
+        self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+    def forward(self, input_ids):
+        table = self.table(input_ids)
+        hidden = self.first(table)
+        hidden += table
+        hidden.mul_(3.0)
+        output = self.second(hidden)
+        output[:, 0] = 0.0
+        return output
+
+
+@pytest.mark.parametrize("weight_gradients", [True, False])
+def test_layers_whose_output_is_changed_in_place_are_followed(weight_gradients):
+    # A layer with a bias returns a view; changed in place, it left its hook behind without a word.
+    torch.manual_seed(0)
+    model, input_ids = ChangesItsActivations().double(), torch.tensor([[1, 2, 3]])
+    model(input_ids).square().sum().backward()
+    usual = {name: p.grad.clone() for name, p in model.named_parameters()}
+    found = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+
+    def receive(layer):
+        layer.add_samples_(found[layer.name], 0, 1)
+
+    with layer_gradients(model, receive, weight_gradients=weight_gradients):
+        model(input_ids).square().sum().backward()
+    torch.testing.assert_close(found, usual)
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_what_checkpointing_forgets_is_forgotten(use_reentrant):
+    model = tiny_llama().train()
+    checkpoint_activations(model, use_reentrant)
+    inputs, uses = [], []
+    handles = [
+        module.register_forward_pre_hook(lambda module, args: inputs.append(weakref.ref(args[0])))
+        for module in model.model.layers.modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    with layer_gradients(model, uses.append, weight_gradients=True):
+        loss = sample_losses(model, make_batch([5, 4])).sum()
+        gc.collect()
+        assert len(inputs) == 14
+        assert sum(ref() is not None for ref in inputs) == 0
+        loss.backward()
+    for handle in handles:
+        handle.remove()
+    names = [layer.name for layer in uses]
+    assert sorted(set(names)) == sorted(covered_parameters(model))
+    assert {layer.name: layer.num_uses for layer in uses} == {
+        name: names.count(name) for name in names
+    }

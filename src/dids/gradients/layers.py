@@ -1,8 +1,11 @@
 """Hooks that read per-sample gradients off a language model's layers as it runs backward.
 
 Covered are ``nn.Linear`` and GPT-2's ``Conv1D`` (weights and biases), ``nn.Embedding``, tied or
-not, and norms (``nn.LayerNorm`` and every ``…RMSNorm``) that people did not freeze. The model is
-not changed, and nothing stays behind.
+not, and norms (``nn.LayerNorm`` and every ``…RMSNorm``) that people did not freeze; adapters such
+as LoRA's are linear layers too. The model is not changed, and nothing stays behind.
+
+A layer's input is kept by autograd, not by the hook: what autograd forgets and computes again
+(activation checkpointing) or moves elsewhere is forgotten or moved here too.
 
 Axes: b samples, t tokens, o outputs, i inputs.
 """
@@ -86,6 +89,7 @@ def layer_gradients(
         stack.callback(hooks.forget)
         start = model.register_forward_pre_hook(hooks.begin, with_kwargs=True)
         stack.callback(start.remove)
+        stack.callback(model.register_forward_hook(hooks.end).remove)
         for module in model.modules():
             if _is_covered(module):
                 hook = hooks.after_embedding if isinstance(module, nn.Embedding) else hooks.after
@@ -113,6 +117,8 @@ class _Hooks:
     num_tokens: int = 0
     uses: dict[str, int] = field(default_factory=dict)
     handles: list[Any] = field(default_factory=list)
+    is_forward: bool = False
+    """Whether the model's own forward pass runs, and not a part of it again for the backward."""
 
     def begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note the batch's shape as a new forward pass starts."""
@@ -122,6 +128,11 @@ class _Hooks:
         self.num_samples, self.num_tokens = int(ids.shape[0]), int(ids.shape[1])
         self.uses = {}
         self.handles = []
+        self.is_forward = True
+
+    def end(self, model: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        """Note that the forward pass is over."""
+        self.is_forward = False
 
     def forget(self) -> None:
         """Detach from a graph that somebody still holds."""
@@ -129,26 +140,25 @@ class _Hooks:
             handle.remove()
         self.handles = []
 
-    def after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+    def after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         """Follow a linear layer's or a norm's output to its gradient."""
         weight, bias = self._used(module.weight), self._used(getattr(module, "bias", None))
         if not output.requires_grad or (weight is None and bias is None):
-            return
+            return None
         uses, layer = self.uses, type(module).__name__
-        inputs: Tensor = args[0].detach()
-        version = inputs._version
+        kept = None if weight is None else _kept(args[0])
+        is_view = output._is_view()
+        if is_view:  # one that the model changes in place would lose its hook without a word
+            output = torch.ops.aten._unsafe_view(output, output.shape)
 
         def emit(gradient: Tensor) -> None:
-            if inputs._version != version:
-                raise RuntimeError(
-                    f"the input of a {layer} layer was changed in place after its use."
-                )
             gradient_bto = self._by_sample(_wide(gradient), layer)
-            if weight is not None and is_norm(module):
+            inputs = None if kept is None else kept.saved_tensors[0]
+            if weight is not None and inputs is not None and is_norm(module):
                 normal = self._by_sample(_wide(normalised_input(module, inputs)), layer)
                 vector_bo = (gradient_bto * normal).sum(1)
                 self.on_gradient(VectorGradient(weight, uses[weight], vector_bo))
-            elif weight is not None:
+            elif weight is not None and inputs is not None:
                 sides = (gradient_bto, self._by_sample(_wide(inputs), layer))
                 left, right = sides[::-1] if isinstance(module, Conv1D) else sides
                 self.on_gradient(OuterGradient(weight, uses[weight], left, right))
@@ -156,6 +166,7 @@ class _Hooks:
                 self.on_gradient(VectorGradient(bias, uses[bias], gradient_bto.sum(1)))
 
         self.handles.append(output.register_hook(emit))  # type: ignore[no-untyped-call]
+        return output if is_view else None
 
     def after_embedding(
         self, module: nn.Embedding, args: tuple[Any, ...], output: Tensor
@@ -189,7 +200,7 @@ class _Hooks:
 
     def _used(self, parameter: object) -> str | None:
         name = None if parameter is None else self.name_by_id.get(id(parameter))
-        if name is not None and torch.is_grad_enabled():
+        if name is not None and self.is_forward:
             self.uses[name] = self.uses.get(name, 0) + 1
         return name
 
@@ -205,6 +216,26 @@ class _Hooks:
             f"a {layer} layer sees shape {tuple(tensor.shape)} for {self.num_samples} samples of "
             f"{self.num_tokens} tokens, so gradients cannot be told apart by sample; freeze it."
         )
+
+
+class _Kept(torch.autograd.Function):
+    """A node of no graph that keeps a tensor as autograd keeps what it needs."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, inputs: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(inputs)
+        return torch.empty_like(anchor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:  # noqa: ANN401
+        raise AssertionError("nothing depends on this node.")
+
+
+def _kept(inputs: Tensor) -> Any:  # noqa: ANN401
+    """What holds a tensor until it is asked for its ``saved_tensors``, once."""
+    anchor = torch.empty(0, device=inputs.device, requires_grad=True)
+    kept: Tensor = _Kept.apply(anchor, inputs.detach())  # type: ignore[no-untyped-call]
+    return kept.grad_fn
 
 
 def _wide(tensor: Tensor) -> Tensor:
