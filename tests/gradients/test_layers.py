@@ -3,7 +3,15 @@ import weakref
 
 import pytest
 import torch
-from tiny_models import checkpoint_activations, make_batch, tiny_gpt2, tiny_llama
+from tiny_models import (
+    checkpoint_activations,
+    make_batch,
+    slow_gradients,
+    tiny_gpt2,
+    tiny_llama,
+)
+from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from dids.errors import InputError
 from dids.gradients import (
@@ -15,6 +23,7 @@ from dids.gradients import (
     sample_features,
     sample_losses,
 )
+from dids.gradients.norms import weight_gradient
 
 
 def state_of(model):
@@ -186,3 +195,61 @@ def test_what_checkpointing_forgets_is_forgotten(use_reentrant):
     assert {layer.name: layer.num_uses for layer in uses} == {
         name: names.count(name) for name in names
     }
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma", "layer"])
+def test_a_norms_gradient_is_autograds(kind):
+    norm = {
+        "llama": lambda: LlamaRMSNorm(6, eps=1e-3),
+        "gemma": lambda: Gemma2RMSNorm(6, eps=1e-3),
+        "layer": lambda: torch.nn.LayerNorm(6, eps=1e-3),
+    }[kind]()
+    torch.nn.init.normal_(norm.weight)
+    inputs, gradient = torch.randn(3, 5, 6), torch.randn(3, 5, 6)
+    found = weight_gradient(norm, inputs, gradient)
+    for row in range(3):
+        expected = torch.autograd.grad((norm(inputs[row]) * gradient[row]).sum(), norm.weight)[0]
+        torch.testing.assert_close(found[row], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_patterns_choose_parameters_and_whole_modules(tied):
+    model = tiny_llama(tied=tied, bias=True)
+    everything = list(covered_parameters(model))
+
+    def chosen(*patterns):
+        return list(covered_parameters(model, patterns))
+
+    assert chosen("*") == everything
+    assert chosen("model.layers.1") == [n for n in everything if n.startswith("model.layers.1.")]
+    assert chosen("*mlp", "*q_proj.bias") == [
+        n for n in everything if ".mlp." in n or n.endswith("q_proj.bias")
+    ]
+    # A tied head goes by its own name too.
+    head = "model.embed_tokens.weight" if tied else "lm_head.weight"
+    assert chosen("lm_head") == [head]
+
+
+def test_a_pattern_that_fits_nothing_names_the_nearest():
+    with pytest.raises(InputError, match=r"features\.layers.*'model.layer.0'.*'model.layers.0'"):
+        covered_parameters(tiny_llama(), ["*", "model.layer.0"])
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_chosen_layers_alone_are_read_and_nothing_before_them_is_run_backward(make):
+    model, projection, batch = make(), Projection(32), make_batch([5, 3])
+    patterns = ["*mlp*"] if make is tiny_gpt2 else ["model.layers.1.mlp", "model.norm"]
+    features = sample_features(model, batch, projection, layers=patterns)
+    chosen = covered_parameters(model, patterns)
+    for row, gradients in enumerate(slow_gradients(model, batch)):
+        expected = sum(projection.project(name, gradients[name]) for name in chosen)
+        torch.testing.assert_close(features[row], expected)
+
+    seen = []
+    first = model.model.layers[0].mlp if make is tiny_llama else model.transformer.wte
+    handle = first.register_forward_hook(
+        lambda module, args, output: seen.append(output.requires_grad)
+    )
+    sample_features(model, batch, projection, layers=patterns)
+    handle.remove()
+    assert seen == [False]
