@@ -4,6 +4,17 @@ import pytest
 
 from dids.config.schema import Config
 from dids.run.stages.features import feature_store
+from dids.run.workspace import Workspace
+
+
+class Prepared(Workspace):
+    """A run folder whose data and proxy are there."""
+
+    source_stores = (SimpleNamespace(key="a"),)
+    dataset = range(3)
+
+    def path(self, name):
+        return self.run_folder / name
 
 
 def workspace(folder, **features):
@@ -20,12 +31,9 @@ def workspace(folder, **features):
             "features": features,
         }
     )
-    return SimpleNamespace(
-        config=config,
-        source_stores=[SimpleNamespace(key="a")],
-        dataset=range(3),
-        path=lambda name: folder / name,
-    )
+    work = object.__new__(Prepared)
+    vars(work).update(config=config, run_folder=folder)
+    return work
 
 
 @pytest.mark.parametrize(
