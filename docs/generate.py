@@ -107,7 +107,9 @@ def described(annotation: Any, metadata: Any = ()) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     words = {int: "integer", float: "number", bool: "true or false", str: "text"}
-    words |= {type(None): "null", dict: "mapping", tuple: "path or list of paths"}
+    words |= {type(None): "null", dict: "mapping"}
+    for noun in (m for m in metadata if isinstance(m, str)):
+        words[tuple] = f"{noun} or list of {noun}s"
     signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le")}
     bounds = [
         f"{signs[type(m)][0]} {getattr(m, signs[type(m)][1]):g}"

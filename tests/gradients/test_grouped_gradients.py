@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_models import make_batch, slow_gradients, tiny_gpt2, tiny_llama
+from tiny_models import checkpoint_activations, make_batch, slow_gradients, tiny_gpt2, tiny_llama
 
 from dids.gradients import Coordinates, GroupedGradients
 from dids.gradients.losses import NOT_SCORED
@@ -70,13 +70,6 @@ def test_the_trainers_own_gradient_is_the_one_without_looking():
     train_backward(other, batch, 6.0)
     for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine.grad, theirs.grad)
-
-
-def checkpoint_activations(model, use_reentrant):
-    # Renamed in transformers 5.
-    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
-    enable({"use_reentrant": use_reentrant})
-    model.enable_input_require_grads()
 
 
 @pytest.mark.parametrize("use_reentrant", [True, False])

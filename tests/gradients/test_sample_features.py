@@ -13,11 +13,14 @@ def projected_slowly(projection, gradients):
     for name, gradient in gradients.items():
         if gradient.dim() == 2 and projection.kind == "one-sided":
             gradient = gradient @ projection.input_matrix(name, gradient.shape[1]).double()
-            gradient = gradient.T  # numbered column by column
-        flat = gradient.flatten()
-        signs = projection.signs(name, len(flat)).tolist()
-        for n, (entry, sign) in enumerate(zip(flat.tolist(), signs, strict=True)):
-            feature[n % projection.dim] += sign * entry
+            gradient = gradient.T
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        signs = projection.signs(name, rows.numel()).view_as(rows).tolist()
+        bucket = projection.offset(name)
+        for row, sign in zip(rows.tolist(), signs, strict=True):
+            for column in range(len(row)):
+                feature[(bucket + column) % projection.dim] += sign[column] * row[column]
+            bucket += projection.pitch(len(row))
     return feature
 
 

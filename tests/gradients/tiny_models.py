@@ -40,6 +40,14 @@ def tiny_gpt2(*, double=True):
     return model.double() if double else model
 
 
+def checkpoint_activations(model, use_reentrant):
+    """Activations are forgotten and computed again."""
+    # Renamed in transformers 5.
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+    enable({"use_reentrant": use_reentrant})
+    model.enable_input_require_grads()
+
+
 def make_batch(lengths, *, prompt=1, seed=0, vocab=VOCAB, pad_to=None):
     generator = torch.Generator().manual_seed(seed)
     width = pad_to or max(lengths)

@@ -11,7 +11,8 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1), "path"]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1), "pattern"]
 
 
 class Section(BaseModel):
@@ -133,6 +134,8 @@ class FeaturesConfig(Section):
     """On disk."""
     batch_tokens: Annotated[int, Field(ge=1)] = 4096
     """Tokens of one forward and backward pass, padding included."""
+    layers: Patterns | None = None
+    """Patterns of the proxy's parameter or module names, ``*`` for anything. None: every layer."""
 
 
 class DomainsConfig(Section):

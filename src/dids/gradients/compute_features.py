@@ -46,6 +46,7 @@ def compute_features(
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
     is_needed_n: Bool[np.ndarray, " n"] | None = None,
+    layers: Sequence[str] | None = None,
 ) -> None:
     """Compute and store the shards that the store still misses.
 
@@ -60,6 +61,7 @@ def compute_features(
         progress: Told how many samples were done, a batch at a time.
         is_needed_n: Which samples' features anyone will look at; the others are left zero. None:
             all.
+        layers: Patterns of the names of parameters or modules; None for every layer.
 
     Raises:
         InputError: If a feature is not finite, or the disk is full.
@@ -78,7 +80,8 @@ def compute_features(
                 for name, value in collate(items).items()
                 if isinstance(value, Tensor)
             }
-            feature_nd[place_b] = sample_features(model, batch, projection).float().cpu().numpy()
+            feature_bd = sample_features(model, batch, projection, layers=layers)
+            feature_nd[place_b] = feature_bd.float().cpu().numpy()
             if progress is not None:
                 progress(len(place_b))
         store.write_shard(shard, feature_nd)

@@ -2,9 +2,13 @@
 
 Norms differ (RMSNorm, LayerNorm, Gemma's 1 + weight), but each is affine in its weight, so its
 output at weight one minus its output at weight zero is the normalised input, whatever the kind.
+Most divide by the root of the mean square alone, which is then known without running the norm.
+
+Axes: b samples, t tokens, o channels.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -20,6 +24,28 @@ def is_norm(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     is_known = isinstance(module, nn.LayerNorm) or type(module).__name__.endswith("RMSNorm")
     return is_known and isinstance(weight, Tensor) and weight.dim() == 1
+
+
+def weight_gradient(
+    norm: nn.Module, input_bto: Float[Tensor, "b t o"], gradient_bto: Float[Tensor, "b t o"]
+) -> Float[Tensor, "b o"]:
+    """The gradient of a norm's weight, of each sample.
+
+    Args:
+        norm: A norm as :func:`is_norm` knows them.
+        input_bto: What the norm was called with.
+        gradient_bto: The gradient at its output.
+
+    Returns:
+        Sums over tokens.
+    """
+    epsilon = _root_mean_square_epsilon(norm, input_bto)
+    if epsilon is None:
+        return (gradient_bto * normalised_input(norm, input_bto)).sum(1)
+    # A quarter of the time: 0.4 against 1.8 ms for 2,048 tokens of 256 channels.
+    length_bt = torch.linalg.vector_norm(input_bto, dim=-1)
+    scale_bt = (length_bt.square() / input_bto.shape[-1] + epsilon).rsqrt()
+    return torch.bmm(scale_bt.unsqueeze(1), gradient_bto * input_bto).squeeze(1)
 
 
 def normalised_input(norm: nn.Module, inputs: Tensor) -> Tensor:
@@ -47,3 +73,14 @@ def normalised_input(norm: nn.Module, inputs: Tensor) -> Tensor:
             return at_one - at_zero
     finally:
         norm._parameters["weight"] = weight
+
+
+def _root_mean_square_epsilon(norm: nn.Module, inputs: Tensor) -> float | None:
+    """What a norm adds to the mean square, if it does nothing else; None where it does."""
+    epsilon = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
+    if inputs.dtype == torch.float64 or not isinstance(epsilon, float):
+        return None  # models take norms in float32, which shows in a float64 gradient
+    probe = torch.linspace(-1.0, 2.0, inputs.shape[-1], device=inputs.device).view(1, 1, -1)
+    expected = probe * (probe.square().mean() + epsilon).rsqrt()
+    is_so = torch.allclose(normalised_input(norm, probe), expected, rtol=1e-5, atol=1e-6)
+    return epsilon if is_so else None

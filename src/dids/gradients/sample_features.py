@@ -3,7 +3,7 @@
 Axes: b samples, d feature dimensions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,11 @@ from dids.gradients.projection import Projection
 
 
 def sample_features(
-    model: nn.Module, batch: Mapping[str, Tensor], projection: Projection
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    projection: Projection,
+    *,
+    layers: Sequence[str] | None = None,
 ) -> Float[Tensor, "b d"]:
     """φ(x) = Π ∇loss(x) for every sample of a batch.
 
@@ -24,6 +28,7 @@ def sample_features(
         model: The proxy. It comes back as it was: gradients, flags and random state untouched.
         batch: ``input_ids``, ``labels`` and, when padded, ``attention_mask``.
         projection: Π.
+        layers: Patterns of the names of parameters or modules; None for every layer.
 
     Returns:
         Features in float32 (float64 for a float64 model), zero for a sample with nothing scored.
@@ -38,7 +43,12 @@ def sample_features(
     )
     with (
         evaluation_mode(model),
-        layer_gradients(model, lambda layer: projection.add_(feature_bd, layer)),
+        layer_gradients(
+            model,
+            lambda layer: projection.add_(feature_bd, layer),
+            layers=layers,
+            kept_input=projection.projected_input if projection.kind == "one-sided" else None,
+        ),
         torch.enable_grad(),
     ):
         torch.autograd.backward(sample_losses(model, batch).sum())

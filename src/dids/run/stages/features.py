@@ -39,6 +39,7 @@ def run(work: Workspace) -> dict[str, Any]:
             device=work.device,
             progress=advance,
             is_needed_n=is_needed_n,
+            layers=config.features.layers,
         )
     return {"computed": True}
 
@@ -53,6 +54,7 @@ def feature_store(work: Workspace) -> FeatureStore:
             (work.path("proxy") / "model" / "model.safetensors").read_bytes()
         ).hexdigest(),
         projection(work).key,
+        settings.model_dump_json(include={"layers"}),
         config.domains.model_dump_json(include={"number", "within"}),
     ]
     return FeatureStore.open_or_create(

@@ -1,0 +1,46 @@
+from types import SimpleNamespace
+
+import pytest
+
+from dids.config.schema import Config
+from dids.run.stages.features import feature_store
+from dids.run.workspace import Workspace
+
+
+class Prepared(Workspace):
+    """A run folder whose data and proxy are there."""
+
+    source_stores = (SimpleNamespace(key="a"),)
+    dataset = range(3)
+
+    def path(self, name):
+        return self.run_folder / name
+
+
+def workspace(folder, **features):
+    (folder / "proxy" / "model").mkdir(parents=True, exist_ok=True)
+    (folder / "proxy" / "model" / "model.safetensors").write_bytes(b"weights")
+    config = Config.model_validate(
+        {
+            "run": str(folder),
+            "data": {"sources": {"a": "a.jsonl"}},
+            "tasks": {"t": {"validation": "v.jsonl", "test": "w.jsonl"}},
+            "tokenizer": "gpt2",
+            "model": "gpt2",
+            "budget": {"tokens": 10},
+            "features": features,
+        }
+    )
+    work = object.__new__(Prepared)
+    vars(work).update(config=config, run_folder=folder)
+    return work
+
+
+@pytest.mark.parametrize(
+    "other", [{"layers": "model.layers.1"}, {"projection": "exact"}, {"dim": 64}]
+)
+def test_features_of_other_settings_are_other_features(tmp_path, other):
+    store = feature_store(workspace(tmp_path))
+    kept = feature_store(workspace(tmp_path))
+    assert kept._manifest["key"] == store._manifest["key"]
+    assert feature_store(workspace(tmp_path, **other))._manifest["key"] != store._manifest["key"]
