@@ -40,7 +40,7 @@ def result_of(folder: Path) -> dict:
 
 def essence(result: dict) -> dict:
     """What must not change between two runs of one config: everything but times and paths."""
-    kept = ("seed", "tokens", "steps", "tasks", "mixture", "impact")
+    kept = ("seed", "tokens", "steps", "tasks", "mixture", "impact", "stability")
     control = {key: result["control"][key] for key in ("tokens", "steps", "tasks")}
     domains = {
         name: {key: value for key, value in domain.items() if key != "examples"}
@@ -94,6 +94,15 @@ def test_domains_account_for_every_sample_and_token(finished):
     assert sum(d["tokens_drawn"] for d in domains.values()) == result["tokens"]
     assert sum(d["samples_drawn"] for d in domains.values()) == result["steps"] * 4
     assert all(domain["examples"] for domain in domains.values())
+
+
+def test_domains_are_compared_with_those_of_another_seed(finished):
+    stability = result_of(finished)["stability"]
+    # Four domains of three sources: one source is divided, and has 60 samples at most.
+    assert 0 < stability["num_samples"] <= 60
+    assert -0.5 <= stability["adjusted_rand"] <= 1
+    assert 0 <= stability["mutual_information"] <= 1
+    assert "adjusted Rand index" in (finished / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_run_folder_holds_open_formats_only(finished):

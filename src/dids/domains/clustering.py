@@ -63,16 +63,50 @@ def cluster_features(
         if num_domains != "sources":
             raise InputError("clustering needs features unless domains.number is 'sources'.")
         return _domains(features, source_n, source_n, source_names, by_source=True)
+    cluster_n = clusters(
+        features,
+        source_n,
+        num_domains,
+        within,
+        seed,
+        num_sources=len(source_names),
+        min_samples=min_samples,
+        progress=progress,
+    )
+    return _domains(features, cluster_n, source_n, source_names, by_source=within == "source")
+
+
+def clusters(
+    features: FeatureSource,
+    source_of_sample: Integer[np.ndarray, " n"],
+    num_domains: NumDomains,
+    within: Literal["source", "all"],
+    seed: int,
+    *,
+    num_sources: int,
+    min_samples: int,
+    progress: Callable[[int], None] | None = None,
+) -> Integer[np.ndarray, " n"]:
+    """The grouping alone, its groups neither ordered nor named; arguments as above.
+
+    Returns:
+        Cluster of each sample.
+
+    Raises:
+        InputError: If the number of domains does not fit the samples or the sources.
+    """
+    source_n = np.asarray(source_of_sample)
+    if num_domains == "sources":
+        return source_n.astype(np.int64)
     if len(features) != len(source_n):
         raise ValueError(f"there are {len(features)} features, but {len(source_n)} samples.")
     if isinstance(num_domains, int) and not 1 <= num_domains <= len(source_n):
         raise InputError(
             f"domains.number is {num_domains}, but must be from 1 to the {len(source_n)} samples."
         )
+    groups = [np.arange(len(source_n))]
     if within == "source":
-        groups = [np.flatnonzero(source_n == source) for source in range(len(source_names))]
-    else:
-        groups = [np.arange(len(source_n))]
+        groups = [np.flatnonzero(source_n == source) for source in range(num_sources)]
     if num_domains == "auto":
         counts = [chosen_count(features, group, min_samples, seed) for group in groups]
     else:
@@ -84,7 +118,7 @@ def cluster_features(
             cluster_n[group] = first + _clusters(
                 features, group, count, min_samples, seed, progress
             )
-    return _domains(features, cluster_n, source_n, source_names, by_source=within == "source")
+    return cluster_n
 
 
 def _clusters(
