@@ -3,15 +3,14 @@
 Where clusters stay within their source, the borders of sources are given and not found: agreement
 is then the mean over the sources that were divided, weighted by their samples.
 
-Axes: n samples, m samples compared, d feature dimensions.
+Axes: n samples, m samples of a part, or those compared.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Integer
 
 from dids.domains.agreement import (
     Agreement,
@@ -20,7 +19,7 @@ from dids.domains.agreement import (
 )
 from dids.domains.clustering import NumDomains, clusters
 from dids.domains.domains import Domains
-from dids.domains.feature_source import FeatureSource
+from dids.domains.feature_source import FeatureSource, SomeSamples
 
 MAX_COMPARED = 50_000
 """Samples that are clustered again, at most: enough for a hundredth of the index."""
@@ -36,6 +35,7 @@ def seed_stability(
     *,
     num_sources: int,
     min_samples: int,
+    vectors: FeatureSource | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Agreement | None:
     """Cluster samples again with the next seed and compare.
@@ -49,6 +49,7 @@ def seed_stability(
         seed: As there; the next one is used here.
         num_sources: How many sources there are.
         min_samples: As there; scaled down where only some samples are compared.
+        vectors: As there.
         progress: Told how many samples were assigned.
 
     Returns:
@@ -69,53 +70,38 @@ def seed_stability(
         seed + 1,
         num_sources=num_sources,
         min_samples=max(1, round(min_samples * len(samples_m) / num_samples)),
+        vectors=None if vectors is None else SomeSamples(vectors, samples_m),
         progress=progress,
     )
-    groups = [samples_m >= 0]
-    if within == "source":
-        groups = [source_m == source for source in range(num_sources)]
-    divided = [
-        group
-        for group in groups
-        if max(_num_groups(first_m[group]), _num_groups(second_m[group])) > 1
-    ]
-    return _mean([_agreement(first_m[group], second_m[group]) for group in divided])
-
-
-@dataclass(frozen=True, eq=False)
-class SomeSamples:
-    """The features of some samples, numbered from 0."""
-
-    source: FeatureSource
-    samples_m: Integer[np.ndarray, " m"]
-
-    def __len__(self) -> int:
-        return len(self.samples_m)
-
-    def __getitem__(self, places: Integer[np.ndarray, " p"]) -> Float[np.ndarray, "p d"]:
-        """Features of the samples at these places."""
-        return self.source[self.samples_m[places]]
-
-
-def _num_groups(group_n: Integer[np.ndarray, " n"]) -> int:
-    return len(np.unique(group_n))
-
-
-def _agreement(
-    first_n: Integer[np.ndarray, " n"], second_n: Integer[np.ndarray, " n"]
-) -> Agreement:
-    return Agreement(
-        adjusted_rand_index(first_n, second_n),
-        normalised_mutual_information(first_n, second_n),
-        len(first_n),
+    return agreement_within(
+        first_m, second_m, source_m if within == "source" else np.zeros_like(source_m)
     )
 
 
-def _mean(agreements: list[Agreement]) -> Agreement | None:
-    """Weighted by samples; None of none."""
-    num_samples = sum(agreement.num_samples for agreement in agreements)
+def agreement_within(
+    first_n: Integer[np.ndarray, " n"],
+    second_n: Integer[np.ndarray, " n"],
+    border_n: Integer[np.ndarray, " n"],
+) -> Agreement | None:
+    """Agreement of two groupings inside borders that both were given.
+
+    Args:
+        first_n: Group of each sample.
+        second_n: Group of each sample.
+        border_n: Number of the part (the source) that groups stay within.
+
+    Returns:
+        The mean over the parts that either divides, weighted by their samples; None where neither
+        divides any.
+    """
+    rand = information = 0.0
+    num_samples = 0
+    for part in np.unique(border_n):
+        first_m, second_m = first_n[border_n == part], second_n[border_n == part]
+        if max(len(np.unique(first_m)), len(np.unique(second_m))) > 1:
+            rand += adjusted_rand_index(first_m, second_m) * len(first_m)
+            information += normalised_mutual_information(first_m, second_m) * len(first_m)
+            num_samples += len(first_m)
     if num_samples == 0:
         return None
-    rand = sum(each.adjusted_rand * each.num_samples for each in agreements)
-    information = sum(each.mutual_information * each.num_samples for each in agreements)
     return Agreement(rand / num_samples, information / num_samples, num_samples)

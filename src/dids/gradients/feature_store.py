@@ -144,12 +144,18 @@ class FeatureStore:
         start = shard * self.shard_size
         return range(start, min(start + self.shard_size, self.num_samples))
 
-    def write_shard(self, shard: int, feature_md: Float[np.ndarray, "m d"]) -> None:
+    def write_shard(
+        self,
+        shard: int,
+        feature_md: Float[np.ndarray, "m d"],
+        sample_m: Integer[np.ndarray, " m"] | None = None,
+    ) -> None:
         """Put one shard in place.
 
         Args:
             shard: Its number.
             feature_md: Its features.
+            sample_m: What to call its rows where one cannot be stored; None: their numbers.
 
         Raises:
             ValueError: If the shape is not the shard's.
@@ -162,8 +168,9 @@ class FeatureStore:
             stored_md = np.ascontiguousarray(feature_md, dtype=self.dtype)
         if not np.isfinite(stored_md).all():
             row = int(np.flatnonzero(~np.isfinite(stored_md).all(1))[0])
+            name = self.shard_range(shard)[row] if sample_m is None else int(sample_m[row])
             raise InputError(
-                f"the gradient feature of sample {self.shard_range(shard)[row]} is not a finite "
+                f"the gradient feature of sample {name} is not a finite "
                 f"{self.dtype.name} number: the proxy has diverged, or its features need float32."
             )
         path = self._path(shard)

@@ -7,7 +7,7 @@ from dids.domains.clustering import cluster_features
 from dids.domains.domains import Domains
 from dids.domains.feature_source import FeatureSource
 from dids.domains.stability import MAX_COMPARED, seed_stability
-from dids.run.stages.features import feature_store
+from dids.run.stages.features import computed_features, text_vectors
 from dids.run.workspace import Workspace
 
 
@@ -16,7 +16,7 @@ def run(work: Workspace) -> dict[str, Any]:
     if work.config.domains.number == "sources":
         domains = _domains(work, None)
     else:
-        features = feature_store(work)
+        features = computed_features(work)
         domains = _with_stability(work, features, _domains(work, features))
     domains.save(work.path("domains"))
     work.progress.say(f"{len(domains.names)} domains")
@@ -34,6 +34,7 @@ def _domains(work: Workspace, features: FeatureSource | None) -> Domains:
             work.config.seed,
             source_names=list(work.sources),
             min_samples=config.min_samples,
+            vectors=text_vectors(work),
             progress=advance,
         )
 
@@ -52,6 +53,7 @@ def _with_stability(work: Workspace, features: FeatureSource, domains: Domains) 
             work.config.seed,
             num_sources=len(work.sources),
             min_samples=config.min_samples,
+            vectors=text_vectors(work),
             progress=advance,
         )
     return replace(domains, stability=stability)
