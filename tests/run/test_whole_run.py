@@ -208,6 +208,24 @@ def test_a_share_of_the_features_resumes_with_the_same_samples(tmp_path, monkeyp
     assert {path.name: path.read_bytes() for path in features.iterdir()} == before
 
 
+@pytest.mark.parametrize("file", ["part-00000.npy", "manifest.json"])
+def test_damaged_features_are_named_and_rebuilt_when_they_are_needed(
+    tmp_path, monkeypatch, capsys, file
+):
+    config = write_config(tmp_path)
+    call(monkeypatch, "features", config)
+    features = tmp_path / "run" / "features"
+    before = {path.name: path.read_bytes() for path in features.iterdir()}
+    octets = bytearray(before[file])
+    octets[-4] ^= 1
+    (features / file).write_bytes(octets)
+    capsys.readouterr()
+    call(monkeypatch, "domains", config)  # the stage of the features counts as done
+    assert str(features / file) in capsys.readouterr().err.replace("\n", "")
+    assert log_says(tmp_path, f"WARNING dids.gradients.feature_store: {features / file} is")
+    assert {path.name: path.read_bytes() for path in features.iterdir()} == before
+
+
 def killed_when(folder: Path, config: Path, is_reached) -> bool:
     """Start a run in a process of its own and kill it at a place; False if it was too fast."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

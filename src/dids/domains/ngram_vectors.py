@@ -3,7 +3,8 @@
 Every token and pair of tokens is thrown into one of the buckets with a random sign (feature
 hashing, Weinberger et al. 2009, arXiv:0902.2206), so inner products are those of n-gram counts up
 to noise; square roots keep frequent ones from drowning the rest. Only scored tokens make gradients:
-with prompts in, samples were placed worse (mean cosine 0.377 against 0.388). The hash is
+with prompts in, samples were placed worse (mean cosine to the centre 0.376 against
+0.388). The hash is
 multiply-shift with a random factor a place (Dietzfelbinger et al. 1997), the same on every machine.
 Rows are made as they are asked for; nothing is kept.
 
@@ -20,7 +21,8 @@ from jaxtyping import Float, Int64, Integer, UInt64
 from dids.gradients.random_signs import philox
 
 LOG_BUCKETS = 11
-"""2,048 buckets. With 512 placing cost 0.02 of the mean cosine, with 4,096 it gained 0.004."""
+"""2,048 buckets. Mean cosine to the centre with 1,024: 0.394, 2,048: 0.402, 4,096: 0.412, at
+four times the cost of the regression each time."""
 MAX_ORDER = 2
 """Longest n-gram."""
 

@@ -1,9 +1,9 @@
 """Placing samples without a gradient feature: by what their text says about gradients.
 
 A ridge regression on the samples that have both tells, from the cheap vector, a sample's cosine to
-the centre of each cluster; the largest wins. Nearest centres in n-gram space, or the majority of
-the cheap cluster, placed worse (mean cosine to the centre 0.388 and 0.373 against 0.407, where all
-features give 0.471 and sources 0.316).
+the centre of each cluster; the largest wins. Measured on 19 instruction sources, a quarter of the
+features, 48 domains over all: mean cosine to the centre 0.402, with nearest centres in n-gram space
+0.393, with the majority of the cheap cluster 0.373; with all features 0.471, with sources 0.316.
 
 Axes: n samples to place, m samples with features, k clusters, d gradient dimensions, v dimensions
 of cheap vectors and 1.
