@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dids.domains import Domains, cluster_features
+from dids.domains.agreement import Agreement
 from dids.errors import InputError
 
 
@@ -185,12 +188,14 @@ def test_domains_come_back_from_disk_as_they_were(tmp_path):
     feature, _ = blobs([20, 10])
     source = np.zeros(30, dtype=np.int32)
     domains = cluster_features(feature, source, 2, "all", 0, source_names=["ä"])
+    domains = replace(domains, stability=Agreement(0.5, 0.75, 30))
     domains.save(tmp_path / "domains")
     domains.save(tmp_path / "domains")
     again = Domains.load(tmp_path / "domains")
     assert again.names == domains.names
     assert again.central_samples == domains.central_samples
     assert again.cosines == domains.cosines
+    assert again.stability == domains.stability
     np.testing.assert_array_equal(again.domain_of_sample, domains.domain_of_sample)
     np.testing.assert_array_equal(again.centroid_kd, domains.centroid_kd)
     np.testing.assert_array_equal(again.source_counts_ks, domains.source_counts_ks)

@@ -73,6 +73,20 @@ def test_row_i_is_the_feature_of_sample_i(tmp_path):
         )
 
 
+def test_rows_may_belong_to_some_samples_only(tmp_path):
+    sample_of_row = np.array([1, 2, 5, 6, 8, 10])
+    store = FeatureStore.open_or_create(tmp_path, "key", 6, 24, shard_size=4, dtype="float32")
+    model, projection, dataset, done = tiny_llama(double=False), Projection(24), ListDataset(), []
+    compute_features(
+        model, dataset, collate, projection, store, batch_tokens=20, progress=done.append,
+        sample_of_row=sample_of_row,
+    )  # fmt: skip
+    assert sum(done) == 6
+    for row, sample in enumerate(sample_of_row):
+        alone = sample_features(model, collate([dataset[sample]]), projection)
+        np.testing.assert_allclose(store.rows(row, row + 1), alone.numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("stop_after", [1, 2, 5])
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path, stop_after):
     compute(new_store(tmp_path / "whole"))

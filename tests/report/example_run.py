@@ -84,6 +84,9 @@ def example_result() -> dict[str, Any]:
             for i in range(1, ROUNDS)
         ],
         "domains": domains, "overhead": 0.142,
+        "stability": {
+            "adjusted_rand": 0.614, "mutual_information": 0.782, "num_samples": 16_773,
+        },
         "time_s": {"tokens": 6.1, "proxy": 31.0, "features": 48.3, "domains": 2.2,
                    "train": 171.0, "control": 148.0, "evaluate": 22.4},
         "warnings": ["The loss of task bbh hardly moves; its potential could not be fitted."],

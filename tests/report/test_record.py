@@ -23,7 +23,9 @@ def test_a_result_file_is_read_with_all_its_values(tmp_path):
     assert run.bad_records["open_instructions"][0].line == 812
 
 
-@pytest.mark.parametrize("key", ["control", "impact", "overhead", "warnings", "bad_records"])
+@pytest.mark.parametrize(
+    "key", ["control", "stability", "impact", "overhead", "warnings", "bad_records"]
+)
 def test_a_shorter_run_may_lack_a_part(key):
     result = example_result()
     del result[key]

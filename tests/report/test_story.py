@@ -5,7 +5,7 @@ from example_run import example_result
 
 from dids.report import RunRecord
 from dids.report.comparison import alarms, mean_loss, task_comparisons
-from dids.report.story import headline, story
+from dids.report.story import headline, stability, story
 
 
 def run_with(tasks, control, **more):
@@ -60,6 +60,14 @@ def test_the_story_has_five_sentences_with_the_numbers():
     assert "Only <code>mathqa_dev</code> was repeated, for <b>0.9</b> passes" in sentences[3]
     assert "7.3\u202f%" in sentences[4]
     assert "2\u202fmin 0\u202fs" in sentences[4]
+
+
+def test_the_agreement_of_two_seeds_is_said_where_it_was_measured():
+    result = example_result()
+    said = stability(RunRecord.from_dict(result))
+    assert "index of <b>0.61</b>" in said
+    assert "information of <b>0.78</b> on 16.8\u202fk samples" in said
+    assert stability(RunRecord.from_dict({**result, "stability": None})) == ""
 
 
 def test_the_mixture_that_never_moved_is_said_to():

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from dids.config.schema import Config
-from dids.run.stages.features import feature_store
+from dids.run.stages.features import feature_key
 from dids.run.workspace import Workspace
 
 
@@ -37,10 +37,9 @@ def workspace(folder, **features):
 
 
 @pytest.mark.parametrize(
-    "other", [{"layers": "model.layers.1"}, {"projection": "exact"}, {"dim": 64}]
+    "other", [{"layers": "model.layers.1"}, {"projection": "exact"}, {"share": 0.5}]
 )
 def test_features_of_other_settings_are_other_features(tmp_path, other):
-    store = feature_store(workspace(tmp_path))
-    kept = feature_store(workspace(tmp_path))
-    assert kept._manifest["key"] == store._manifest["key"]
-    assert feature_store(workspace(tmp_path, **other))._manifest["key"] != store._manifest["key"]
+    key = feature_key(workspace(tmp_path))
+    assert feature_key(workspace(tmp_path)) == key
+    assert feature_key(workspace(tmp_path, **other)) != key

@@ -1,7 +1,9 @@
 """A whole run: what it leaves, that it repeats, and that a kill anywhere changes nothing."""
 
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +42,7 @@ def result_of(folder: Path) -> dict:
 
 def essence(result: dict) -> dict:
     """What must not change between two runs of one config: everything but times and paths."""
-    kept = ("seed", "tokens", "steps", "tasks", "mixture", "impact")
+    kept = ("seed", "tokens", "steps", "tasks", "mixture", "impact", "stability")
     control = {key: result["control"][key] for key in ("tokens", "steps", "tasks")}
     domains = {
         name: {key: value for key, value in domain.items() if key != "examples"}
@@ -96,6 +98,15 @@ def test_domains_account_for_every_sample_and_token(finished):
     assert all(domain["examples"] for domain in domains.values())
 
 
+def test_domains_are_compared_with_those_of_another_seed(finished):
+    stability = result_of(finished)["stability"]
+    # Four domains of three sources: one source is divided, and has 60 samples at most.
+    assert 0 < stability["num_samples"] <= 60
+    assert -0.5 <= stability["adjusted_rand"] <= 1
+    assert 0 <= stability["mutual_information"] <= 1
+    assert "adjusted Rand index" in (finished / "run" / "report.html").read_text(encoding="utf-8")
+
+
 def test_run_folder_holds_open_formats_only(finished):
     pickled = {".pt", ".pth", ".bin", ".pkl"}
     outside_checkpoints = [
@@ -141,6 +152,78 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
     for word in ("sums", "steps", "features on disk", "epochs"):
         assert word in printed
     assert not (tmp_path / "run").exists()
+
+
+SHARE = {
+    "features": {"dim": 64, "share": 0.4},
+    "domains": {"number": 6, "within": "all", "min_samples": 5},
+}
+
+
+@pytest.fixture(scope="module")
+def finished_share(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("share")
+    config = write_config(folder, **SHARE)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("dids.domains.needed_features.MIN_A_DOMAIN", 4)
+        call(monkeypatch, "run", config)
+    return folder
+
+
+def test_a_share_of_the_features_places_every_sample(finished_share):
+    result = result_of(finished_share)
+    manifest = json.loads((finished_share / "run" / "features" / "manifest.json").read_text())
+    total = sum(domain["samples"] for domain in result["domains"].values())
+    assert 0.4 * total <= manifest["num_samples"] < 0.5 * total
+    assert result["stability"]["num_samples"] == total
+    # Three kinds of words: text tells them apart, so few domains mix sources much.
+    purest = sum(max(d["source_counts"].values()) for d in result["domains"].values())
+    assert purest > 0.8 * total
+
+
+def test_a_share_of_the_features_is_in_the_plan(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dids.domains.needed_features.MIN_A_DOMAIN", 4)
+    call(monkeypatch, "run", write_config(tmp_path, **SHARE), "--dry-run")
+    found = re.search(
+        r"gradient features: (\d+) of (\d+) samples\nfeatures on disk: ([\d,]+) bytes",
+        capsys.readouterr().out,
+    )
+    features, samples, octets = (int(group.replace(",", "")) for group in found.groups())
+    assert features == math.ceil(0.4 * samples)
+    assert octets == features * 64 * 2
+
+
+@pytest.mark.parametrize("stage", ["features", "domains"])
+def test_a_share_of_the_features_resumes_with_the_same_samples(tmp_path, monkeypatch, stage):
+    monkeypatch.setattr("dids.domains.needed_features.MIN_A_DOMAIN", 4)
+    config = write_config(tmp_path, **SHARE)
+    call(monkeypatch, stage, config)
+    features = tmp_path / "run" / "features"
+    before = {path.name: path.read_bytes() for path in features.iterdir()}
+    (features / "part-00000.npy").write_bytes(b"")
+    (tmp_path / "run" / "stages" / f"{stage}.json").unlink()
+    # The cheap clusters come out otherwise this time, as they may with other threads.
+    monkeypatch.setattr("dids.domains.stratified_draw.SAMPLES_PER_CLUSTER", 7)
+    call(monkeypatch, "domains", config)
+    assert {path.name: path.read_bytes() for path in features.iterdir()} == before
+
+
+@pytest.mark.parametrize("file", ["part-00000.npy", "manifest.json"])
+def test_damaged_features_are_named_and_rebuilt_when_they_are_needed(
+    tmp_path, monkeypatch, capsys, file
+):
+    config = write_config(tmp_path)
+    call(monkeypatch, "features", config)
+    features = tmp_path / "run" / "features"
+    before = {path.name: path.read_bytes() for path in features.iterdir()}
+    octets = bytearray(before[file])
+    octets[-4] ^= 1
+    (features / file).write_bytes(octets)
+    capsys.readouterr()
+    call(monkeypatch, "domains", config)  # the stage of the features counts as done
+    assert str(features / file) in capsys.readouterr().err.replace("\n", "")
+    assert log_says(tmp_path, f"WARNING dids.gradients.feature_store: {features / file} is")
+    assert {path.name: path.read_bytes() for path in features.iterdir()} == before
 
 
 def killed_when(folder: Path, config: Path, is_reached) -> bool:

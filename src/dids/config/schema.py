@@ -132,6 +132,9 @@ class FeaturesConfig(Section):
     projection: Literal["one-sided", "exact"] = "one-sided"
     dtype: Literal["float16", "float32"] = "float16"
     """On disk."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Fraction of the samples that get a feature, drawn from clusters of like text; the rest joins
+    domains by its text alone."""
     batch_tokens: Annotated[int, Field(ge=1)] = 4096
     """Tokens of one forward and backward pass, padding included."""
     layers: Patterns | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int32
+from jaxtyping import Int32, Int64
 from torch.utils.data import Dataset
 
 from dids.data.token_store import TokenStore
@@ -66,6 +66,12 @@ class TokenDataset(Dataset[Item]):
             raise IndexError(f"sample {index} is not one of 0 to {len(self) - 1}")
         source = int(np.searchsorted(self.offsets, index, side="right")) - 1
         return self.stores[source], index - int(self.offsets[source])
+
+    def scored_tokens(self, index: int) -> Int64[np.ndarray, " t"]:
+        """Token ids of a sample that are scored, in order."""
+        store, local = self.locate(index)
+        ids, is_scored = store.sample(local)
+        return np.asarray(ids[is_scored])
 
     def __getitem__(self, index: int) -> Item:
         store, local = self.locate(int(index))

@@ -3,6 +3,7 @@
 Axes: n samples, k domains, s sources, d feature dimensions.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -11,9 +12,10 @@ from jaxtyping import Float, Integer
 
 from dids.domains.cluster_counts import chosen_count, shared_counts
 from dids.domains.domains import Domains
-from dids.domains.feature_source import FeatureSource, directions
+from dids.domains.feature_source import FeatureSource, directions, have_direction
 from dids.domains.merging import merged_into
 from dids.domains.naming import domain_names
+from dids.domains.placing import placed_clusters
 from dids.domains.spherical_kmeans import (
     CHUNK,
     nearest_centroids,
@@ -36,6 +38,7 @@ def cluster_features(
     *,
     source_names: Sequence[str],
     min_samples: int = 1,
+    vectors: FeatureSource | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Domains:
     """Group samples into domains.
@@ -50,6 +53,8 @@ def cluster_features(
         source_names: Names of the sources.
         min_samples: Smaller domains are merged into the nearest (of the same source if clusters
             stay within it).
+        vectors: Cheap vectors of all samples, which place those without a feature (a zero row).
+            None: these go where most samples are.
         progress: Told how many samples were assigned.
 
     Returns:
@@ -63,46 +68,97 @@ def cluster_features(
         if num_domains != "sources":
             raise InputError("clustering needs features unless domains.number is 'sources'.")
         return _domains(features, source_n, source_n, source_names, by_source=True)
+    cluster_n = clusters(
+        features,
+        source_n,
+        num_domains,
+        within,
+        seed,
+        num_sources=len(source_names),
+        min_samples=min_samples,
+        vectors=vectors,
+        progress=progress,
+    )
+    return _domains(features, cluster_n, source_n, source_names, by_source=within == "source")
+
+
+def clusters(
+    features: FeatureSource,
+    source_of_sample: Integer[np.ndarray, " n"],
+    num_domains: NumDomains,
+    within: Literal["source", "all"],
+    seed: int,
+    *,
+    num_sources: int,
+    min_samples: int,
+    vectors: FeatureSource | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Integer[np.ndarray, " n"]:
+    """The grouping alone, its groups neither ordered nor named; arguments as above.
+
+    Returns:
+        Cluster of each sample.
+
+    Raises:
+        InputError: If the number of domains does not fit the samples or the sources.
+    """
+    source_n = np.asarray(source_of_sample)
+    if num_domains == "sources":
+        return source_n.astype(np.int64)
     if len(features) != len(source_n):
         raise ValueError(f"there are {len(features)} features, but {len(source_n)} samples.")
     if isinstance(num_domains, int) and not 1 <= num_domains <= len(source_n):
         raise InputError(
             f"domains.number is {num_domains}, but must be from 1 to the {len(source_n)} samples."
         )
+    groups = [np.arange(len(source_n))]
     if within == "source":
-        groups = [np.flatnonzero(source_n == source) for source in range(len(source_names))]
-    else:
-        groups = [np.arange(len(source_n))]
-    if num_domains == "auto":
-        counts = [chosen_count(features, group, min_samples, seed) for group in groups]
-    else:
+        groups = [np.flatnonzero(source_n == source) for source in range(num_sources)]
+    counts: list[int | None] = [None for _ in groups]
+    if isinstance(num_domains, int):
         counts = shared_counts(np.array([len(group) for group in groups]), num_domains).tolist()
     cluster_n = np.zeros(len(source_n), dtype=np.int64)
     for group, count in zip(groups, counts, strict=True):
         if len(group) > 0:
             first = int(cluster_n.max()) + 1
             cluster_n[group] = first + _clusters(
-                features, group, count, min_samples, seed, progress
+                features, vectors, group, count, min_samples, seed, progress
             )
-    return _domains(features, cluster_n, source_n, source_names, by_source=within == "source")
+    return cluster_n
 
 
 def _clusters(
     features: FeatureSource,
+    vectors: FeatureSource | None,
     samples_m: Integer[np.ndarray, " m"],
-    count: int,
+    count: int | None,
     min_samples: int,
     seed: int,
     progress: Callable[[int], None] | None,
 ) -> Integer[np.ndarray, " m"]:
-    """Clusters of one group of samples, the small ones merged."""
-    training_md = directions(features, training_samples(samples_m, count, seed))
+    """Clusters of one group of samples, the small ones merged; a count of None is chosen."""
+    is_known_m = np.ones(len(samples_m), dtype=bool)
+    if vectors is not None:
+        is_known_m = have_direction(features, samples_m)
+        if not is_known_m.any():
+            return np.zeros(len(samples_m), dtype=np.int64)
+    known = samples_m[is_known_m]
+    if count is None:
+        share = len(known) / len(samples_m)
+        count = chosen_count(features, known, math.ceil(min_samples * share), seed)
+    training_md = directions(features, training_samples(known, count, seed))
     centroid_kd = spherical_centroids(training_md, count, seed)
-    assigned = nearest_centroids(features, samples_m, centroid_kd, progress)
-    used_k, cluster_m = np.unique(assigned.cluster_n, return_inverse=True)
+    assigned = nearest_centroids(features, known, centroid_kd, progress)
+    cluster_m = np.zeros(len(samples_m), dtype=np.int64)
+    cluster_m[is_known_m] = assigned.cluster_n
+    if vectors is not None:
+        cluster_m[~is_known_m] = placed_clusters(
+            vectors, features, known, centroid_kd, samples_m[~is_known_m], progress
+        )
+    used_k, cluster_m = np.unique(cluster_m, return_inverse=True)
     size_k = np.bincount(cluster_m)
-    # Samples without a direction are near nothing: they go where most samples are.
-    cluster_m[assigned.cosine_n == 0] = size_k.argmax()
+    # Samples that nothing is known of are near nothing: they go where most samples are.
+    cluster_m[np.flatnonzero(is_known_m)[assigned.cosine_n == 0]] = size_k.argmax()
     group_k = np.zeros(len(used_k), dtype=np.int64)
     size_k = np.bincount(cluster_m, minlength=len(used_k))
     return merged_into(centroid_kd[used_k], size_k, group_k, min_samples)[cluster_m]

@@ -3,13 +3,14 @@
 Axes: n samples, k domains, s sources, d feature dimensions.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_folder, write_json
+from dids.domains.agreement import Agreement
 from dids.errors import InputError
 
 _FORMAT = 1
@@ -29,6 +30,8 @@ class Domains:
     """The samples nearest to each centre, nearest first."""
     cosines: list[float]
     """Mean cosine of each domain's samples to its centre; 0 when there are no features."""
+    stability: Agreement | None = None
+    """Agreement with the domains that another seed gives; None where nothing was divided."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -60,6 +63,7 @@ class Domains:
                     "names": self.names,
                     "central_samples": self.central_samples,
                     "cosines": self.cosines,
+                    "stability": None if self.stability is None else asdict(self.stability),
                 },
             )
 
@@ -88,6 +92,7 @@ class Domains:
                 source_counts_ks,
                 saved["central_samples"],
                 saved["cosines"],
+                Agreement(**saved["stability"]) if saved.get("stability") else None,
             )
             if saved["format"] != _FORMAT or len(domains.centroid_kd) != len(domains):
                 raise ValueError("another format")

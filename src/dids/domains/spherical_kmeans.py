@@ -87,7 +87,11 @@ def _distances(
 
 
 def training_samples(
-    samples_n: Integer[np.ndarray, " n"], num_clusters: int, seed: int
+    samples_n: Integer[np.ndarray, " n"],
+    num_clusters: int,
+    seed: int,
+    *,
+    per_cluster: int = MAX_TRAINING_SAMPLES,
 ) -> Integer[np.ndarray, " m"]:
     """A seeded draw of the samples that centres are trained on, in ascending order.
 
@@ -95,11 +99,12 @@ def training_samples(
         samples_n: Candidates.
         num_clusters: How many centres they are for.
         seed: Seed of the draw.
+        per_cluster: Samples a cluster, at most.
 
     Returns:
         All samples when they are few.
     """
-    limit = num_clusters * MAX_TRAINING_SAMPLES
+    limit = num_clusters * per_cluster
     if len(samples_n) <= limit:
         return samples_n
     generator = np.random.default_rng([seed, num_clusters])

@@ -3,7 +3,7 @@
 The batches inside a shard are a fixed function of the shard: its samples sorted by length, cut by a
 budget of tokens. So a shard's bytes do not depend on which shards were there before.
 
-Axes: n samples of a shard, d feature dimensions.
+Axes: n samples of a shard, r rows of the store, d feature dimensions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Integer
+from jaxtyping import Integer
 from torch import Tensor, nn
 
 from dids.gradients.feature_store import FeatureStore
@@ -45,36 +45,34 @@ def compute_features(
     batch_tokens: int,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
-    is_needed_n: Bool[np.ndarray, " n"] | None = None,
+    sample_of_row: Integer[np.ndarray, " r"] | None = None,
     layers: Sequence[str] | None = None,
 ) -> None:
     """Compute and store the shards that the store still misses.
 
     Args:
         model: The proxy, already on the device.
-        dataset: The corpus; sample i of it is row i of the store.
+        dataset: The corpus.
         collate: Makes a batch of a list of samples.
         projection: Π.
         store: Where features go.
         batch_tokens: Tokens of a batch at most, padding included (a longer sample goes alone).
         device: Where batches are computed.
         progress: Told how many samples were done, a batch at a time.
-        is_needed_n: Which samples' features anyone will look at; the others are left zero. None:
-            all.
+        sample_of_row: Which sample each row of the store belongs to. None: sample i to row i.
         layers: Patterns of the names of parameters or modules; None for every layer.
 
     Raises:
         InputError: If a feature is not finite, or the disk is full.
     """
     lengths_n = np.asarray(dataset.lengths)
+    sample_r = np.arange(len(store)) if sample_of_row is None else sample_of_row
     for shard in store.missing_shards():
-        samples = store.shard_range(shard)
-        feature_nd = np.zeros((len(samples), store.dim), dtype=np.float32)
-        shard_n = np.arange(samples.start, samples.stop)
-        needed_m = shard_n if is_needed_n is None else shard_n[is_needed_n[shard_n]]
-        for batch_b in length_batches(lengths_n[needed_m], batch_tokens):
-            place_b = needed_m[batch_b] - samples.start
-            items = _items(dataset, needed_m[batch_b].tolist())
+        rows = store.shard_range(shard)
+        sample_n = sample_r[rows.start : rows.stop]
+        feature_nd = np.zeros((len(sample_n), store.dim), dtype=np.float32)
+        for place_b in length_batches(lengths_n[sample_n], batch_tokens):
+            items = _items(dataset, sample_n[place_b].tolist())
             batch = {
                 name: value.to(device)
                 for name, value in collate(items).items()
@@ -84,7 +82,7 @@ def compute_features(
             feature_nd[place_b] = feature_bd.float().cpu().numpy()
             if progress is not None:
                 progress(len(place_b))
-        store.write_shard(shard, feature_nd)
+        store.write_shard(shard, feature_nd, sample_n)
 
 
 def length_batches(lengths_n: Integer[np.ndarray, " n"], batch_tokens: int) -> list[list[int]]:

@@ -2,7 +2,8 @@
 
 A folder holds ``part-00000.npy`` … and ``manifest.json``. A shard counts only once its checksum is
 in the manifest, and both are put in place by renaming, so a run killed anywhere goes on where it
-stopped.
+stopped. The manifest seals itself with a checksum of its own. Whatever is found damaged is named in
+a warning and rebuilt: a shard alone, or all of them where no manifest speaks for them any more.
 
 Axes: n samples, m samples of a shard, d feature dimensions.
 """
@@ -18,14 +19,14 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Integer
 
-from dids.atomic import whole_file, write_json
+from dids.atomic import read_json, whole_file, write_json
 from dids.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 Precision = Literal["float16", "float32"]
 _MANIFEST = "manifest.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class FeatureStore:
@@ -120,6 +121,8 @@ class FeatureStore:
         settings = _settings(key, num_samples, dim, shard_size, dtype)
         if store is not None and all(store._manifest[k] == v for k, v in settings.items()):
             return store
+        if any(folder.glob("part-*.npy")):
+            logger.info("The features in %s are of another model, data or form, and go.", folder)
         return cls.create(folder, key, num_samples, dim, shard_size=shard_size, dtype=dtype)
 
     @property
@@ -144,12 +147,18 @@ class FeatureStore:
         start = shard * self.shard_size
         return range(start, min(start + self.shard_size, self.num_samples))
 
-    def write_shard(self, shard: int, feature_md: Float[np.ndarray, "m d"]) -> None:
+    def write_shard(
+        self,
+        shard: int,
+        feature_md: Float[np.ndarray, "m d"],
+        sample_m: Integer[np.ndarray, " m"] | None = None,
+    ) -> None:
         """Put one shard in place.
 
         Args:
             shard: Its number.
             feature_md: Its features.
+            sample_m: What to call its rows where one cannot be stored; None: their numbers.
 
         Raises:
             ValueError: If the shape is not the shard's.
@@ -162,8 +171,9 @@ class FeatureStore:
             stored_md = np.ascontiguousarray(feature_md, dtype=self.dtype)
         if not np.isfinite(stored_md).all():
             row = int(np.flatnonzero(~np.isfinite(stored_md).all(1))[0])
+            name = self.shard_range(shard)[row] if sample_m is None else int(sample_m[row])
             raise InputError(
-                f"the gradient feature of sample {self.shard_range(shard)[row]} is not a finite "
+                f"the gradient feature of sample {name} is not a finite "
                 f"{self.dtype.name} number: the proxy has diverged, or its features need float32."
             )
         path = self._path(shard)
@@ -227,7 +237,7 @@ class FeatureStore:
                 del self._checksums[shard]
 
     def _write_manifest(self) -> None:
-        write_json(self.folder / _MANIFEST, self._manifest)
+        write_json(self.folder / _MANIFEST, {**self._manifest, "seal": _seal(self._manifest)})
 
 
 def _settings(key: str, num_samples: int, dim: int, shard_size: int, dtype: str) -> dict[str, Any]:
@@ -242,14 +252,23 @@ def _settings(key: str, num_samples: int, dim: int, shard_size: int, dtype: str)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest, or None where there is none that can be read."""
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The manifest; None where there is none, or one that is damaged, which is said."""
+    path = folder / _MANIFEST
+    if not path.exists():
         return None
-    fields = {*_settings("", 0, 0, 0, ""), "checksums"}
-    is_known = isinstance(manifest, dict) and fields <= manifest.keys()
-    return manifest if is_known and manifest["format"] == _FORMAT else None
+    try:
+        manifest: dict[str, Any] = read_json(path)
+        if manifest.pop("seal") != _seal(manifest):
+            raise ValueError("its checksum differs")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("%s is damaged (%r): all its features will be computed again.", path, error)
+        return None
+    return manifest if manifest["format"] == _FORMAT else None
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """A checksum of everything that a manifest says."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

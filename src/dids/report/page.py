@@ -55,6 +55,7 @@ def report_html(run: RunRecord) -> str:
         title=_title(run),
         headline=story.headline(run),
         sentences=story.story(run),
+        stability=story.stability(run),
         groups=groups,
         comparisons=comparisons,
         mean=comparison.mean_loss(comparisons),

@@ -85,6 +85,16 @@ class DomainResult:
 
 
 @dataclass(frozen=True)
+class DomainStability:
+    """Agreement of the domains with those of another seed on the same features."""
+
+    adjusted_rand: float
+    mutual_information: float
+    # normalised
+    num_samples: int
+
+
+@dataclass(frozen=True)
 class SkippedRecord:
     """A record that could not be read and was skipped by request."""
 
@@ -104,6 +114,7 @@ class RunRecord:
     tasks: Mapping[str, TaskResult]
     mixture: tuple[MixtureRound, ...]
     domains: Mapping[str, DomainResult]
+    stability: DomainStability | None = None
     control: ControlResult | None = None
     impact: tuple[ImpactRound, ...] = ()
     overhead: float | None = None
@@ -136,6 +147,7 @@ class RunRecord:
             tasks=fields.each("tasks", _task),
             mixture=tuple(fields.list("mixture", _mixture_round)),
             domains=fields.each("domains", _domain),
+            stability=_stability(fields.inner("stability")) if result.get("stability") else None,
             control=None if not result.get("control") else _control(fields.inner("control")),
             impact=tuple(fields.list("impact", _impact_round)),
             overhead=fields.take("overhead", _optional(float), None),
@@ -280,6 +292,14 @@ def _domain(fields: _Fields) -> DomainResult:
         repeats=fields.take("repeats", lambda value: float(value or 0.0), 0.0),
         max_repeats=fields.take("max_repeats", _optional(float), None),
         examples=fields.take("examples", _tuple_of(str), ()),
+    )
+
+
+def _stability(fields: _Fields) -> DomainStability:
+    return DomainStability(
+        adjusted_rand=fields.take("adjusted_rand", float),
+        mutual_information=fields.take("mutual_information", float),
+        num_samples=fields.take("num_samples", int),
     )
 
 

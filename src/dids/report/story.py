@@ -50,6 +50,28 @@ def story(run: RunRecord) -> list[Markup]:
     return [sentence for sentence in sentences if sentence]
 
 
+def stability(run: RunRecord) -> Markup:
+    """How far another seed gives the same domains.
+
+    Args:
+        run: The record.
+
+    Returns:
+        A sentence; nothing where it was not measured.
+    """
+    if run.stability is None:
+        return Markup("")
+    return Markup(
+        "The same gradient features clustered with another seed agree with these domains by an "
+        "adjusted Rand index of <b>{:.2f}</b> and a normalised mutual information of <b>{:.2f}</b> "
+        "on {} samples; 1 would be the same domains."
+    ).format(
+        run.stability.adjusted_rand,
+        run.stability.mutual_information,
+        count_text(run.stability.num_samples),
+    )
+
+
 def _setting(run: RunRecord) -> Markup:
     sources = {name for domain in run.domains.values() for name in domain.source_counts}
     return Markup(

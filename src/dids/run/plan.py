@@ -1,6 +1,7 @@
 """The plan before the bill: what a config would take, without writing anything."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from dids.data.rendering import encode_record
 from dids.data.sequence_length import fit_to_length
 from dids.data.sources import SourceFiles
 from dids.data.tokenizer import load_tokenizer, train_tokenizer
+from dids.domains.needed_features import needed_shares
 from dids.impact.estimate import MeasuringBudget
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
@@ -54,6 +56,7 @@ class RunPlan:
     batch_size: int
     num_runs: int
     warmup_steps: int
+    num_features: int
     feature_bytes: int
     gradient_samples: int
     is_exact: bool
@@ -86,8 +89,7 @@ def run_plan(config: Config) -> RunPlan:
         batch_size,
         num_steps,
     )
-    total_samples = sum(samples for samples, _ in sizes)
-    needs_features = config.domains.number != "sources"
+    num_features = _num_features(config, [samples for samples, _ in sizes])
     number = config.domains.number
     num_domains = number if isinstance(number, int) else len(sizes)
     round_samples = num_steps * batch_size / config.mixture.rounds
@@ -113,11 +115,8 @@ def run_plan(config: Config) -> RunPlan:
         batch_size=batch_size,
         num_runs=1 if config.control is None else 2,
         warmup_steps=config.warmup_steps,
-        feature_bytes=(
-            total_samples * config.features.dim * _BYTES[config.features.dtype]
-            if needs_features
-            else 0
-        ),
+        num_features=num_features,
+        feature_bytes=num_features * config.features.dim * _BYTES[config.features.dtype],
         gradient_samples=num_measured * measuring.domain_samples
         + len(config.tasks) * measuring.task_samples,
         is_exact=is_exact,
@@ -148,11 +147,24 @@ def print_plan(config: Config, console: Console | None = None) -> None:
         f"({plan.budget_tokens:,} tokens), {plan.num_runs} run(s)",
         f"proxy warm-up: {plan.warmup_steps:,} steps",
         f"gradient samples for impact: {plan.gradient_samples:,} a round",
+        f"gradient features: {plan.num_features:,} of "
+        f"{sum(source.num_samples for source in plan.sources):,} samples",
         f"features on disk: {plan.feature_bytes:,} bytes",
         f"run folder: {config.run}",
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _num_features(config: Config, size_s: list[int]) -> int:
+    """Samples that features are computed of; a share is rounded up in every cluster of text."""
+    groups = size_s if config.domains.within == "source" else [sum(size_s)]
+    shares = needed_shares(
+        size_s, config.domains.number, config.domains.within, config.features.share
+    )
+    if config.domains.number == "sources":
+        return 0
+    return sum(math.ceil(share * size) for share, size in zip(shares, groups, strict=True))
 
 
 def _estimated_sizes(config: Config) -> list[tuple[int, int]]:

@@ -26,7 +26,7 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
     """
     with folder.locked():
         folder.prepare(config)
-        handler = folder.log_to_file()
+        handlers = [folder.log_to_file(), log_to_progress(progress)]
         try:
             work = Workspace(config, folder, progress)
             if folder.is_done("tokens"):
@@ -42,6 +42,19 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
                 if name == last:
                     break
         finally:
-            logging.getLogger("dids").removeHandler(handler)
-            handler.close()
+            for handler in handlers:
+                logging.getLogger("dids").removeHandler(handler)
+                handler.close()
     return work
+
+
+def log_to_progress(progress: Progress) -> logging.Handler:
+    """Say the package's warnings, such as a damaged file's name, to the person who waits."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            progress.say(self.format(record))
+
+    handler = Handler(logging.WARNING)
+    logging.getLogger("dids").addHandler(handler)
+    return handler

@@ -1,5 +1,6 @@
 """Stage ten: ``result.json``, and the page that explains it."""
 
+from dataclasses import asdict
 from typing import Any
 
 from dids.atomic import read_json, write_json
@@ -39,6 +40,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "mixture": history.mixture,
         "impact": _initial_impact(work) + history.impact,
         "domains": _domains(work, drawn),
+        "stability": _stability(work),
         "overhead": overhead,
         "time_s": work.folder.times_s(),
         "warnings": _warnings(work, overhead, tested),
@@ -89,6 +91,11 @@ def _domains(work: Workspace, drawn: dict[str, Any]) -> dict[str, Any]:
             **drawn["domains"][name],
         }
     return result
+
+
+def _stability(work: Workspace) -> dict[str, Any] | None:
+    stability = work.domains.stability
+    return None if stability is None else asdict(stability)
 
 
 def _example(work: Workspace, sample: int) -> str:
