@@ -46,7 +46,7 @@ class Dids:
         caution: float = 1.5,
         prior_vote: float = 0.5,
         damping: float = 1.0,
-        potential_weight: float = 0.5,
+        potential_weight: float = 0.25,
     ) -> None:
         self.ema = ema
         self.caution = caution
