@@ -1,0 +1,1 @@
+"""Measurements of what the package claims; not part of the package."""
