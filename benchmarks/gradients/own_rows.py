@@ -36,7 +36,7 @@ def plain_pass(subject: Subject) -> Step:
 
 
 def activation_gradients(subject: Subject) -> Step:
-    """The floor under all ways that hook into a backward pass: no weight gradients, nothing else."""
+    """The floor under every hook into a backward pass: no weight gradients, nothing else."""
     model = subject.model_copy()
     model.enable_input_require_grads()  # type: ignore[operator]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.gradients.subject import Batch, Subject
 
 Output = Tensor | Mapping[str, Tensor] | None
-"""Features ``[b, d]``; the batch's mean squared per-sample gradient by parameter name; or nothing."""
+"""Features ``[b, d]``; a batch's mean squared per-sample gradient by parameter name; or nothing."""
 Step = Callable[[Batch], Output]
 """One batch, all of its work."""
 Kind = Literal["pass", "features", "fisher", "training"]

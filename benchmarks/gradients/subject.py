@@ -118,7 +118,9 @@ def load_subject(folder: Path, device: str = "cpu") -> Subject:
     model: nn.Module = AutoModelForCausalLM.from_pretrained(folder / "model")
     held_out_nt = torch.from_numpy(np.load(folder / "held_out.npy")).to(device)
     batch_size = json.loads((folder / "settings.json").read_text())["batch_size"]
-    batches = tuple({"input_ids": ids_bt, "labels": ids_bt} for ids_bt in held_out_nt.split(batch_size))
+    batches = tuple(
+        {"input_ids": ids_bt, "labels": ids_bt} for ids_bt in torch.split(held_out_nt, batch_size)
+    )
     return Subject(folder, model.to(device).eval(), batches)
 
 
@@ -132,7 +134,10 @@ def _make(settings: SubjectSettings, folder: Path, device: str) -> None:
     tokenizer = train_tokenizer(texts, shape.vocab_size)
     needed = settings.training_steps * settings.batch_size // len(settings.parts) + 1
     train_nt = np.concatenate(
-        [_sequences(tokenizer, part, "train", needed, settings.num_tokens) for part in settings.parts]
+        [
+            _sequences(tokenizer, part, "train", needed, settings.num_tokens)
+            for part in settings.parts
+        ]
     )
     held_out_nt = _held_out(tokenizer, settings)
     model = trained_model(shape, torch.from_numpy(train_nt), settings, device)

@@ -25,7 +25,7 @@ def features(dim: int) -> Callable[[Subject], Step]:
 
         model = subject.model_copy()
         model.enable_input_require_grads()  # type: ignore[operator]
-        decoder = model.model
+        decoder = model.get_submodule("model")
         num_layers = sum(isinstance(module, nn.Linear) for module in decoder.modules())
         collector = StreamingGradientCollector(
             model=decoder,

@@ -28,7 +28,9 @@ def fisher(subject: Subject) -> Step:
     ]
 
     class LanguageModelling(Task):  # type: ignore[misc]
-        def compute_train_loss(self, batch: Batch, model: nn.Module, sample: bool = False) -> Tensor:
+        def compute_train_loss(
+            self, batch: Batch, model: nn.Module, sample: bool = False
+        ) -> Tensor:
             assert not sample
             return sample_losses(model, batch).sum()
 

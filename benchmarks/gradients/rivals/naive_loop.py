@@ -1,4 +1,4 @@
-"""A loop over samples: the reference for Fisher information, and slower only by what batching saves."""
+"""A loop over samples: the reference for Fisher information."""
 
 import torch
 from torch import Tensor

@@ -1,6 +1,6 @@
 """TRAK: ``vmap(grad)`` of all parameters and its ``BasicProjector``, dense Rademacher to 1,024.
 
-The projector draws its matrix anew at every call, so many samples at once cost little more than few.
+The projector draws its matrix anew at every call: many samples at once cost little more than few.
 
 Axes: b samples, p gradient entries.
 """
@@ -33,7 +33,7 @@ def features(subject: Subject) -> Step:
 
     def step(batch: Batch) -> Tensor:
         parts = []
-        for ids_bt in batch["input_ids"].split(VMAP_BATCH):
+        for ids_bt in torch.split(batch["input_ids"], VMAP_BATCH):
             by_name = gradients(ids_bt)
             parts.append(torch.cat([by_name[name].flatten(1) for name in sorted(by_name)], 1))
         projected: Tensor = projector.project(torch.cat(parts), model_id=0)
