@@ -21,7 +21,13 @@ from benchmarks.gradients.peak_memory import note_memory, peak_by_samples
 from benchmarks.gradients.quality import note_fisher_error, note_quality, reference_fisher
 from benchmarks.gradients.row import Row
 from benchmarks.gradients.rows import ROWS
-from benchmarks.gradients.subject import SHAPES, Subject, SubjectSettings, subject_of
+from benchmarks.gradients.subject import (
+    SHAPES,
+    Subject,
+    SubjectSettings,
+    load_subject,
+    subject_folder,
+)
 from benchmarks.gradients.table import as_json, markdown
 from benchmarks.gradients.timing import alternated, clock_of, progress
 from dids.atomic import write_json, write_text
@@ -65,11 +71,10 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _measure(arguments: argparse.Namespace, work: Path) -> None:
     began_s = time.perf_counter()
-    settings = SubjectSettings(
-        arguments.size, num_sequences=arguments.sequences, training_steps=arguments.training_steps
-    )
+    settings = SubjectSettings(arguments.size, training_steps=arguments.training_steps)
     progress("model and sequences")
-    subject = subject_of(settings, work, arguments.device)
+    folder = subject_folder(settings, work, arguments.device)
+    subject = load_subject(folder, arguments.sequences, arguments.device)
     rows = chosen_rows(ROWS, arguments.only, arguments.without)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other libraries' are nothing to act on here
@@ -132,7 +137,7 @@ def measured_rows(
 
 def _kept_grams(subject: Subject) -> dict[str, Tensor]:
     """The full gradients' inner products, kept with the subject: they never change."""
-    path = subject.folder / "grams.safetensors"
+    path = subject.folder / f"grams-{subject.num_sequences}.safetensors"
     if not path.exists():
         progress("full gradients")
         save_file(gradient_grams(subject), path)

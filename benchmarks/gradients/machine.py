@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from dids import __version__
+
 PACKAGES = (
-    "torch", "transformers", "numpy", "dids",
-    "bergson", "dattri", "traker", "opacus", "kronfluence",
+    "torch", "transformers", "numpy", "bergson", "dattri", "traker", "opacus", "kronfluence",
 )  # fmt: skip
 
 
@@ -20,7 +21,7 @@ def versions() -> dict[str, str]:
         for distribution in metadata.distributions()
     }
     known = {package: installed[package] for package in PACKAGES if package in installed}
-    return {"python": platform.python_version(), **known}
+    return {"python": platform.python_version(), "dids": __version__, **known}
 
 
 def machine(device: torch.device) -> dict[str, str | int]:

@@ -35,6 +35,12 @@ class Measured:
     """Memory before the first batch: the interpreter, libraries, the model."""
     peak_mb: float | None = None
 
+    def note_time(self, row_s: float, baseline_s: float, plain_s: float) -> None:
+        """Add one round."""
+        self.seconds.append(row_s)
+        self.ratios.append(row_s / baseline_s)
+        self.plain_ratios.append(row_s / plain_s)
+
     @property
     def ratio(self) -> float | None:
         """Median ratio to the baseline."""

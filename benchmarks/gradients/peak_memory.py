@@ -52,7 +52,8 @@ def peak_by_samples(subject: Subject, counts: Sequence[int]) -> dict[int, float 
 
 def _in_a_process(subject: Subject, what: str) -> tuple[float, float] | None:
     command = [sys.executable, "-m", "benchmarks.gradients.peak_memory", str(subject.folder), what]
-    command += ["--device", str(subject.device), "--threads", str(torch.get_num_threads())]
+    command += ["--sequences", str(subject.num_sequences), "--device", str(subject.device)]
+    command += ["--threads", str(torch.get_num_threads())]
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -67,12 +68,13 @@ def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("what")
+    parser.add_argument("--sequences", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
-    loaded = load_subject(arguments.folder, arguments.device)
+    loaded = load_subject(arguments.folder, arguments.sequences, arguments.device)
     subject = Subject(loaded.folder, loaded.model, loaded.batches, is_for_one_row=True)
     if arguments.what.startswith("samples:"):
         loaded_mb = _memory_mb(subject.device)
@@ -89,7 +91,13 @@ def _memory_mb(device: torch.device) -> float:
     """The most so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    # On Linux ru_maxrss starts at what the parent process had: every row showed the parent's peak.
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 2**10
+    in_bytes = sys.platform == "darwin"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if in_bytes else 2**10)
 
 
 class _Many:

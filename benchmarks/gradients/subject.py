@@ -27,6 +27,8 @@ Batch = dict[str, Tensor]
 
 RULES_VERSION = 1
 """Goes into the folder's name: raise it when another subject comes out of the same settings."""
+HELD_OUT = 256
+"""Sequences that are kept for measuring, at most."""
 TOKENIZER_CHARACTERS = 400_000
 """What the tokenizer sees of each part."""
 _WARMUP_STEPS = 20
@@ -54,8 +56,6 @@ class SubjectSettings:
     """What decides the model and the sequences."""
 
     size: str = "7m"
-    num_sequences: int = 128
-    """Held-out sequences, shared evenly by the parts."""
     num_tokens: int = 256
     batch_size: int = 8
     training_steps: int = 200
@@ -98,28 +98,39 @@ class Subject:
         return self.model if self.is_for_one_row else copy.deepcopy(self.model)
 
 
-def subject_of(settings: SubjectSettings, work: Path, device: str = "cpu") -> Subject:
-    """The subject in a folder's subfolder, made there if it is not there yet.
+def subject_folder(settings: SubjectSettings, work: Path, device: str = "cpu") -> Path:
+    """The subject's folder in another, filled if it is not there yet.
 
     Args:
         settings: What it is.
         work: Where subjects are kept.
-        device: Where the model goes.
+        device: Where the model is trained.
     """
     folder = work / settings.folder_name
     if not folder.exists():
         with whole_folder(folder) as unfinished:
             _make(settings, unfinished, device)
-    return load_subject(folder, device)
+    return folder
 
 
-def load_subject(folder: Path, device: str = "cpu") -> Subject:
-    """A subject that was made before, its model in evaluation mode."""
+def load_subject(folder: Path, num_sequences: int, device: str = "cpu") -> Subject:
+    """A subject that was made before, its model in evaluation mode.
+
+    Args:
+        folder: As `subject_folder` gives it.
+        num_sequences: How many of its sequences are looked at.
+        device: Where model and sequences go.
+    """
     model: nn.Module = AutoModelForCausalLM.from_pretrained(folder / "model")
     held_out_nt = torch.from_numpy(np.load(folder / "held_out.npy")).to(device)
+    if not 0 < num_sequences <= len(held_out_nt):
+        raise ValueError(
+            f"num_sequences must be from 1 to {len(held_out_nt)} here, but is {num_sequences}."
+        )
     batch_size = json.loads((folder / "settings.json").read_text())["batch_size"]
     batches = tuple(
-        {"input_ids": ids_bt, "labels": ids_bt} for ids_bt in torch.split(held_out_nt, batch_size)
+        {"input_ids": ids_bt, "labels": ids_bt}
+        for ids_bt in torch.split(held_out_nt[:num_sequences], batch_size)
     )
     return Subject(folder, model.to(device).eval(), batches)
 
@@ -207,16 +218,9 @@ def _sequences(
 
 def _held_out(tokenizer: PreTrainedTokenizerFast, settings: SubjectSettings) -> np.ndarray:
     """Held-out sequences, the parts taking turns, so that every batch is mixed."""
-    each = -(-settings.num_sequences // len(settings.parts))
+    each = HELD_OUT // len(settings.parts)
     by_part = [
         _sequences(tokenizer, part, "validation", each, settings.num_tokens)
         for part in settings.parts
     ]
-    turns = [rows[i] for i in range(each) for rows in by_part if i < len(rows)]
-    held_out_nt = np.stack(turns)[: settings.num_sequences]
-    if len(held_out_nt) < settings.num_sequences:
-        raise ValueError(
-            f"num_sequences must be at most {len(held_out_nt)} on this machine, but is "
-            f"{settings.num_sequences}."
-        )
-    return held_out_nt
+    return np.stack([rows[i] for i in range(each) for rows in by_part if i < len(rows)])

@@ -49,15 +49,13 @@ def as_json(
 
 
 def _settings_line(settings: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{name} "
-        + (
-            ", ".join(f"{k} {v}" for k, v in value.items())
-            if isinstance(value, dict)
-            else str(value)
-        )
+    said = {
+        name: ", ".join(f"{key} {part}" for key, part in value.items())
+        if isinstance(value, Mapping)
+        else value
         for name, value in settings.items()
-    )
+    }
+    return "; ".join(f"{name}: {value}" for name, value in said.items())
 
 
 def _verdict(aim: Aim) -> str:

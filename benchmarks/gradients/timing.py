@@ -41,7 +41,8 @@ def alternated(
         rows: The rows; every row's baseline is one of them.
         subject: What they run on.
         num_rounds: Rounds; round r runs batch r, and starts again when there is none left.
-        row_seconds: What a row may take in all: a slow one runs in fewer rounds, but in one.
+        row_seconds: What a row may take in all: a slow one runs in fewer rounds, and of one that
+            cannot even run twice the warm-up counts.
 
     Returns:
         A result for every row, and the steps of those that work.
@@ -52,10 +53,15 @@ def alternated(
     rounds_by_name = {}
     for row in rows:
         progress(f"warm-up: {row.name}")
-        warm_s = _warm_up(measured[row.name], subject, steps, clock)
-        if warm_s is not None:
-            affordable = int(row_seconds / max(warm_s, 1e-9))
-            rounds_by_name[row.name] = max(1, min(num_rounds, affordable))
+        result = measured[row.name]
+        warm_s = _warm_up(result, subject, steps, clock)
+        if warm_s is None:
+            continue
+        rounds_by_name[row.name] = min(num_rounds, int(row_seconds / max(warm_s, 1e-9)))
+        if rounds_by_name[row.name] == 0:
+            plain_s, _ = _timed(steps[PLAIN], subject.batches[0], clock)
+            baseline_s, _ = _timed(steps[row.baseline], subject.batches[0], clock)
+            result.note_time(warm_s, baseline_s, plain_s)
     for number in range(num_rounds):
         progress(f"round {number + 1} of {num_rounds}")
         due = [row for row in rows if rounds_by_name.get(row.name, 0) > number]
@@ -108,11 +114,8 @@ def _one_round(
                 since = 0
             row_s, output = _timed(steps[row.name], batch, clock)
             since += 1
-            result = measured[row.name]
-            result.seconds.append(row_s)
-            result.ratios.append(row_s / baseline_s)
-            result.plain_ratios.append(row_s / plain_s)
-            result.outputs[number] = output
+            measured[row.name].note_time(row_s, baseline_s, plain_s)
+            measured[row.name].outputs[number] = output
 
 
 def _timed(step: Step, batch: Batch, clock: Callable[[], float]) -> tuple[float, Output]:
