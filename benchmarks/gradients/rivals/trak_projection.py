@@ -2,7 +2,7 @@
 
 The projector draws its matrix anew at every call: many samples at once cost little more than few.
 
-Axes: b samples, p gradient entries.
+Axes: n samples, t tokens, p gradient entries.
 """
 
 import torch
@@ -32,15 +32,17 @@ def features(subject: Subject) -> Step:
     projector.free_memory()  # its matrix is as large as a hundred models
 
     def step(batch: Batch) -> Tensor:
-        parts = []
-        for ids_bt in torch.split(batch["input_ids"], VMAP_BATCH):
-            by_name = gradients(ids_bt)
-            parts.append(torch.cat([by_name[name].flatten(1) for name in sorted(by_name)], 1))
-        projected: Tensor = projector.project(torch.cat(parts), model_id=0)
+        ids_nt = batch["input_ids"]
+        gradient_np = torch.empty(len(ids_nt), projector.grad_dim, device=subject.device)
+        for start in range(0, len(ids_nt), VMAP_BATCH):
+            by_name = gradients(ids_nt[start : start + VMAP_BATCH])
+            flat = [by_name[name].flatten(1) for name in sorted(by_name)]
+            torch.cat(flat, 1, out=gradient_np[start : start + VMAP_BATCH])
+        projected: Tensor = projector.project(gradient_np, model_id=0)
         projector.free_memory()
         return projected
 
     return step
 
 
-ROWS = (Row("TRAK, dense 1,024", "features", features, DIM, quality_batch=128),)
+ROWS = (Row("TRAK, dense 1,024", "features", features, DIM, quality_batch=64),)
