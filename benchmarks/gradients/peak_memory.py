@@ -26,6 +26,8 @@ from dids.gradients import FeatureStore, Projection, compute_features
 from dids.run.memory import keep_freed_memory
 
 NUM_BATCHES = 3
+NUM_PROCESSES = 2
+"""Of which the smaller peak counts: what the allocator leaves unused varies by 3 %."""
 SHORT_TOKENS = 64
 """Length of the samples whose number grows."""
 
@@ -45,8 +47,8 @@ def peak_by_samples(subject: Subject, counts: Sequence[int]) -> dict[int, float 
     peaks: dict[int, float | None] = {}
     for count in counts:
         progress(f"memory: {count} samples")
-        found = _in_a_process(subject, f"samples:{count}")
-        peaks[count] = None if found is None else found[1]
+        found = [_in_a_process(subject, f"samples:{count}") for _ in range(NUM_PROCESSES)]
+        peaks[count] = min((known[1] for known in found if known is not None), default=None)
     return peaks
 
 
