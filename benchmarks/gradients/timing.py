@@ -60,7 +60,9 @@ def alternated(
         rounds_by_name[row.name] = min(num_rounds, int(row_seconds / max(warm_s, 1e-9)))
         if rounds_by_name[row.name] == 0:
             plain_s, _ = _timed(steps[PLAIN], subject.batches[0], clock)
-            baseline_s, _ = _timed(steps[row.baseline], subject.batches[0], clock)
+            baseline_s = plain_s
+            if row.baseline != PLAIN:
+                baseline_s, _ = _timed(steps[row.baseline], subject.batches[0], clock)
             result.note_time(warm_s, baseline_s, plain_s)
     for number in range(num_rounds):
         progress(f"round {number + 1} of {num_rounds}")
