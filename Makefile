@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 # The instruct pack lies here for tests and benchmarks, where it is at hand; they skip without it.
 export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
-.PHONY: help install demo instruct test lint types unit docs clean
+.PHONY: help install demo instruct benchmark-gradients test lint types unit docs clean
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
 	@echo "make test      lint, types, tests, documentation"
 	@echo "make instruct  the 19 instruction sources and nine tasks in DIDS_DATA"
+	@echo "make benchmark-gradients   what gradients cost and keep, in about a quarter of an hour"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -28,6 +29,10 @@ demo: $(INSTALLED)
 
 instruct: $(INSTALLED)
 	$(BIN)/dids run examples/instruct.yaml
+
+# Other libraries are rows where they are installed: benchmarks/gradients/requirements.txt says how.
+benchmark-gradients: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gradients --work runs/benchmarks --out runs/benchmarks
 
 test: lint types unit docs
 
