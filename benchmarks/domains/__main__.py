@@ -42,7 +42,7 @@ def main() -> None:
         print(f"\nwithin {within}\n{'share':>6} {'features':>9} {'rand':>15} {'information':>15} "
               f"{'cosine':>16}")  # fmt: skip
         settings = {"num_domains": arguments.domains, "within": within}
-        full = []
+        full: list[np.ndarray] = []
         for share in (1.0, *_SHARES):
             made, drawn = [], len(features)
             for seed in range(arguments.seeds):
@@ -62,10 +62,9 @@ def main() -> None:
                 )  # fmt: skip
             full = full or made
             border_n = source_n if within == "source" else np.zeros_like(source_n)
-            agreements = [
-                agreement_within(made[a], full[b], border_n)
-                for a, b in itertools.permutations(range(len(made)), 2)
-            ]
+            pairs = itertools.permutations(range(len(made)), 2)
+            found = [agreement_within(made[a], full[b], border_n) for a, b in pairs]
+            agreements = [agreement for agreement in found if agreement is not None]
             print(f"{share:6} {drawn:9,} {_spread([a.adjusted_rand for a in agreements])} "
                   f"{_spread([a.mutual_information for a in agreements])} "
                   f"{_spread([mean_cosine(features, each) for each in made], 4)}",
