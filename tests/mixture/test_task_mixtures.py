@@ -6,7 +6,7 @@ from observations import impact_of, observation_of
 from scipy.optimize import minimize
 
 from dids.mixture.policy import make_policy
-from dids.mixture.task_mixtures import common_part, net_pull, task_mixtures
+from dids.mixture.task_mixtures import common_part, diminished, net_pull, task_mixtures
 
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 
@@ -128,6 +128,33 @@ def test_what_helps_one_task_and_harms_others_counts_for_what_is_left():
     np.testing.assert_allclose(net_pull(harmless_kt, weight_t), harmless_kt)
 
 
+@pytest.mark.parametrize("returns", [0.0, 0.3, 0.5, 1.0])
+def test_diminishing_returns_equal_their_formula(returns):
+    mixture = np.array([0.1, 0.5, 0.3, 0.1])
+    ratio = mixture / PRIOR  # 0.25, 1.67, 1.5, 1
+    above = [0.0] + [
+        p * (r - ratio[0]) ** returns for p, r in zip(PRIOR[1:], ratio[1:], strict=True)
+    ]
+    expected = ratio[0] * PRIOR + (1 - ratio[0]) * np.array(above) / sum(above)
+    found = diminished(mixture, PRIOR, returns)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert found.sum() == pytest.approx(1.0)
+    if returns == 1.0:
+        np.testing.assert_allclose(found, mixture, atol=1e-12)
+
+
+def test_a_domain_split_in_two_is_drawn_as_often_as_before():
+    mixture = np.array([0.1, 0.5, 0.3, 0.1])
+    halves = np.array([0.1, 0.25, 0.25, 0.3, 0.1]), np.array([0.4, 0.15, 0.15, 0.2, 0.1])
+    whole, split = diminished(mixture, PRIOR, 0.5), diminished(*halves, 0.5)
+    np.testing.assert_allclose(split[[0, 3, 4]], whole[[0, 2, 3]], atol=1e-12)
+    assert split[1] + split[2] == pytest.approx(whole[1])
+
+
+def test_a_mixture_that_is_the_prior_stays():
+    np.testing.assert_allclose(diminished(PRIOR, PRIOR, 0.5), PRIOR)
+
+
 def test_every_task_has_its_share_of_the_data_however_loud_another_is():
     # Two tasks want d0, one d1, one nothing that there is.
     target = [[1.0, 0.0, 0.0], [50.0, 0.0, 0.0], [0.0, 0.01, 0.0], [0.0, 0.0, 0.0]]
@@ -142,7 +169,7 @@ def test_every_task_has_its_share_of_the_data_however_loud_another_is():
         prior=np.ones(3) / 3,
         limits=observation_of().limits.with_floor(3, 0.0),
     )
-    policy = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9)
+    policy = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9, returns=1.0)
     decision = policy.mixture(seen)
     np.testing.assert_allclose(decision.mixture, [0.25 + 1 / 6, 0.25 + 1 / 6, 1 / 6], atol=1e-6)
     shares = decision.explanation["domains"]["d0"]["share"]

@@ -10,7 +10,7 @@ from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.saturation import marginal_value, repeats
-from dids.mixture.task_mixtures import net_pull, task_mixtures
+from dids.mixture.task_mixtures import diminished, net_pull, task_mixtures
 from dids.mixture.task_progress import progress_of_tasks, tilted_weights
 
 
@@ -27,6 +27,7 @@ class Dids:
             count, and it counts by what is beyond them.
         prior_vote: The prior's own vote in every task's mixture, above 0.
         damping: How little it is trusted that domains whose steps look alike do the same.
+        returns: The power that a domain's part of the mixture is raised to: returns diminish.
         potential_weight: How far the tasks' weights follow their potential: 0 weighs them as the
             user did, 1 by what their losses still promise alone.
 
@@ -46,12 +47,14 @@ class Dids:
         caution: float = 1.5,
         prior_vote: float = 0.5,
         damping: float = 1.0,
+        returns: float = 0.5,
         potential_weight: float = 0.25,
     ) -> None:
         self.ema = ema
         self.caution = caution
         self.prior_vote = prior_vote
         self.damping = damping
+        self.returns = returns
         self.potential_weight = potential_weight
         self._average = AveragedImpact(decay)
 
@@ -74,7 +77,8 @@ class Dids:
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
-        best_k = observation.limits.project(weight_t @ mixture_tk)
+        wanted_k = diminished(weight_t @ mixture_tk, observation.prior, self.returns)
+        best_k = observation.limits.project(wanted_k)
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k
         )

@@ -65,6 +65,36 @@ def task_mixtures(
     return mixtures
 
 
+def diminished(
+    mixture_k: Float64[np.ndarray, " k"], prior_k: Float64[np.ndarray, " k"], returns: float
+) -> Float64[np.ndarray, " k"]:
+    """A mixture whose differences are smaller: the more a domain has, the less another part brings.
+
+    What every domain has, in units of the prior, stays; what is above it is raised to a power, in
+    units of the prior, and scaled back to the same sum. A domain split in two stays what it was.
+
+    Args:
+        mixture_k: A mixture.
+        prior_k: A positive mixture.
+        returns: The power, from 0 (all that have anything have the same) to 1 (nothing changes).
+
+    Returns:
+        A mixture, in the same order.
+
+    Example:
+        >>> diminished(np.array([0.7, 0.2, 0.1]), np.ones(3) / 3, 0.5).round(3)
+        array([0.597, 0.303, 0.1  ])
+    """
+    ratio_k = mixture_k / prior_k
+    base = float(ratio_k.min())
+    above_k = prior_k * np.maximum(ratio_k - base, 0.0) ** returns
+    above_k[ratio_k <= base] = 0.0
+    if above_k.sum() <= 0.0:
+        return mixture_k
+    rest = 1.0 - base * float(prior_k.sum())
+    return np.asarray(base * prior_k + rest * above_k / above_k.sum())
+
+
 def net_pull(
     pull_kt: Float64[np.ndarray, "k t"], weight_t: Float64[np.ndarray, " t"]
 ) -> Float64[np.ndarray, "k t"]:
