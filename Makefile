@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 # The instruct pack lies here for tests and benchmarks, where it is at hand; they skip without it.
 export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
-.PHONY: help install demo instruct benchmark-gradients test lint types unit docs clean
+.PHONY: help install demo instruct test lint types unit docs clean
+.PHONY: benchmark-gradients benchmark-clustering benchmark-domains
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
 	@echo "make test      lint, types, tests, documentation"
 	@echo "make instruct  the 19 instruction sources and nine tasks in DIDS_DATA"
 	@echo "make benchmark-gradients   what gradients cost and keep, in about a quarter of an hour"
+	@echo "make benchmark-clustering  a million features into 256 domains, beside faiss and scikit-learn"
+	@echo "make benchmark-domains     what a share of the features costs, on the instruct example"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -48,6 +51,12 @@ unit: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+benchmark-clustering: $(INSTALLED)
+	$(BIN)/python -m benchmarks.clustering --num 1000000 --dim 1024 --domains 256
+
+benchmark-domains: $(INSTALLED)
+	$(BIN)/python -m benchmarks.domains examples/instruct.yaml --run runs/benchmark-domains
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,11 +2,10 @@
 
 Every token and pair of tokens is thrown into one of the buckets with a random sign (feature
 hashing, Weinberger et al. 2009, arXiv:0902.2206), so inner products are those of n-gram counts up
-to noise; square roots keep frequent ones from drowning the rest. Only scored tokens make gradients:
-with prompts in, samples were placed worse (mean cosine to the centre 0.376 against
-0.388). The hash is
-multiply-shift with a random factor a place (Dietzfelbinger et al. 1997), the same on every machine.
-Rows are made as they are asked for; nothing is kept.
+to noise; square roots keep frequent ones from drowning the rest.
+Only scored tokens make gradients: with prompts in, samples were placed worse (mean cosine to the
+centre 0.376 against 0.388). The hash is multiply-shift with a random factor a place (Dietzfelbinger
+et al. 1997), the same on every machine. Rows are made as they are asked for; nothing is kept.
 
 Axes: n samples, m samples asked for, d buckets, t scored tokens of all of them.
 """

@@ -17,6 +17,10 @@ from dids.domains.feature_source import FeatureSource, directions
 
 MAX_TRAINING_SAMPLES = 256
 """Samples a cluster that centres are trained on."""
+_START_SAMPLES = 32
+"""Samples a cluster that starting centres are chosen among: among all that centres are trained on
+it took twice as long as the training itself, for nothing (89,273 features into 256: 22 s of
+processor time in all and a mean cosine of 0.565, against 8 s and 0.565)."""
 CHUNK = 8192
 """Samples whose features are in memory at once."""
 _ITERATIONS = 20
@@ -63,6 +67,10 @@ def _spread_samples(
     later.
     """
     generator = np.random.default_rng(seed)
+    limit = num_clusters * _START_SAMPLES
+    if len(direction_nd) > limit:
+        chosen_n = np.sort(generator.choice(len(direction_nd), limit, replace=False))
+        direction_nd = direction_nd[chosen_n]
     num_trials = 2 + int(np.log(num_clusters))
     chosen = [int(generator.integers(len(direction_nd)))]
     distance_n = _distances(direction_nd, chosen)[0]
