@@ -1,22 +1,16 @@
 import pytest
 import torch
-from tiny_models import checkpoint_activations, make_batch, slow_gradients, tiny_gpt2, tiny_llama
+from tiny_models import (
+    checkpoint_activations,
+    make_batch,
+    scored,
+    slow_gradients,
+    tiny_gpt2,
+    tiny_llama,
+    train_backward,
+)
 
 from dids.gradients import Coordinates, GroupedGradients
-from dids.gradients.losses import NOT_SCORED
-
-
-def scored(batch):
-    return (batch["labels"][:, 1:] != NOT_SCORED).sum(1)
-
-
-def train_backward(model, batch, divisor):
-    """What a trainer does whose loss is a sum over scored tokens over ``divisor``."""
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")).logits
-    loss = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum"
-    )
-    (loss / divisor).backward()
 
 
 def slow_means(model, batches, groups, coordinates, num_groups):

@@ -5,6 +5,7 @@ from dids.gradients.coordinates import Coordinates
 from dids.gradients.feature_store import FeatureStore
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.layers import covered_parameters, layer_gradients
+from dids.gradients.live_features import LiveFeatures
 from dids.gradients.losses import sample_losses
 from dids.gradients.projection import Projection
 from dids.gradients.sample_features import sample_features
@@ -15,6 +16,7 @@ __all__ = [
     "FeatureStore",
     "GradientStatistics",
     "GroupedGradients",
+    "LiveFeatures",
     "Projection",
     "compute_features",
     "covered_parameters",

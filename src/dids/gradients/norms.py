@@ -7,6 +7,8 @@ Most divide by the root of the mean square alone, which is then known without ru
 Axes: b samples, t tokens, o channels.
 """
 
+from weakref import WeakKeyDictionary
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -75,12 +77,18 @@ def normalised_input(norm: nn.Module, inputs: Tensor) -> Tensor:
         norm._parameters["weight"] = weight
 
 
+_EPSILON: WeakKeyDictionary[nn.Module, float | None] = WeakKeyDictionary()
+
+
 def _root_mean_square_epsilon(norm: nn.Module, inputs: Tensor) -> float | None:
     """What a norm adds to the mean square, if it does nothing else; None where it does."""
-    epsilon = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
-    if inputs.dtype == torch.float64 or not isinstance(epsilon, float):
+    if inputs.dtype == torch.float64:
         return None  # models take norms in float32, which shows in a float64 gradient
-    probe = torch.linspace(-1.0, 2.0, inputs.shape[-1], device=inputs.device).view(1, 1, -1)
-    expected = probe * (probe.square().mean() + epsilon).rsqrt()
-    is_so = torch.allclose(normalised_input(norm, probe), expected, rtol=1e-5, atol=1e-6)
-    return epsilon if is_so else None
+    if norm not in _EPSILON:
+        epsilon = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
+        probe = torch.linspace(-1.0, 2.0, inputs.shape[-1], device=inputs.device).view(1, 1, -1)
+        mean_square = probe.square().mean() + (epsilon or 0.0)
+        found = normalised_input(norm, probe)
+        is_so = torch.allclose(found, probe * mean_square.rsqrt(), rtol=1e-5, atol=1e-6)
+        _EPSILON[norm] = epsilon if is_so else None
+    return _EPSILON[norm]

@@ -17,6 +17,7 @@ columns, n entries in the order of buckets.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ from dids.gradients.layer_gradient import (
     RowGradient,
     VectorGradient,
 )
+from dids.gradients.layers import KeptInput
 from dids.gradients.random_signs import philox, random_signs
 
 Kind = Literal["one-sided", "exact"]
@@ -59,7 +61,8 @@ class Projection:
         if kind not in ("one-sided", "exact"):
             raise ValueError(f"kind must be 'one-sided' or 'exact', but is {kind!r}.")
         self.dim, self.kind, self.input_dim, self.seed = dim, kind, input_dim, seed
-        self._signs: dict[str, Tensor] = {}
+        self._places: dict[str, _Place] = {}
+        self._scratch = torch.empty(0)
         self._inputs: dict[str, Tensor] = {}
 
     @property
@@ -67,6 +70,11 @@ class Projection:
         """Everything that the features depend on here, for naming what is stored."""
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
         return f"{self.kind}{side}-{self.dim}-seed{self.seed}-v3"
+
+    @property
+    def kept_input(self) -> KeptInput | None:
+        """What of a linear layer's input is enough for ``add_``; None: all of it is needed."""
+        return self.projected_input if self.kind == "one-sided" else None
 
     def add_(self, feature_bd: Float[Tensor, "b d"], layer: LayerGradient) -> None:
         """Add one layer's projected per-sample gradients to the samples' features.
@@ -182,14 +190,17 @@ class Projection:
         projected: Tensor = right @ self._inputs[name].to(right.dtype)
         return projected
 
-    def _cached_signs(self, name: str, num_rows: int, num_columns: int, like: Tensor) -> Tensor:
-        signs = self._signs.get(name)
-        if signs is None or signs.shape != (num_rows, num_columns) or signs.device != like.device:
+    def _place(self, name: str, num_rows: int, num_columns: int, like: Tensor) -> "_Place":
+        place = self._places.get(name)
+        shape = (num_rows, num_columns)
+        if place is None or place.sign_uv.shape != shape or place.sign_uv.device != like.device:
             # Whole gradients need as many signs as the model has parameters: one byte each.
             dtype = torch.float32 if self.kind == "one-sided" else torch.int8
             signs = self.signs(name, num_rows * num_columns).to(like.device, dtype)
-            signs = self._signs[name] = signs.view(num_rows, num_columns)
-        return signs
+            pitch = self.pitch(num_columns) if num_rows > 1 else num_columns
+            place = _Place(signs.view(shape), pitch, self.offset(name))
+            self._places[name] = place
+        return place
 
     def _fold_(self, feature_bd: Tensor, name: str, matrix_buv: Tensor) -> None:
         """Add the entry in row u and column v, signed, to bucket offset + u · pitch + v.
@@ -197,16 +208,26 @@ class Projection:
         Rows and columns are those of the parameter, of a one-sided projection the other way round.
         """
         num_samples, num_rows, num_columns = matrix_buv.shape
-        signs_uv = self._cached_signs(name, num_rows, num_columns, matrix_buv)
-        pitch = self.pitch(num_columns) if num_rows > 1 else num_columns
-        row_length = -(-num_rows * pitch // self.dim) * self.dim
-        signed_bn = matrix_buv.new_empty(num_samples, row_length)
-        padded_buv = signed_bn[:, : num_rows * pitch].view(num_samples, num_rows, pitch)
-        torch.mul(matrix_buv, signs_uv, out=padded_buv[:, :, :num_columns])
-        padded_buv[:, :, num_columns:] = 0.0
-        signed_bn[:, num_rows * pitch :] = 0.0
+        place = self._place(name, num_rows, num_columns, matrix_buv)
+        used = num_rows * place.pitch
+        signed_bn = self._scratch_like(matrix_buv, num_samples, -(-used // self.dim) * self.dim)
+        padded_buv = signed_bn[:, :used].view(num_samples, num_rows, place.pitch)
+        torch.mul(matrix_buv, place.sign_uv, out=padded_buv[:, :, :num_columns])
+        if place.pitch > num_columns:
+            padded_buv[:, :, num_columns:] = 0.0
+        signed_bn[:, used:] = 0.0
         folded_bd = signed_bn.view(num_samples, -1, self.dim).sum(1)
-        feature_bd += folded_bd.roll(self.offset(name), 1)
+        before_end = self.dim - place.offset
+        feature_bd[:, place.offset :] += folded_bd[:, :before_end]
+        feature_bd[:, : place.offset] += folded_bd[:, before_end:]
+
+    def _scratch_like(self, tensor: Tensor, num_samples: int, length: int) -> Tensor:
+        """Memory that is used again: fresh pages would cost as much as the fold."""
+        old, size = self._scratch, num_samples * length
+        is_fit = old.dtype == tensor.dtype and old.device == tensor.device and len(old) >= size
+        if not is_fit:
+            self._scratch = tensor.new_empty(size)
+        return self._scratch[:size].view(num_samples, length)
 
     def _scatter_(self, feature_bd: Tensor, layer: RowGradient) -> None:
         """The same fold for an embedding, only where its tokens are."""
@@ -216,15 +237,24 @@ class Projection:
         num_columns = value_btr.shape[-1]
         column_r = torch.arange(num_columns, device=value_btr.device)
         if self.kind == "one-sided":
-            signs = self._cached_signs(layer.name, num_columns, layer.num_rows, value_btr)
-            sign_btr = signs.T[layer.row_bt]
-            bucket_btr = column_r * self.pitch(layer.num_rows) + row_bt1
+            place = self._place(layer.name, num_columns, layer.num_rows, value_btr)
+            sign_btr = place.sign_uv.T[layer.row_bt]
+            bucket_btr = column_r * place.pitch + row_bt1
         else:
-            signs = self._cached_signs(layer.name, layer.num_rows, num_columns, value_btr)
-            sign_btr = signs[layer.row_bt]
-            bucket_btr = row_bt1 * self.pitch(num_columns) + column_r
-        bucket_btr = (bucket_btr + self.offset(layer.name)) % self.dim
+            place = self._place(layer.name, layer.num_rows, num_columns, value_btr)
+            sign_btr = place.sign_uv[layer.row_bt]
+            bucket_btr = row_bt1 * place.pitch + column_r
+        bucket_btr = (bucket_btr + place.offset) % self.dim
         feature_bd.scatter_add_(1, bucket_btr.flatten(1), (value_btr * sign_btr).flatten(1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """How one parameter's matrix is folded."""
+
+    sign_uv: Tensor
+    pitch: int
+    offset: int
 
 
 def _odd_bits(number: np.ndarray) -> np.ndarray:

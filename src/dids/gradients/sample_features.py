@@ -47,7 +47,7 @@ def sample_features(
             model,
             lambda layer: projection.add_(feature_bd, layer),
             layers=layers,
-            kept_input=projection.projected_input if projection.kind == "one-sided" else None,
+            kept_input=projection.kept_input,
         ),
         torch.enable_grad(),
     ):
