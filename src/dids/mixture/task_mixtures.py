@@ -9,7 +9,7 @@ Axis letters: k domains, t tasks.
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear
 
 # Of the unit diagonal: keeps the problem strictly convex, and copies sharing their weight.
 _LEAST_EIGENVALUE = 1e-6
@@ -137,6 +137,17 @@ def common_part(gram_kk: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, "k k
 
 
 def _nonnegative_minimiser(quadratic_kk: np.ndarray, linear_k: np.ndarray) -> np.ndarray:
-    """Of ``1/2 q' Q q - v' q`` over ``q >= 0``: non-negative least squares in Q's square root."""
+    """Of ``1/2 q' Q q - v' q`` over ``q >= 0``: bounded least squares in Q's square root.
+
+    Not by ``scipy.optimize.nnls``, which gave weight to entries that the optimum leaves at zero in
+    49 of 3,000 random problems of this kind (SciPy 1.17).
+    """
     lower_kk = np.linalg.cholesky(quadratic_kk)
-    return np.asarray(nnls(lower_kk.T, np.linalg.solve(lower_kk, linear_k))[0])
+    found = lsq_linear(
+        lower_kk.T,
+        np.linalg.solve(lower_kk, linear_k),
+        bounds=(0.0, np.inf),
+        method="bvls",
+        tol=1e-14,
+    )
+    return np.asarray(np.maximum(found.x, 0.0))
