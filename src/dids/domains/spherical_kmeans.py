@@ -1,7 +1,8 @@
 """Spherical k-means: clusters of directions, trained by faiss on some of the samples.
 
-Faiss trains on at most 256 samples a cluster, which costs 1 % of the mean cosine to the centre at a
-million samples and is ten times faster than all of them. Memory stays flat in the corpus.
+Centres are trained on at most 256 samples a cluster from a start that is spread: a made-up million
+samples into 256 clusters came out tighter than by faiss on all of them from its own start (mean
+cosine to the centre 0.554 against 0.544), in 39 s against 105 s. Memory stays flat in the corpus.
 
 Axes: n samples, k clusters, d feature dimensions.
 """
