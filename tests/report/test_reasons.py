@@ -48,7 +48,7 @@ def test_the_last_decision_and_what_repeats_took_are_told():
         ({"a": 0.2, "b": 0.5}, ["Asked for by b (.50), a (.20)."]),
         (
             {"a": 0.0, "b": 0.0},
-            ["No task is for it or against it beyond doubt: it gets what the limits leave it."],
+            ["No task is for it or against it beyond doubt: it gets its part of the prior."],
         ),
     ],
 )

@@ -65,7 +65,7 @@ def _of_pull(pull: dict[str, Any]) -> list[str]:
     values = {task: float(v) for task, v in pull.items() if isinstance(v, (int, float))}
     size = sum(abs(value) for value in values.values())
     if size == 0.0:
-        return ["No task is for it or against it beyond doubt: it gets what the limits leave it."]
+        return ["No task is for it or against it beyond doubt: it gets its part of the prior."]
     told = {task: v for task, v in values.items() if abs(v) >= SMALL_PART * size}
     wanted = sorted((task for task in told if told[task] > 0), key=lambda task: -told[task])
     unwanted = sorted((task for task in told if told[task] < 0), key=lambda task: told[task])
