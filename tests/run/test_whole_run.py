@@ -80,7 +80,7 @@ def test_every_round_has_a_mixture_that_sums_to_one(finished):
     assert [entry["round"] for entry in mixture] == [0, 1, 2, 3]
     for entry in mixture:
         assert sum(entry["probability"].values()) == pytest.approx(1.0)
-        assert min(entry["probability"].values()) >= 0.3 / 4 - 1e-9  # the floor: 0.3 of 1/k
+        assert min(entry["probability"].values()) >= 0.25 / 4 - 1e-9  # the floor: 0.25 of 1/k
 
 
 def test_domains_account_for_every_sample_and_token(finished):
