@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dids.errors import InputError
 from dids.gradients.coordinates import Coordinates
-from dids.gradients.layer_gradient import LayerGradient
+from dids.gradients.layer_gradient import LayerGradient, OuterGradient
 from dids.gradients.layers import layer_gradients
 from dids.gradients.statistics import GradientStatistics
 
@@ -109,9 +109,15 @@ class GroupedGradients:
         if slot is None:
             return
         began_s = time.perf_counter()
-        kept = slot.restrict(layer)
+        kept, scale = slot.restrict(layer), 1.0 / self._per_token
+        gradient_bio = None
+        if slot.columns is not None and isinstance(kept, OuterGradient):
+            gradient_bio = kept.each()
         for sample, (half, group) in enumerate(self._places):
             total_p = self._sum_2kp[half, group, slot.start : slot.stop]
             total = total_p.view(slot.kept_shape)
-            kept.add_samples_(total, sample, sample + 1, scale=1.0 / self._per_token)
+            if gradient_bio is not None:
+                total.add_(gradient_bio[sample].T, alpha=scale)
+            else:
+                kept.add_samples_(total, sample, sample + 1, scale=scale)
         self.elapsed_s += time.perf_counter() - began_s

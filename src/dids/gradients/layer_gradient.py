@@ -64,6 +64,14 @@ class OuterGradient(LayerGradient):
         left_to, right_ti = self.left_bto[sample], self.right_bti[sample]
         gradient.addmm_(left_to.T, right_ti, beta=0.0 if is_first else 1.0)
 
+    def each(self) -> Float[Tensor, "b i o"]:
+        """Every sample's gradient, transposed: for few columns, where it is small.
+
+        One product for all samples, with columns before rows, takes a third of the time of one a
+        sample with rows first.
+        """
+        return torch.bmm(self.right_bti.transpose(1, 2).contiguous(), self.left_bto)
+
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""
         left_no = self.left_bto[start:stop].flatten(0, 1)
