@@ -10,6 +10,7 @@ from benchmarks.gradients.subject import Batch, Subject
 from dids.gradients import (
     Coordinates,
     GroupedGradients,
+    LiveFeatures,
     Projection,
     gradient_statistics,
     sample_features,
@@ -131,6 +132,20 @@ def grouped_gradients(subject: Subject) -> Step:
     return step
 
 
+def live_features(subject: Subject) -> Step:
+    """A training step that gives the features of its batch as well."""
+    train = TrainingStep(subject.model_copy())
+    live = LiveFeatures(train.model, Projection(1024))
+
+    def step(batch: Batch) -> None:
+        num_samples, num_tokens = batch["input_ids"].shape
+        scored_b = torch.full((num_samples,), num_tokens - 1)
+        with live.collecting(scored_b, 1.0 / float(scored_b.sum())):
+            train(batch)
+
+    return step
+
+
 def _features_row(name: str, dim: int, kind: Kind) -> Row:
     return Row(name, "features", features(dim, kind), dim, is_ours=True)
 
@@ -161,6 +176,13 @@ OWN_ROWS = (
     ),
     Row("DIDS Fisher diagonal, exact", "fisher", fisher, is_ours=True),
     Row(TRAINING, "training", training),
+    Row(
+        "DIDS features of the batch beside a training step",
+        "training",
+        live_features,
+        baseline=TRAINING,
+        is_ours=True,
+    ),
     Row(
         "DIDS domains' gradients beside a training step",
         "training",
