@@ -8,7 +8,7 @@ from typing import Any
 
 from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
-from dids.mixture.observation import Observation, PolicyDecision
+from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.task_mixtures import diminished, net_pull, task_mixtures
 from dids.mixture.task_progress import progress_of_tasks, tilted_weights
@@ -61,8 +61,7 @@ class Dids:
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The mixture for the round that begins; the one before where nothing was measured."""
         if observation.impact is None:
-            kept = observation.limits.project(observation.previous)
-            return PolicyDecision(kept, {"note": "no impact was measured: the mixture stays"})
+            return unmeasured(observation)
         average = self._average.with_measurement(observation.impact)
         names = average.task_names
         progress = progress_of_tasks(names, observation.task_losses, observation.horizon_tokens)

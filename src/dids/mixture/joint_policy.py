@@ -10,7 +10,7 @@ import numpy as np
 
 from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
-from dids.mixture.observation import Observation, PolicyDecision
+from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.simplex_problem import relative_weights, simplex_mixture
 from dids.mixture.task_progress import progress_of_tasks, tilted_weights
@@ -66,8 +66,7 @@ class DidsJoint:
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The mixture for the round that begins; the one before where nothing was measured."""
         if observation.impact is None:
-            kept = observation.limits.project(observation.previous)
-            return PolicyDecision(kept, {"note": "no impact was measured: the mixture stays"})
+            return unmeasured(observation)
         average = self._average.with_measurement(observation.impact)
         impact = average.debiased()
         progress = progress_of_tasks(

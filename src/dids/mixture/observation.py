@@ -79,6 +79,12 @@ class PolicyDecision:
     explanation: dict[str, Any] = field(default_factory=dict)
 
 
+def unmeasured(observation: Observation) -> PolicyDecision:
+    """The mixture of before, where a policy that needs impact is given none."""
+    kept = observation.limits.project(observation.previous)
+    return PolicyDecision(kept, {"note": "no impact was measured: the mixture stays"})
+
+
 @runtime_checkable
 class Policy(Protocol):
     """The rule that makes the next mixture.

@@ -10,7 +10,7 @@ import numpy as np
 
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import domain_explanation, task_explanation
-from dids.mixture.observation import Observation, PolicyDecision
+from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.task_progress import TaskProgress, filled, progress_of_tasks
 
@@ -51,8 +51,7 @@ class DidsPaper:
         """The mixture for the round that begins; the one before where no domain has utility."""
         previous_k = observation.previous
         if observation.impact is None:
-            kept = observation.limits.project(previous_k)
-            return PolicyDecision(kept, {"note": "no impact was measured: the mixture stays"})
+            return unmeasured(observation)
         names = observation.impact.task_names
         progress = progress_of_tasks(names, observation.task_losses, observation.horizon_tokens)
         weight_t = observation.task_weights * gain_of_tasks(progress)
