@@ -2,7 +2,9 @@
 
 from dids.gradients.compute_features import compute_features
 from dids.gradients.coordinates import Coordinates
+from dids.gradients.feature_moments import FeatureMoments
 from dids.gradients.feature_store import FeatureStore
+from dids.gradients.gradient_pass import FeatureReceiver, Receiver, gradient_pass
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.layers import covered_parameters, layer_gradients
 from dids.gradients.live_features import LiveFeatures
@@ -13,13 +15,17 @@ from dids.gradients.statistics import GradientStatistics, gradient_statistics
 
 __all__ = [
     "Coordinates",
+    "FeatureMoments",
+    "FeatureReceiver",
     "FeatureStore",
     "GradientStatistics",
     "GroupedGradients",
     "LiveFeatures",
     "Projection",
+    "Receiver",
     "compute_features",
     "covered_parameters",
+    "gradient_pass",
     "gradient_statistics",
     "layer_gradients",
     "sample_features",

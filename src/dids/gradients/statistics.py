@@ -1,28 +1,23 @@
-"""Mean gradient and diagonal Fisher information of a set of samples, in one pass over it.
+"""Mean gradient, diagonal Fisher information and features of a set of samples, in one pass over it.
 
 The diagonal Fisher information is the mean of squared PER-SAMPLE gradients. The square of a batch's
 mean gradient, which is sometimes taken for it, is smaller by about the batch size and is another
 quantity.
 
-Axes: p coordinates, n samples, 2 halves (samples of even and of odd number).
+Axes: p coordinates, n samples, 2 halves (samples of even and of odd number), b samples of a batch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from dids.errors import InputError
 from dids.gradients.coordinates import Coordinates, Slot
+from dids.gradients.gradient_pass import BatchRows, Labels, Receiver, gradient_pass
 from dids.gradients.layer_gradient import LayerGradient, RowGradient, VectorGradient
-from dids.gradients.layers import layer_gradients
-from dids.gradients.losses import NOT_SCORED, losses_of_logits, scored_logits
-from dids.gradients.model_state import evaluation_mode
-
-Labels = Literal["data", "model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +45,13 @@ def gradient_statistics(
     labels: Labels = "data",
     generator: torch.Generator | None = None,
     by_tokens: bool = False,
+    receivers: Sequence[Receiver] = (),
 ) -> GradientStatistics:
     """Mean gradient, its two halves and, if asked, the diagonal Fisher information.
+
+    Features, their mean and the whole Fisher information in feature space come out of the same
+    pass: give a :class:`~dids.gradients.feature_moments.FeatureMoments` or a
+    :class:`~dids.gradients.gradient_pass.FeatureReceiver` as receiver.
 
     Args:
         model: The model as it stands; ``.grad``, flags, mode and random state are left untouched.
@@ -64,6 +64,7 @@ def gradient_statistics(
         generator: Source of those draws (on the CPU); seed 0 when None.
         by_tokens: Whether means weigh a sample by its scored tokens, as a trainer does whose loss
             is a mean over tokens. Not with squares: the Fisher information is a mean over samples.
+        receivers: Others who get every layer's gradient in the same pass.
 
     Returns:
         The statistics, in float32 (float64 for a float64 model) on the model's device.
@@ -74,43 +75,15 @@ def gradient_statistics(
     if by_tokens and with_squares:
         raise ValueError("squares are means over samples; take them without by_tokens.")
     sums = _Sums.zeros(model, coordinates, with_squares)
-    generator = generator or torch.Generator().manual_seed(0)
-    losses: list[Tensor] = []
-    with evaluation_mode(model), layer_gradients(model, sums.receive), torch.enable_grad():
-        for batch in batches:
-            order_b = sums.begin(len(batch["input_ids"])).to(batch["input_ids"].device)
-            ordered = {
-                name: batch[name][order_b]
-                for name in ("input_ids", "labels", "attention_mask")
-                if batch.get(name) is not None
-            }
-            logits_bkv, labels_bk = scored_logits(model, ordered)
-            loss_b = losses_of_logits(logits_bkv, labels_bk)
-            losses.append(loss_b.detach()[order_b.argsort()])
-            if labels == "model":
-                drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)
-                loss_b = losses_of_logits(logits_bkv, drawn_bk)
-            weight_b = torch.ones_like(loss_b)
-            if by_tokens:
-                weight_b = (ordered["labels"][:, 1:] != NOT_SCORED).sum(1).to(loss_b)
-            sums.weigh(weight_b)
-            torch.autograd.backward((loss_b * weight_b).sum())
-            sums.flush_rest()
-    if sums.num_samples == 0:
-        raise InputError("gradient statistics need at least one sample, but there is none.")
-    return sums.statistics(torch.cat(losses))
-
-
-def _drawn_labels(logits_btv: Tensor, labels_bt: Tensor, generator: torch.Generator) -> Tensor:
-    """Labels drawn from the model's predictions where the data's labels are scored."""
-    is_scored_bt = labels_bt[:, 1:] != NOT_SCORED
-    cumulated_nv = logits_btv[:, :-1][is_scored_bt].double().softmax(-1).cumsum(-1)
-    draw_n1 = torch.rand(len(cumulated_nv), 1, dtype=torch.float64, generator=generator)
-    draw_n1 = draw_n1.to(cumulated_nv.device) * cumulated_nv[:, -1:]
-    drawn_n = torch.searchsorted(cumulated_nv, draw_n1).squeeze(1)
-    drawn_bt = labels_bt.clone()
-    drawn_bt[:, 1:][is_scored_bt] = drawn_n.clamp(max=logits_btv.shape[-1] - 1)
-    return drawn_bt
+    losses_n = gradient_pass(
+        model,
+        batches,
+        [sums, *receivers],
+        labels=labels,
+        generator=generator,
+        by_tokens=by_tokens,
+    )
+    return sums.statistics(losses_n)
 
 
 @dataclass(eq=False)
@@ -134,19 +107,12 @@ class _Sums:
         sum_2p = torch.zeros(2, coordinates.size, dtype=dtype, device=like.device)
         return cls(coordinates, sum_2p, torch.zeros_like(sum_2p[0]) if with_squares else None)
 
-    def begin(self, batch_size: int) -> Int64[Tensor, " b"]:
-        """The order for a batch's rows: even-numbered samples first, so that a half is a slice."""
-        first_even = self.num_samples % 2
-        even = torch.arange(first_even, batch_size, 2)
-        odd = torch.arange(1 - first_even, batch_size, 2)
-        self.batch_even, self.batch_size = len(even), batch_size
-        self.num_samples += batch_size
-        return torch.cat([even, odd])
-
-    def weigh(self, weight_b: Tensor) -> None:
-        """Count what a batch's samples, ordered by ``begin``, weigh in the means."""
-        self.weight_2[0] += float(weight_b[: self.batch_even].sum())
-        self.weight_2[1] += float(weight_b[self.batch_even :].sum())
+    def begin(self, rows: BatchRows) -> None:
+        """Count a batch's samples and what they weigh."""
+        self.batch_even, self.batch_size = rows.num_even, len(rows.number_b)
+        self.num_samples += self.batch_size
+        self.weight_2[0] += float(rows.weight_b[: rows.num_even].sum())
+        self.weight_2[1] += float(rows.weight_b[rows.num_even :].sum())
 
     def receive(self, layer: LayerGradient) -> None:
         """Wait until every use of a parameter has come, then add its gradients."""
@@ -159,7 +125,7 @@ class _Sums:
         if len(uses) == layer.num_uses:
             self._add(self.pending.pop(layer.name))
 
-    def flush_rest(self) -> None:
+    def end(self) -> None:
         """Add parameters one of whose uses never met the loss."""
         for uses in self.pending.values():
             self._add(uses)
