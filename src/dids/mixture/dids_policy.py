@@ -45,7 +45,7 @@ class Dids:
         ema: float = 0.5,
         decay: float = 0.9,
         caution: float = 1.5,
-        prior_vote: float = 0.3,
+        prior_vote: float = 0.1,
         damping: float = 1.0,
         returns: float = 0.5,
         potential_weight: float = 0.25,
