@@ -45,11 +45,7 @@ def assert_statistics_equal_loop(model, batches, coordinates, **kwargs):
 @pytest.mark.parametrize("with_squares", [True, False])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("max_coordinates", [None, 300])
-@pytest.mark.parametrize("block_entries", [1 << 17, 50])
-def test_statistics_equal_a_loop_over_samples(
-    with_squares, tied, max_coordinates, block_entries, monkeypatch
-):
-    monkeypatch.setattr("dids.gradients.statistics.BLOCK_ENTRIES", block_entries)
+def test_statistics_equal_a_loop_over_samples(with_squares, tied, max_coordinates):
     model = tiny_llama(tied=tied, bias=True)
     batches = [make_batch([9, 2, 5], seed=1, prompt=2), make_batch([4, 4], seed=2, vocab=3)]
     coordinates = Coordinates.of(model, max_coordinates=max_coordinates, seed=1)

@@ -1,22 +1,79 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dids.gradients import Projection
 from dids.gradients.random_signs import random_signs
 
 
+def matrices(kind, shape):
+    """Two gradients that have much in common, as whole layers or in a few heavy rows or columns."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, *shape, generator=generator).unbind()
+    other = other + one
+    if kind == "heavy rows":  # frequent tokens of a head
+        one[4:], other[4:] = 0.02 * one[4:], 0.02 * other[4:]
+    if kind == "heavy columns":  # massive channels
+        one[:, 4:], other[:, 4:] = 0.02 * one[:, 4:], 0.02 * other[:, 4:]
+    return one, other
+
+
+def sketch_variance(one, other, dim):
+    """Of ⟨Πu, Πv⟩ for independent random buckets and signs (count sketch: Charikar et al. 2002)."""
+    square = float((one.square() * other.square()).sum())
+    lengths = float(one.square().sum() * other.square().sum())
+    return (lengths + float((one * other).sum()) ** 2 - 2 * square) / dim
+
+
+def input_variance(one, other, input_dim):
+    """Of tr(Qᵀ M Q), M = uᵀv, for Q with independent random signs: more than Hadamard columns'."""
+    product = one.T @ other
+    off = product - product.diagonal().diag()
+    return float((off.square().sum() + (off * off.T).sum()) / input_dim)
+
+
 @pytest.mark.parametrize("kind", ["one-sided", "exact"])
-def test_inner_products_are_kept_on_average(kind):
-    torch.manual_seed(0)
-    one, other = torch.randn(12, 40), torch.randn(12, 40)
-    other += one
+@pytest.mark.parametrize("heavy", ["even", "heavy rows", "heavy columns"])
+@pytest.mark.parametrize(("shape", "dim"), [((12, 40), 64), ((64, 16), 64), ((128, 32), 64)])
+def test_inner_products_are_kept_within_the_bound(kind, heavy, shape, dim):
+    # With buckets in step with the matrix (64 for 64 rows) heavy rows had five times this variance.
+    one, other = matrices(heavy, shape)
     exact = float((one * other).sum())
     estimates = []
     for seed in range(400):
-        projection = Projection(64, kind=kind, input_dim=8, seed=seed)
+        projection = Projection(dim, kind=kind, input_dim=8, seed=seed)
         estimates.append(float(projection.project("w", one) @ projection.project("w", other)))
+    bound = sketch_variance(one, other, dim)
+    if kind == "one-sided":
+        bound += input_variance(one, other, 8)
     assert abs(np.mean(estimates) - exact) < 4 * np.std(estimates) / 20
+    assert np.var(estimates) < 1.3 * bound  # a variance from 400 draws is within 0.2 of itself
+
+
+def test_more_input_columns_leave_less_error_and_all_of_them_none():
+    one, other = matrices("even", (12, 32))
+    product = one.T @ other
+    errors = []
+    for input_dim in (4, 16, 32):
+        traces = [
+            float(((one @ q) * (other @ q)).sum() - product.trace())
+            for seed in range(300)
+            for q in [Projection(8, input_dim=input_dim, seed=seed).input_matrix("w", 32)]
+        ]
+        errors.append(float(np.mean(np.square(traces))))
+    # Without replacement: (1 - (r - 1) / (n - 1)) / r of what one column leaves.
+    expected = [input_variance(one, other, r) * (1 - (r - 1) / 31) for r in (4, 16)]
+    np.testing.assert_allclose(errors[:2], expected, rtol=0.35)
+    assert errors[2] < 1e-6
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_a_column_meets_every_bucket_before_any_twice(dim, num_columns):
+    pitch = Projection(dim).pitch(num_columns)
+    assert pitch >= num_columns
+    assert len({row * pitch % dim for row in range(dim)}) == dim
 
 
 def test_projection_is_linear():

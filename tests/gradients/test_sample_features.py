@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import make_batch, sample_of, slow_gradients, tiny_gpt2, tiny_llama
 
-from dids.gradients import Projection, sample_features
+from dids.gradients import Projection, layer_gradients, sample_features, sample_losses
 
 
 def projected_slowly(projection, gradients):
@@ -58,12 +58,17 @@ def test_features_of_a_model_with_position_tables_and_layer_norms(kind):
     dim=st.integers(1, 70),
     input_dim=st.integers(1, 20),
     tied=st.booleans(),
-    vocab=st.integers(1, 23),
+    vocab=st.integers(1, 23),  # tokens repeat
+    kind=st.sampled_from(["one-sided", "exact"]),
+    key_heads=st.sampled_from([1, 2, 4]),
 )
-def test_features_are_right_for_any_shape(lengths, prompt, dim, input_dim, tied, vocab):
+def test_features_are_right_for_any_shape(
+    lengths, prompt, dim, input_dim, tied, vocab, kind, key_heads
+):
     batch = make_batch(lengths, prompt=prompt, vocab=vocab)
-    projection = Projection(dim, input_dim=input_dim)
-    assert_features_are_projected_gradients(tiny_llama(tied=tied), batch, projection)
+    projection = Projection(dim, kind=kind, input_dim=input_dim)
+    model = tiny_llama(tied=tied, key_heads=key_heads)
+    assert_features_are_projected_gradients(model, batch, projection)
 
 
 def test_padding_and_its_tokens_change_nothing():
@@ -103,11 +108,24 @@ def test_scored_prompt_would_be_another_feature():
     assert not torch.allclose(scored, unscored, rtol=0.05)
 
 
-def test_features_under_bfloat16_autocast_are_float32_and_close():
-    model, projection = tiny_llama(double=False), Projection(64)
-    batch = make_batch([10, 10])
+def test_features_under_bfloat16_autocast_are_summed_in_float32():
+    model, projection, batch = tiny_llama(double=False), Projection(64), make_batch([10, 10, 30])
     plain = sample_features(model, batch, projection)
     with torch.autocast("cpu", torch.bfloat16):
         short = sample_features(model, batch, projection)
     assert short.dtype == torch.float32
-    assert torch.cosine_similarity(plain, short).min() > 0.99
+    assert torch.cosine_similarity(plain, short).min() > 0.999
+
+    seen, found = [], torch.zeros_like(short)
+
+    def receive(layer):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        projection.add_(found, layer)
+
+    with layer_gradients(model.eval(), receive):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = sample_losses(model, batch).sum()
+        loss.backward()
+    # Sums in bfloat16 would be off by 2⁻⁸; inside or outside of autocast they are the same.
+    torch.testing.assert_close(found, short, rtol=1e-4, atol=1e-5 * float(short.abs().max()))
+    assert not any(seen)

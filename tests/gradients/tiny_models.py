@@ -8,7 +8,7 @@ from dids.gradients.losses import NOT_SCORED
 VOCAB = 23
 
 
-def tiny_llama(*, tied=True, double=True, attention="sdpa", seed=0, bias=False):
+def tiny_llama(*, tied=True, double=True, attention="sdpa", seed=0, bias=False, key_heads=2):
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCAB,
@@ -16,7 +16,7 @@ def tiny_llama(*, tied=True, double=True, attention="sdpa", seed=0, bias=False):
         intermediate_size=24,
         num_hidden_layers=2,
         num_attention_heads=4,
-        num_key_value_heads=2,
+        num_key_value_heads=key_heads,
         max_position_embeddings=32,
         tie_word_embeddings=tied,
         attention_bias=bias,

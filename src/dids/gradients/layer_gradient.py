@@ -33,14 +33,8 @@ class LayerGradient(ABC):
         """The same of these columns alone, as if the parameter had no others."""
 
     @abstractmethod
-    def add_sample_(
-        self, gradient: Tensor, sample: int, *, is_first: bool, first_row: int = 0
-    ) -> None:
-        """Add one sample's gradient to a tensor, or overwrite it with it.
-
-        The tensor holds rows of the parameter from ``first_row`` on: all, or a block of them that
-        stays in the cache.
-        """
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+        """Add one sample's gradient to a parameter-shaped tensor, or overwrite it with it."""
 
     @abstractmethod
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
@@ -65,12 +59,9 @@ class OuterGradient(LayerGradient):
         """Fewer columns; see the base class."""
         return replace(self, right_bti=self.right_bti.index_select(-1, columns))
 
-    def add_sample_(
-        self, gradient: Tensor, sample: int, *, is_first: bool, first_row: int = 0
-    ) -> None:
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
-        left_to = self.left_bto[sample, :, first_row : first_row + len(gradient)]
-        right_ti = self.right_bti[sample]
+        left_to, right_ti = self.left_bto[sample], self.right_bti[sample]
         gradient.addmm_(left_to.T, right_ti, beta=0.0 if is_first else 1.0)
 
     def each(self) -> Float[Tensor, "b i o"]:
@@ -105,17 +96,11 @@ class RowGradient(LayerGradient):
         """Fewer columns; see the base class."""
         return replace(self, value_bti=self.value_bti.index_select(-1, columns))
 
-    def add_sample_(
-        self, gradient: Tensor, sample: int, *, is_first: bool, first_row: int = 0
-    ) -> None:
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
-        row_t, value_ti = self.row_bt[sample] - first_row, self.value_bti[sample]
-        if len(gradient) < self.num_rows:
-            is_here_t = (row_t >= 0) & (row_t < len(gradient))
-            row_t, value_ti = row_t[is_here_t], value_ti[is_here_t]
-        gradient.index_add_(0, row_t, value_ti)
+        gradient.index_add_(0, self.row_bt[sample], self.value_bti[sample])
 
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""
@@ -138,13 +123,11 @@ class VectorGradient(LayerGradient):
         """A vector is one column and is kept whole."""
         raise TypeError(f"{self.name} is a vector: it has no columns to choose from.")
 
-    def add_sample_(
-        self, gradient: Tensor, sample: int, *, is_first: bool, first_row: int = 0
-    ) -> None:
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
-        gradient.add_(self.gradient_bo[sample, first_row : first_row + len(gradient)])
+        gradient.add_(self.gradient_bo[sample])
 
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""

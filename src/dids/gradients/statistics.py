@@ -19,9 +19,6 @@ from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.gradient_pass import BatchRows, Labels, Receiver, gradient_pass
 from dids.gradients.layer_gradient import LayerGradient, RowGradient, VectorGradient
 
-BLOCK_ENTRIES = 1 << 17
-"""Of one sample's gradient, at a time: it stays in the cache, and so do its sum and its square."""
-
 
 @dataclass(frozen=True, eq=False)
 class GradientStatistics:
@@ -170,20 +167,15 @@ class _Sums:
                 layer.add_samples_(total_p.view(slot.kept_shape), start, stop)
 
     def _add_samples(self, uses: list[LayerGradient], slot: Slot) -> None:
-        """Sums and squares: one sample at a time, in a scratch tensor of a block of rows."""
-        square = self._square(slot).view(slot.kept_shape)
-        totals = self.sum_2p[:, slot.start : slot.stop].view(2, *slot.kept_shape)
-        num_rows = slot.kept_shape[0]
-        row_length = max(1, (slot.stop - slot.start) // num_rows)
-        step = max(1, BLOCK_ENTRIES // row_length) if square.device.type == "cpu" else num_rows
-        for first_row in range(0, num_rows, step):
-            block = slice(first_row, min(first_row + step, num_rows))
-            gradient = self._scratch(square[block])
-            for sample in range(self.batch_size):
-                for number, layer in enumerate(uses):
-                    layer.add_sample_(gradient, sample, is_first=number == 0, first_row=first_row)
-                totals[0 if sample < self.batch_even else 1, block].add_(gradient)
-                square[block].addcmul_(gradient, gradient)
+        """Sums and squares: one sample at a time, in a scratch tensor of the kept shape."""
+        gradient, square_p = self._scratch(slot), self._square(slot)
+        for sample in range(self.batch_size):
+            for number, layer in enumerate(uses):
+                layer.add_sample_(gradient, sample, is_first=number == 0)
+            entry_p = gradient.view(-1)
+            half = 0 if sample < self.batch_even else 1
+            self.sum_2p[half, slot.start : slot.stop].add_(entry_p)
+            square_p.addcmul_(entry_p, entry_p)
 
     def _add_row_squares(self, layer: RowGradient, slot: Slot) -> None:
         """An embedding's squares: only the rows of a sample's own tokens."""
@@ -198,7 +190,8 @@ class _Sums:
         assert self.square_p is not None
         return self.square_p[slot.start : slot.stop]
 
-    def _scratch(self, like: Tensor) -> Tensor:
-        if self.buffer is None or self.buffer.numel() < like.numel():
-            self.buffer = torch.empty_like(like).flatten()
-        return self.buffer[: like.numel()].view_as(like)
+    def _scratch(self, slot: Slot) -> Tensor:
+        size = slot.stop - slot.start
+        if self.buffer is None or self.buffer.numel() < size:
+            self.buffer = self.sum_2p.new_empty(size)
+        return self.buffer[:size].view(slot.kept_shape)
