@@ -78,6 +78,14 @@ def test_the_default_is_what_its_template_renders(tokenizer):
         record = Record(HERE, messages=messages)
         assert encode_record(record, templated) == encode_record(record, tokenizer)
         assert prompt_text(record, templated) == prompt_text(record, tokenizer)
+        # Regression: outside of an expression Jinja takes \\n for two characters, and as the default
+        # is not rendered, nobody saw that the template which models are saved with said another.
+        chat = [{"role": turn.role, "content": turn.content} for turn in messages]
+        rendered = templated.apply_chat_template(chat, tokenize=False)
+        assert tokenizer.decode(encode_record(record, tokenizer).token_ids) == rendered
+    asked = templated.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True)
+    prompt = Record(HERE, prompt=messages[0].content)
+    assert tokenizer.decode(encode_record(prompt, tokenizer).token_ids) == asked
 
 
 @pytest.mark.parametrize("template", [CHATML, THOUGHTFUL])

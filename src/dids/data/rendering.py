@@ -25,9 +25,9 @@ PromptFormat = Literal["chat", "plain"]
 after the other."""
 
 DEFAULT_CHAT_TEMPLATE = (
-    "{% for message in messages %}<|{{ message.role }}|>\\n{{ message.content }}"
+    "{% for message in messages %}{{ '<|' + message.role + '|>\\n' + message.content }}"
     "{{ eos_token if message.role == 'assistant' else '\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>\\n{% endif %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
 """What is done where the tokenizer brings no template of its own, in the form of one; tokenizers
 trained here bring it, with the marks as tokens."""
