@@ -78,8 +78,8 @@ def test_the_default_is_what_its_template_renders(tokenizer):
         record = Record(HERE, messages=messages)
         assert encode_record(record, templated) == encode_record(record, tokenizer)
         assert prompt_text(record, templated) == prompt_text(record, tokenizer)
-        # Regression: outside of an expression Jinja takes \\n for two characters, and as the default
-        # is not rendered, nobody saw that the template which models are saved with said another.
+        # Regression: outside of an expression Jinja takes \\n for two characters, and as the
+        # default is not rendered here, nobody saw what models were saved with.
         chat = [{"role": turn.role, "content": turn.content} for turn in messages]
         rendered = templated.apply_chat_template(chat, tokenize=False)
         assert tokenizer.decode(encode_record(record, tokenizer).token_ids) == rendered

@@ -18,7 +18,12 @@ from torch import Tensor, nn
 from dids.errors import InputError
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import layer_gradients
-from dids.gradients.losses import NOT_SCORED, losses_of_logits, scored_logits
+from dids.gradients.losses import (
+    NOT_SCORED,
+    losses_of_logits,
+    scored_counts,
+    scored_logits,
+)
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.projection import Projection
 
@@ -109,7 +114,7 @@ def gradient_pass(
                 loss_b = losses_of_logits(logits_bkv, drawn_bk)
             weight_b = torch.ones_like(loss_b)
             if by_tokens:
-                weight_b = (ordered["labels"][:, 1:] != NOT_SCORED).sum(1).to(loss_b)
+                weight_b = scored_counts(ordered["labels"]).to(loss_b)
             rows = BatchRows(number_b, num_even, weight_b.detach())
             for receiver in receivers:
                 receiver.begin(rows)

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from dids.errors import InputError
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.layer_gradient import LayerGradient, OuterGradient
 from dids.gradients.layers import layer_gradients
-from dids.gradients.statistics import GradientStatistics
+from dids.gradients.model_state import sums_like
+from dids.gradients.statistics import GradientStatistics, require_finite
 
 
 class GroupedGradients:
@@ -37,11 +37,7 @@ class GroupedGradients:
     def __init__(self, model: nn.Module, coordinates: Coordinates, num_groups: int) -> None:
         self.model = model
         self.coordinates = coordinates
-        like = next(model.parameters())
-        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        self._sum_2kp = torch.zeros(
-            2, num_groups, coordinates.size, dtype=dtype, device=like.device
-        )
+        self._sum_2kp = torch.zeros(2, num_groups, coordinates.size, **sums_like(model))
         self._weight_2k = torch.zeros(2, num_groups, dtype=torch.float64)
         self._count_k = torch.zeros(num_groups, dtype=torch.int64)
         self.elapsed_s = 0.0
@@ -80,21 +76,21 @@ class GroupedGradients:
         Raises:
             InputError: If a gradient is not finite.
         """
-        if not bool(torch.isfinite(self._sum_2kp).all()):
-            raise InputError(
-                "a gradient is not finite: the model has diverged; lower the learning rate."
-            )
-        no_losses = self._sum_2kp.new_zeros(0)
+        require_finite(self._sum_2kp)
         groups: list[GradientStatistics | None] = []
         for group, count in enumerate(self._count_k.tolist()):
             weight_2 = self._weight_2k[:, group]
             if not bool((weight_2 > 0).all()):
                 groups.append(None)
                 continue
-            sum_2p = self._sum_2kp[:, group]
-            halves_2p = sum_2p / weight_2.to(sum_2p).unsqueeze(1)
-            mean_p = sum_2p.sum(0) / float(weight_2.sum())
-            groups.append(GradientStatistics(mean_p, halves_2p, None, no_losses, count))
+            found = GradientStatistics.of_sums(
+                self._sum_2kp[:, group],
+                weight_2.to(self._sum_2kp),
+                square_p=None,
+                losses_n=self._sum_2kp.new_zeros(0),
+                num_samples=count,
+            )
+            groups.append(found)
         return groups
 
     def clear(self) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dids.gradients.layers import layer_gradients
+from dids.gradients.model_state import sums_like
 from dids.gradients.projection import Projection
 
 
@@ -52,13 +53,7 @@ class LiveFeatures:
             :func:`dids.gradients.sample_features.sample_features` would give them. ``.grad`` is
             filled as it would be outside.
         """
-        like = next(self.model.parameters())
-        feature_bd = torch.zeros(
-            len(scored_b),
-            self.projection.dim,
-            dtype=torch.float64 if like.dtype == torch.float64 else torch.float32,
-            device=like.device,
-        )
+        feature_bd = torch.zeros(len(scored_b), self.projection.dim, **sums_like(self.model))
         with layer_gradients(
             self.model,
             lambda layer: self.projection.add_(feature_bd, layer),

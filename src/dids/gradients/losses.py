@@ -78,6 +78,11 @@ def _can_keep_the_tail(model: nn.Module) -> bool:
     return "logits_to_keep" in known and "position_ids" in known
 
 
+def scored_counts(labels_bt: Int[Tensor, "b t"]) -> Int[Tensor, " b"]:
+    """Scored tokens of each sample; the first token is predicted from nothing and never counts."""
+    return (labels_bt[:, 1:] != NOT_SCORED).sum(1)
+
+
 def losses_of_logits(
     logits_btv: Float[Tensor, "b t v"], labels_bt: Int[Tensor, "b t"]
 ) -> Float[Tensor, " b"]:

@@ -2,8 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypedDict
 
+import torch
 from torch import nn
+
+
+class SumsLike(TypedDict):
+    """Arguments of a tensor that sums gradients up."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+
+def sums_like(model: nn.Module) -> SumsLike:
+    """Float64 for a float64 model, float32 for every other, on the model's device."""
+    like = next(model.parameters())
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return {"dtype": dtype, "device": like.device}
 
 
 @contextmanager

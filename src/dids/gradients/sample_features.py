@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dids.gradients.layers import layer_gradients
 from dids.gradients.losses import sample_losses
-from dids.gradients.model_state import evaluation_mode
+from dids.gradients.model_state import evaluation_mode, sums_like
 from dids.gradients.projection import Projection
 
 
@@ -33,14 +33,7 @@ def sample_features(
     Returns:
         Features in float32 (float64 for a float64 model), zero for a sample with nothing scored.
     """
-    input_ids = batch["input_ids"]
-    is_double = next(model.parameters()).dtype == torch.float64
-    feature_bd = torch.zeros(
-        len(input_ids),
-        projection.dim,
-        dtype=torch.float64 if is_double else torch.float32,
-        device=input_ids.device,
-    )
+    feature_bd = torch.zeros(len(batch["input_ids"]), projection.dim, **sums_like(model))
     with (
         evaluation_mode(model),
         layer_gradients(

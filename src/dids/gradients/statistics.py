@@ -18,6 +18,7 @@ from dids.errors import InputError
 from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.gradient_pass import BatchRows, Labels, Receiver, gradient_pass
 from dids.gradients.layer_gradient import LayerGradient, RowGradient, VectorGradient
+from dids.gradients.model_state import sums_like
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,33 @@ class GradientStatistics:
     losses_n: Float[Tensor, " n"]
     """Loss of each sample, on the data's labels."""
     num_samples: int
+
+    @classmethod
+    def of_sums(
+        cls,
+        sum_2p: Float[Tensor, "2 p"],
+        weight_2: Float[Tensor, " 2"],
+        *,
+        square_p: Float[Tensor, " p"] | None,
+        losses_n: Float[Tensor, " n"],
+        num_samples: int,
+    ) -> "GradientStatistics":
+        """The means of two halves' weighted sums."""
+        mean_p = sum_2p.sum(0) / weight_2.sum().clamp(min=1)
+        halves_2p = sum_2p / weight_2.clamp(min=1).unsqueeze(1)
+        return cls(mean_p, halves_2p, square_p, losses_n, num_samples)
+
+
+def require_finite(gradient: Tensor) -> None:
+    """Stop where a gradient is no number.
+
+    Raises:
+        InputError: If an entry is not finite.
+    """
+    if not bool(torch.isfinite(gradient).all()):
+        raise InputError(
+            "a gradient is not finite: the model has diverged; lower the learning rate."
+        )
 
 
 def gradient_statistics(
@@ -102,9 +130,7 @@ class _Sums:
 
     @classmethod
     def zeros(cls, model: nn.Module, coordinates: Coordinates, with_squares: bool) -> "_Sums":
-        like = next(model.parameters())
-        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        sum_2p = torch.zeros(2, coordinates.size, dtype=dtype, device=like.device)
+        sum_2p = torch.zeros(2, coordinates.size, **sums_like(model))
         return cls(coordinates, sum_2p, torch.zeros_like(sum_2p[0]) if with_squares else None)
 
     def begin(self, rows: BatchRows) -> None:
@@ -132,15 +158,15 @@ class _Sums:
         self.pending = {}
 
     def statistics(self, losses_n: Tensor) -> GradientStatistics:
-        weight_21 = self.sum_2p.new_tensor(self.weight_2).unsqueeze(1)
-        mean_p = self.sum_2p.sum(0) / weight_21.sum().clamp(min=1)
-        if not bool(torch.isfinite(mean_p).all()):
-            raise InputError(
-                "a gradient is not finite: the model has diverged; lower the learning rate."
-            )
-        square_p = None if self.square_p is None else self.square_p / self.num_samples
-        halves_2p = self.sum_2p / weight_21.clamp(min=1)
-        return GradientStatistics(mean_p, halves_2p, square_p, losses_n, self.num_samples)
+        found = GradientStatistics.of_sums(
+            self.sum_2p,
+            self.sum_2p.new_tensor(self.weight_2),
+            square_p=None if self.square_p is None else self.square_p / self.num_samples,
+            losses_n=losses_n,
+            num_samples=self.num_samples,
+        )
+        require_finite(found.mean_p)
+        return found
 
     def _add(self, uses: list[LayerGradient]) -> None:
         slot = self.coordinates.slots[uses[0].name]

@@ -173,8 +173,10 @@ class ImpactEstimator:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         known = domains or [None] * len(self.members_by_domain)
         found = [
-            self._statistics(model, coordinates, self.dataset, samples) if seen is None else seen
-            for seen, samples in zip(known, self._domain_samples(index), strict=True)
+            self._statistics(model, coordinates, self.dataset, self._samples(domain, index))
+            if seen is None
+            else seen
+            for domain, seen in enumerate(known)
         ]
         targets = [
             self._statistics(
@@ -248,15 +250,13 @@ class ImpactEstimator:
             for i in range(0, len(by_length), self.batch_size)
         ]
 
-    def _domain_samples(self, index: int) -> list[np.ndarray]:
-        chosen = []
-        for domain, members in enumerate(self._scored_by_domain):
-            random = np.random.Generator(
-                np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index])
-            )
-            size = min(self.budget.domain_samples, len(members))
-            chosen.append(random.choice(members, size=size, replace=False))
-        return chosen
+    def _samples(self, domain: int, index: int) -> np.ndarray:
+        members = self._scored_by_domain[domain]
+        random = np.random.Generator(
+            np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index])
+        )
+        size = min(self.budget.domain_samples, len(members))
+        return random.choice(members, size=size, replace=False)
 
     def _task_samples(self, index: int) -> dict[str, np.ndarray]:
         chosen = {}

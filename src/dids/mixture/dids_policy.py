@@ -88,11 +88,10 @@ class Dids:
             "noise_share": self._average.variance * noise_share(average),
         }
         domains = domain_explanation(average.domain_names, columns)
-        for k, domain in enumerate(domains):
-            by_task = zip(names, pull_kt[k] * weight_t, mixture_tk[:, k] * weight_t, strict=True)
-            pulls = {task: (float(pull), float(share)) for task, pull, share in by_task}
-            domains[domain]["pull"] = {task: pull for task, (pull, _) in pulls.items()}
-            domains[domain]["share"] = {task: share for task, (_, share) in pulls.items()}
+        by_domain = zip(domains, pull_kt * weight_t, mixture_tk.T * weight_t, strict=True)
+        for domain, pull_t, share_t in by_domain:
+            domains[domain]["pull"] = dict(zip(names, pull_t.tolist(), strict=True))
+            domains[domain]["share"] = dict(zip(names, share_t.tolist(), strict=True))
         return PolicyDecision(
             next_k, {"tasks": task_explanation(names, weight_t, progress), "domains": domains}
         )

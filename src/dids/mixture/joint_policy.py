@@ -54,7 +54,6 @@ class DidsJoint:
         free_length: bool | float = True,
     ) -> None:
         self.ema = ema
-        self.decay = decay
         self.caution = caution
         self.prior_strength = prior_strength
         self.potential_weight = potential_weight

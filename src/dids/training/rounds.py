@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dids.gradients.grouped_gradients import GroupedGradients
-from dids.gradients.losses import NOT_SCORED
+from dids.gradients.losses import scored_counts
 from dids.gradients.statistics import GradientStatistics
 from dids.impact.estimate import ImpactMeasurement
 from dids.impact.matrices import ImpactMatrices
@@ -147,19 +147,20 @@ class MixtureRounds(TrainerCallback):
             self.gradients = self.estimator.grouped_gradients(kwargs["model"])
 
     def collecting(
-        self, inputs: Mapping[str, Tensor], per_token: float
+        self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
     ) -> AbstractContextManager[None]:
         """Inside, a backward pass of training adds to its domains' gradients.
 
         Args:
             inputs: A batch as the collator made it: ``labels`` and ``sample``.
-            per_token: What the loss multiplies a scored token's by.
+            per_token: What the loss multiplies a scored token's by; asked for only where gradients
+                are collected, because the answer waits for the device.
         """
         if self.gradients is None:
             return nullcontext()
         domain_b = torch.from_numpy(self.domain_of_sample[inputs["sample"].cpu().numpy()])
-        scored_b = (inputs["labels"][:, 1:] != NOT_SCORED).sum(1).cpu()
-        return self.gradients.collecting(domain_b, scored_b, per_token)
+        scored_b = scored_counts(inputs["labels"]).cpu()
+        return self.gradients.collecting(domain_b, scored_b, per_token())
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

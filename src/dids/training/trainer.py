@@ -1,6 +1,7 @@
 """The Hugging Face Trainer with a mixture that follows the run; a mixin, for any subclass of it."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from dids.errors import InputError
-from dids.gradients.losses import NOT_SCORED
+from dids.gradients.losses import scored_counts
 from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.training.rounds import MixtureRounds
 from dids.training.schedule import follow_tokens
@@ -70,7 +71,7 @@ class DidsMixin:
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """One micro-batch, as the Trainer does it; its gradients are added up by domain as well."""
-        per_token = self._loss_per_token(inputs, num_items_in_batch)
+        per_token = partial(self._loss_per_token, inputs, num_items_in_batch)
         with self.rounds.collecting(inputs, per_token):
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
         if not math.isfinite(loss.item()):
@@ -91,7 +92,7 @@ class DidsMixin:
         scaler = accelerator.scaler
         factor = 1.0 if scaler is None else float(scaler.get_scale())
         if num_items_in_batch is None:  # the model takes the mean over its own micro-batch
-            scored = int((inputs["labels"][..., 1:] != NOT_SCORED).sum())
+            scored = int(scored_counts(inputs["labels"]).sum())
             return factor / max(1, scored) / int(args.gradient_accumulation_steps)
         if args.average_tokens_across_devices:
             factor *= accelerator.num_processes
