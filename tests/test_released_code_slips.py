@@ -23,7 +23,8 @@ from dids.gradients.feature_store import FeatureStore
 from dids.gradients.projection import Projection
 from dids.gradients.sample_features import sample_features
 from dids.gradients.statistics import gradient_statistics
-from dids.impact.estimate import ImpactEstimator, MeasuringBudget
+from dids.impact.estimate import ImpactEstimator
+from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.observation import Observation

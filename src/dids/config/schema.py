@@ -167,6 +167,9 @@ class ImpactConfig(Section):
     max_coordinates: Annotated[int, Field(ge=1000)] | None = 250_000
     """Parameters in the inner products: a seeded subset of each matrix's columns, at least one,
     unbiased. None: all."""
+    metric: Literal["fisher", "step"] = "fisher"
+    """What steps of domains and tasks are compared in: the task's Fisher information, or the
+    optimizer's own metric, where impact is the loss that one step saves."""
     labels: Literal["data", "model"] = "data"
     """Labels of the Fisher information: the data's (empirical), or drawn from the model (true)."""
 

@@ -19,6 +19,7 @@ from dids.gradients.coordinates import Coordinates
 from dids.gradients.layer_gradient import LayerGradient, OuterGradient
 from dids.gradients.layers import layer_gradients
 from dids.gradients.model_state import sums_like
+from dids.gradients.sample_rows import GroupSample, SampleRows
 from dids.gradients.statistics import GradientStatistics, require_finite
 
 
@@ -40,6 +41,7 @@ class GroupedGradients:
         self._sum_2kp = torch.zeros(2, num_groups, coordinates.size, **sums_like(model))
         self._weight_2k = torch.zeros(2, num_groups, dtype=torch.float64)
         self._count_k = torch.zeros(num_groups, dtype=torch.int64)
+        self._rows = SampleRows(model, coordinates, num_groups)
         self.elapsed_s = 0.0
         """Seconds spent on adding up since ``clear``."""
         self._places: list[tuple[int, int]] = []
@@ -66,6 +68,7 @@ class GroupedGradients:
             self._places.append((half, group))
             self._count_k[group] += 1
             self._weight_2k[half, group] += scored
+        self._rows.begin_batch(group_b, scored_b)
         self._per_token = per_token
         with layer_gradients(self.model, self._receive, weight_gradients=True):
             yield
@@ -93,9 +96,15 @@ class GroupedGradients:
             groups.append(found)
         return groups
 
+    def samples(self) -> list[GroupSample]:
+        """Some samples of each group, by themselves: how far they differ."""
+        pairs = zip(self._count_k.tolist(), self._weight_2k.sum(0).tolist(), strict=True)
+        return [self._rows.of_group(k, count, weight) for k, (count, weight) in enumerate(pairs)]
+
     def clear(self) -> None:
         """Begin a new round."""
         self.elapsed_s = 0.0
+        self._rows.clear()
         self._sum_2kp.zero_()
         self._weight_2k.zero_()
         self._count_k.zero_()
@@ -106,6 +115,7 @@ class GroupedGradients:
             return
         began_s = time.perf_counter()
         kept, scale = slot.restrict(layer), 1.0 / self._per_token
+        self._rows.receive(layer, scale=scale)
         gradient_bio = None
         if slot.columns is not None and isinstance(kept, OuterGradient):
             gradient_bio = kept.each()

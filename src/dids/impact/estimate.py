@@ -8,10 +8,9 @@ index of the measurement, domain or task); tasks take the next samples of their 
 every time, so that the average over rounds sees all of it.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,9 +22,12 @@ from dids.gradients.coordinates import Coordinates
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
-from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.gradients.sample_rows import SampleRows
+from dids.gradients.statistics import gradient_statistics
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.preconditioner import SecondMoments, optimizer_moments, preconditioner
+from dids.impact.measured_matrices import MeasuredGradient, Within, measured_matrices
+from dids.impact.measuring_budget import MeasuringBudget
+from dids.impact.preconditioner import Preconditioner, SecondMoments
 
 
 @dataclass(frozen=True)
@@ -34,49 +36,6 @@ class ImpactMeasurement:
 
     matrices: ImpactMatrices
     num_gradient_samples: int
-
-
-@dataclass(frozen=True)
-class MeasuringBudget:
-    """Samples that one measurement takes."""
-
-    domain_samples: int
-    task_samples: int
-    validation_samples: int
-
-    @classmethod
-    def within(
-        cls,
-        *,
-        domain_samples: int,
-        task_samples: int,
-        validation_samples: int,
-        num_domains: int,
-        num_tasks: int,
-        round_samples: int,
-        max_share: float,
-    ) -> "MeasuringBudget":
-        """What was asked for, scaled down to a share of the samples that a round trains on.
-
-        At least two samples of each domain and task stay: fewer give no estimate at all.
-
-        Args:
-            domain_samples: Asked for, of each domain.
-            task_samples: Asked for, of each task.
-            validation_samples: Of each task, for its loss.
-            num_domains: Domains that need samples of their own; 0 where training gives their
-                gradients.
-            num_tasks: Tasks.
-            round_samples: Samples that a round trains on.
-            max_share: Of these, at most.
-        """
-        asked = num_domains * domain_samples + num_tasks * task_samples
-        factor = min(1.0, max_share * round_samples / asked)
-        return cls(
-            max(2, math.floor(domain_samples * factor)),
-            max(2, math.floor(task_samples * factor)),
-            validation_samples,
-        )
 
 
 class ImpactEstimator:
@@ -93,6 +52,7 @@ class ImpactEstimator:
         labels: Of the Fisher information: from the data or drawn from the model.
         domain_gradients: ``training`` takes the domains' gradients from the steps that train the
             model, ``samples`` from samples of their own.
+        within: The metric that steps are compared in.
         seed: Of the choice of samples and coordinates.
         batch_size: Samples of one forward and backward pass.
     """
@@ -110,6 +70,7 @@ class ImpactEstimator:
         labels: Literal["data", "model"],
         seed: int,
         domain_gradients: Literal["training", "samples"] = "training",
+        within: Within = "fisher",
         batch_size: int = 16,
     ) -> None:
         self.dataset = dataset
@@ -121,6 +82,7 @@ class ImpactEstimator:
         self.max_coordinates = max_coordinates
         self.labels = labels
         self.domain_gradients = domain_gradients
+        self.within = within
         self.seed = seed
         self.batch_size = batch_size
         self._scored_by_domain = [
@@ -145,7 +107,7 @@ class ImpactEstimator:
         optimizer: Optimizer | None,
         *,
         index: int,
-        domains: Sequence[GradientStatistics | None] | None = None,
+        training: GroupedGradients | None = None,
     ) -> ImpactMeasurement:
         """Impact at the model and optimizer state as they are.
 
@@ -153,59 +115,52 @@ class ImpactEstimator:
             model: The model that is trained.
             optimizer: Its optimizer; None stands for plain gradient steps.
             index: Of the measurement; another index takes other samples.
-            domains: Gradients of the domains, as training gave them. Where there is none, samples
-                are taken.
+            training: The domains' gradients, as training gave them. Of a domain that it hardly
+                drew from, samples are taken.
         """
-        moments = optimizer_moments(model, optimizer)
-        return self.measure_with(model, moments, index=index, domains=domains)
+        coordinates = self._coordinates(model)
+        preconditioner = Preconditioner.of(model, optimizer, coordinates)
+        return self._measured(model, coordinates, preconditioner, index, training)
 
     def measure_with(
+        self, model: nn.Module, moments: SecondMoments | None, *, index: int
+    ) -> ImpactMeasurement:
+        """Impact at a model whose optimizer has left its second moments alone."""
+        coordinates = self._coordinates(model)
+        preconditioner = Preconditioner.adam(moments, coordinates)
+        return self._measured(model, coordinates, preconditioner, index, None)
+
+    def _measured(
         self,
         model: nn.Module,
-        moments: SecondMoments | None,
-        *,
+        coordinates: Coordinates,
+        preconditioner: Preconditioner,
         index: int,
-        domains: Sequence[GradientStatistics | None] | None = None,
+        training: GroupedGradients | None,
     ) -> ImpactMeasurement:
-        """As ``measure``, with the optimizer's second moments given by themselves."""
-        coordinates = self._coordinates(model)
-        precondition_p = preconditioner(moments, coordinates)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        known = domains or [None] * len(self.members_by_domain)
-        found = [
-            self._statistics(model, coordinates, self.dataset, self._samples(domain, index))
+        known = self._known(training)
+        domains = [
+            self._of_domain(model, coordinates, self._samples(domain, index))
             if seen is None
             else seen
             for domain, seen in enumerate(known)
         ]
-        targets = [
-            self._statistics(
-                model,
-                coordinates,
-                self.tasks[task],
-                samples,
-                labels=self.labels,
-                generator=generator,
-            )
+        tasks = [
+            self._of_task(model, coordinates, task, samples, generator)
             for task, samples in self._task_samples(index).items()
         ]
-
-        def step(gradient: torch.Tensor) -> torch.Tensor:
-            return gradient if precondition_p is None else gradient * precondition_p
-
-        fisher = [statistics.square_p for statistics in targets]
-        matrices = ImpactMatrices.of(
-            update_kp=torch.stack([step(d.mean_p) for d in found]),
-            update_halves_2kp=torch.stack([step(d.halves_2p) for d in found], dim=1),
-            target_tp=torch.stack([step(t.mean_p) for t in targets]),
-            target_halves_2tp=torch.stack([step(t.halves_2p) for t in targets], dim=1),
-            fisher_tp=torch.stack([square for square in fisher if square is not None]),
+        matrices = measured_matrices(
+            domains,
+            tasks,
+            within=self.within,
+            preconditioner=preconditioner,
             weight_p=coordinates.weight_p,
             domain_names=tuple(self.domain_names),
             task_names=tuple(self.tasks),
         )
-        taken = [new for seen, new in zip(known, found, strict=True) if seen is None]
-        num_samples = sum(statistics.num_samples for statistics in [*taken, *targets])
+        taken = [new for seen, new in zip(known, domains, strict=True) if seen is None]
+        num_samples = sum(each.mean.num_samples for each in [*taken, *tasks])
         return ImpactMeasurement(matrices, num_samples)
 
     def task_losses(self, model: nn.Module) -> dict[str, float]:
@@ -221,19 +176,49 @@ class ImpactEstimator:
     def _coordinates(self, model: nn.Module) -> Coordinates:
         return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)
 
-    def _statistics(
+    def _known(self, training: GroupedGradients | None) -> list[MeasuredGradient | None]:
+        """What training says of each domain; None where it says nothing."""
+        if training is None:
+            return [None] * len(self.members_by_domain)
+        pairs = zip(training.statistics(), training.samples(), strict=True)
+        return [None if mean is None else MeasuredGradient(mean, sample) for mean, sample in pairs]
+
+    def _of_domain(
+        self, model: nn.Module, coordinates: Coordinates, chosen: np.ndarray
+    ) -> MeasuredGradient:
+        rows = SampleRows(model, coordinates, 1)
+        # The trainer's loss is a mean over tokens: so is the step that a domain causes.
+        mean = gradient_statistics(
+            model,
+            self._batches(model, self.dataset, chosen),
+            coordinates,
+            with_squares=False,
+            by_tokens=True,
+            receivers=[rows.receiver(0)],
+        )
+        total_weight = float(self.dataset.scored_counts[chosen].sum())
+        return MeasuredGradient(mean, rows.of_group(0, len(chosen), total_weight))
+
+    def _of_task(
         self,
         model: nn.Module,
         coordinates: Coordinates,
-        samples: TokenDataset,
+        task: str,
         chosen: np.ndarray,
-        **fisher: Any,
-    ) -> GradientStatistics:
-        batches = self._batches(model, samples, chosen)
-        if fisher:
-            return gradient_statistics(model, batches, coordinates, with_squares=True, **fisher)
-        # The trainer's loss is a mean over tokens: so is the step that a domain causes.
-        return gradient_statistics(model, batches, coordinates, with_squares=False, by_tokens=True)
+        generator: torch.Generator,
+    ) -> MeasuredGradient:
+        rows = SampleRows(model, coordinates, 1, len(chosen))
+        mean = gradient_statistics(
+            model,
+            self._batches(model, self.tasks[task], chosen),
+            coordinates,
+            with_squares=self.within == "fisher",
+            labels=self.labels,
+            generator=generator,
+            receivers=[rows.receiver(0)],
+        )
+        count = mean.num_samples
+        return MeasuredGradient(mean, rows.of_group(0, count, float(count)))
 
     def _batches(
         self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray

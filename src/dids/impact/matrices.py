@@ -19,7 +19,7 @@ from dids.impact.nearest_psd import nearest_psd
 
 # A task's own change that is mostly noise must not make the task all-important without its noise.
 _LEAST_SIGNAL = 0.1
-_ARRAYS = ("gram_tkk", "kernel_kt", "target_norm_t", "signal_tk", "target_signal_t")
+_ARRAYS = ("gram_tkk", "kernel_kt", "target_norm_t", "signal_tk", "target_signal_t", "error_kt")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class ImpactMatrices:
         signal_tk: Squared lengths of the domains' changes without the noise of estimating them: the
             products of two independent halves. May be negative. None: not measured.
         target_signal_t: The same of the tasks' own changes.
+        error_kt: Standard error of ``kernel_kt``; infinite where there were too few samples to
+            say. None: not measured.
     """
 
     gram_tkk: Float64[np.ndarray, "t k k"]
@@ -44,11 +46,13 @@ class ImpactMatrices:
     task_names: tuple[str, ...]
     signal_tk: Float64[np.ndarray, "t k"] | None = None
     target_signal_t: Float64[np.ndarray, " t"] | None = None
+    error_kt: Float64[np.ndarray, "k t"] | None = None
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
             value = getattr(self, name)
-            if value is not None and not np.isfinite(value).all():
+            unknown = np.isposinf(value) if name == "error_kt" and value is not None else False
+            if value is not None and not (np.isfinite(value) | unknown).all():
                 raise ValueError(f"{name} has entries that are no numbers.")
         if self.kernel_kt.shape != (len(self.domain_names), len(self.task_names)):
             raise ValueError(
@@ -68,6 +72,7 @@ class ImpactMatrices:
         weight_p: Float[Tensor, " p"] | None = None,
         update_halves_2kp: Float[Tensor, "2 k p"] | None = None,
         target_halves_2tp: Float[Tensor, "2 t p"] | None = None,
+        error_kt: Float64[np.ndarray, "k t"] | None = None,
     ) -> "ImpactMatrices":
         """The matrices of measured parameter changes.
 
@@ -80,6 +85,7 @@ class ImpactMatrices:
             weight_p: How many parameters each entry stands for. None: one.
             update_halves_2kp: The changes from two independent halves of the samples.
             target_halves_2tp: The same for the tasks.
+            error_kt: Standard error of the kernel.
         """
         signal_tk = target_signal_t = None
         if update_halves_2kp is not None:
@@ -103,6 +109,7 @@ class ImpactMatrices:
             task_names=task_names,
             signal_tk=signal_tk,
             target_signal_t=target_signal_t,
+            error_kt=error_kt,
         )
 
     def kl_distance(self) -> Float64[np.ndarray, "k t"]:
@@ -116,11 +123,24 @@ class ImpactMatrices:
 
     def fisher_cosine(self) -> Float64[np.ndarray, "k t"]:
         """Cosine form, between -1 and 1; 0 where a change has no length."""
-        diagonal_kt = np.diagonal(self.gram_tkk, axis1=1, axis2=2).T
-        length_kt = np.sqrt(np.maximum(diagonal_kt, 0.0) * np.maximum(self.target_norm_t, 0.0))
+        length_kt = self._lengths_kt()
         cosine_kt = np.zeros_like(length_kt)
         np.divide(self.kernel_kt, length_kt, out=cosine_kt, where=length_kt > 0)
         return np.asarray(np.clip(cosine_kt, -1.0, 1.0))
+
+    def cosine_error(self) -> Float64[np.ndarray, "k t"] | None:
+        """Standard error of the cosine, the lengths taken as given. None: not measured."""
+        if self.error_kt is None:
+            return None
+        length_kt = self._lengths_kt()
+        error_kt = np.full_like(length_kt, np.inf)
+        np.divide(self.error_kt, length_kt, out=error_kt, where=length_kt > 0)
+        return error_kt
+
+    def _lengths_kt(self) -> np.ndarray:
+        diagonal_kt = np.diagonal(self.gram_tkk, axis1=1, axis2=2).T
+        square_kt = np.maximum(diagonal_kt, 0.0) * np.maximum(self.target_norm_t, 0.0)
+        return np.asarray(np.sqrt(square_kt))
 
     def in_typical_steps(self) -> "ImpactMatrices":
         """Every task's matrices in units of a typical domain's step, the task's own step cut to it.
@@ -141,6 +161,7 @@ class ImpactMatrices:
             target_norm_t=self.target_norm_t / own_t**2,
             signal_tk=None if self.signal_tk is None else self.signal_tk / square_t[:, None],
             target_signal_t=None,  # a noisy task asks for no less than others, and for no more
+            error_kt=None if self.error_kt is None else self.error_kt / (typical_t * own_t),
         )
 
     def smoothed(self, previous: "ImpactMatrices | None", decay: float) -> "ImpactMatrices":
@@ -162,6 +183,10 @@ class ImpactMatrices:
             before, now = getattr(previous, name), getattr(self, name)
             is_known = before is not None and now is not None
             averages[name] = decay * before + (1.0 - decay) * now if is_known else None
+        if previous.error_kt is not None and self.error_kt is not None:  # they err independently
+            averages["error_kt"] = np.hypot(
+                decay * previous.error_kt, (1.0 - decay) * self.error_kt
+            )
         return self._combined(**averages)
 
     def noise(self) -> Float64[np.ndarray, "t k"]:
@@ -190,7 +215,12 @@ class ImpactMatrices:
             gram_tkk = nearest_psd(gram_tkk)
         if self.target_signal_t is not None:
             norm_t = np.maximum(self.target_signal_t, _LEAST_SIGNAL * norm_t)
-        return self._combined(gram_tkk=gram_tkk, kernel_kt=self.kernel_kt, target_norm_t=norm_t)
+        return self._combined(
+            gram_tkk=gram_tkk,
+            kernel_kt=self.kernel_kt,
+            target_norm_t=norm_t,
+            error_kt=self.error_kt,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The matrices as plain lists."""
@@ -201,6 +231,10 @@ class ImpactMatrices:
         for name in _ARRAYS:
             value = getattr(self, name)
             state[name] = None if value is None else value.tolist()
+        if self.error_kt is not None:  # JSON has no infinity
+            state["error_kt"] = [
+                [e if np.isfinite(e) else None for e in row] for row in self.error_kt.tolist()
+            ]
         return state
 
     @classmethod
@@ -210,6 +244,8 @@ class ImpactMatrices:
             name: None if state.get(name) is None else np.array(state[name], dtype=np.float64)
             for name in _ARRAYS
         }
+        if arrays["error_kt"] is not None:
+            arrays["error_kt"] = np.nan_to_num(arrays["error_kt"], nan=np.inf)
         names = tuple(state["domain_names"]), tuple(state["task_names"])
         return cls(domain_names=names[0], task_names=names[1], **arrays)  # type: ignore[arg-type]
 

@@ -2,15 +2,19 @@
 
 Adam divides a gradient by the root of its second moment, so the change that a domain causes is
 ``-lr * g / (sqrt(v_hat) + eps)`` (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1); SGD leaves it
-as it is.
-Axis letter: p parameters (the entries that ``Coordinates`` keeps).
+as it is; Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) gives the momentum M of a
+matrix the singular values 1, ``(M M')^(-1/2) M``, and a gradient that enters M is turned by that
+``(M M')^(-1/2)`` too. What the optimizer has gathered is held fixed: it moves slowly.
+
+Axis letters: p parameters (the entries that ``Coordinates`` keeps), n rows, o rows of a matrix.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -18,7 +22,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dids.atomic import whole_file
-from dids.gradients.coordinates import Coordinates
+from dids.gradients.coordinates import Coordinates, Slot
+
+# Of the largest squared singular value: directions that the momentum hardly has are not blown up.
+_LEAST_SQUARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -33,15 +40,11 @@ class SecondMoments:
         """Read them off an optimizer; None where it has none (SGD, or before its first step)."""
         by_name: dict[str, Tensor] = {}
         epsilon = 1e-8
-        names = {parameter: name for name, parameter in model.named_parameters()}
-        for group in optimizer.param_groups:
+        for name, group, state in _states(model, optimizer):
             epsilon = group.get("eps", epsilon)
-            for parameter in group["params"]:
-                state = optimizer.state.get(parameter, {})
-                if parameter not in names or "exp_avg_sq" not in state:
-                    continue
+            if "exp_avg_sq" in state:
                 correction = 1.0 - group["betas"][1] ** float(state["step"])
-                by_name[names[parameter]] = state["exp_avg_sq"] / correction
+                by_name[name] = state["exp_avg_sq"] / correction
         return cls(by_name, epsilon) if by_name else None
 
     def save(self, path: Path) -> None:
@@ -58,21 +61,107 @@ class SecondMoments:
             return cls({name: file.get_tensor(name) for name in file.keys()}, epsilon)  # noqa: SIM118
 
 
-def preconditioner(
-    moments: SecondMoments | None, coordinates: Coordinates
-) -> Float[Tensor, " p"] | None:
-    """``1 / (sqrt(v_hat) + eps)`` at the coordinates; None stands for 1 everywhere (SGD).
+@dataclass(frozen=True, eq=False)
+class Preconditioner:
+    """A symmetric positive map of gradients, and its root.
 
-    Example:
-        >>> preconditioner(None, coordinates=...) is None  # doctest: +SKIP
-        True
+    Attributes:
+        scale_p: What each entry is multiplied by. None: 1 everywhere.
+        root_by_slot: For Muon's matrices the fourth root of ``(M M')^(-2)``, which multiplies what
+            is kept of the gradient from the left.
     """
-    if moments is None:
-        return None
-    second_moment_p = coordinates.gather(moments.by_name)
-    return 1.0 / (second_moment_p.sqrt() + moments.epsilon)
+
+    scale_p: Float[Tensor, " p"] | None = None
+    root_by_slot: Mapping[Slot, Float[Tensor, "o o"]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, optimizer: Optimizer | None, coordinates: Coordinates
+    ) -> "Preconditioner":
+        """Read it off an optimizer, each parameter's by what the optimizer keeps of it.
+
+        Where groups of parameters have learning rates of their own, steps are in units of the
+        greatest.
+
+        Args:
+            model: Whose parameters are trained.
+            optimizer: As it stands; None stands for plain gradient steps.
+            coordinates: Which entries are kept.
+        """
+        scale_p = torch.ones(coordinates.size)
+        roots: dict[Slot, Tensor] = {}
+        states = [] if optimizer is None else list(_states(model, optimizer))
+        rates = {name: float(group.get("initial_lr", group["lr"])) for name, group, _ in states}
+        greatest = max(rates.values(), default=0.0)
+        for name, group, state in states:
+            slot = coordinates.slots.get(name)
+            if slot is None:
+                continue
+            entries = slice(slot.start, slot.stop)
+            if "exp_avg_sq" in state:
+                correction = 1.0 - group["betas"][1] ** float(state["step"])
+                moment_p = slot.select(state["exp_avg_sq"].detach() / correction).float()
+                scale_p[entries] = (1.0 / (moment_p.sqrt() + group.get("eps", 1e-8))).cpu()
+            elif "momentum_buffer" in state and "ns_steps" in group and len(slot.shape) == 2:
+                roots[slot] = _root_of_whitening(state["momentum_buffer"].detach())
+            if greatest > 0.0:
+                scale_p[entries] *= rates[name] / greatest
+        return cls(scale_p.to(_device(model)), roots)
+
+    @classmethod
+    def adam(cls, moments: SecondMoments | None, coordinates: Coordinates) -> "Preconditioner":
+        """Adam's, from moments that were saved; None stands for plain gradient steps."""
+        if moments is None:
+            return cls()
+        second_moment_p = coordinates.gather(moments.by_name)
+        return cls(1.0 / (second_moment_p.sqrt() + moments.epsilon))
+
+    def times(self, row_np: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:
+        """``P g`` for every row g."""
+        found = row_np if self.scale_p is None else row_np * self.scale_p
+        return self._turned(self._turned(found))
+
+    def root_times(self, row_np: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:
+        """``P^(1/2) g`` for every row g."""
+        found = row_np if self.scale_p is None else row_np * self.scale_p.sqrt()
+        return self._turned(found)
+
+    def _turned(self, row_np: Tensor) -> Tensor:
+        if not self.root_by_slot:
+            return row_np
+        turned_np = row_np.clone()
+        for slot, root_oo in self.root_by_slot.items():
+            entries = slice(slot.start, slot.stop)
+            matrix = row_np[..., entries].reshape(*row_np.shape[:-1], *slot.kept_shape)
+            turned_np[..., entries] = (root_oo.to(matrix) @ matrix).flatten(-2)
+        return turned_np
 
 
 def optimizer_moments(model: nn.Module, optimizer: Optimizer | None) -> SecondMoments | None:
     """The second moments of an optimizer that may not be there."""
     return None if optimizer is None else SecondMoments.of(model, optimizer)
+
+
+def _states(
+    model: nn.Module,
+    optimizer: Any,  # noqa: ANN401
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name, group and state of every parameter of the model that the optimizer trains."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter in names:
+                yield names[parameter], group, optimizer.state.get(parameter, {})
+
+
+def _root_of_whitening(momentum_oi: Tensor) -> Tensor:
+    """``(M M')^(-1/4)``."""
+    wide = momentum_oi.double()
+    value_o, vector_oo = torch.linalg.eigh(wide @ wide.T)
+    floor = _LEAST_SQUARE * float(value_o.max().clamp(min=1e-300))
+    root_oo: Tensor = (vector_oo * value_o.clamp(min=floor) ** -0.25) @ vector_oo.T
+    return root_oo.float()
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -4,7 +4,8 @@ How strongly a task's own step aligns with the domains' steps depends on how noi
 measured and on how far training is: at the start everything aligns, later next to nothing does, and
 a task of one-token answers aligns with anything, this way in one round and that way in the next.
 Which domain a task prefers to which others is what lasts. So every measurement is brought to one
-size, and of its average only as much is believed as rounds agree on.
+size, and of its average only as much is believed as rounds agree on. How far samples of one round
+differ (`ImpactMatrices.error_kt`) says which votes are the noisy ones before rounds can.
 
 Axis letters: k domains, t tasks.
 """
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-# A single measurement is taken to be half noise, and that counts as much as two rounds seen.
+# A single measurement of which nothing else is known is taken to be half noise, and what is known
+# or taken of it counts as much as two rounds seen.
 _ASSUMED_NOISE = 0.5
 _ASSUMED_ROUNDS = 2.0
 
@@ -30,50 +32,67 @@ class Votes:
         scatter_kt: Weighted sum of the rounds' squared deviations from it.
         weight: Sum of the rounds' weights, the last counting 1.
         square_weight: Sum of their squares.
+        sampling_kt: Averaged variance of one round's votes, as its samples say.
     """
 
     mean_kt: Float64[np.ndarray, "k t"]
     scatter_kt: Float64[np.ndarray, "k t"]
     weight: float
     square_weight: float
+    sampling_kt: Float64[np.ndarray, "k t"]
 
     @classmethod
     def none(cls, num_domains: int, num_tasks: int) -> "Votes":
         """Before the first round."""
         zero_kt = np.zeros((num_domains, num_tasks))
-        return cls(zero_kt, zero_kt, 0.0, 0.0)
+        return cls(zero_kt, zero_kt, 0.0, 0.0, zero_kt)
 
-    def after(self, kernel_kt: Float64[np.ndarray, "k t"], decay: float) -> "Votes":
+    def after(
+        self,
+        kernel_kt: Float64[np.ndarray, "k t"],
+        decay: float,
+        error_kt: Float64[np.ndarray, "k t"] | None = None,
+    ) -> "Votes":
         """With one more round.
 
         Args:
             kernel_kt: How far each domain's step goes each task's way, in any unit of the task's.
             decay: How much less every earlier round counts from now on, from 0 to below 1.
+            error_kt: Standard error of the kernel, infinite where it is not known. None: nowhere.
         """
         size_t = np.sqrt(np.mean(kernel_kt**2, axis=0))
         vote_kt = np.zeros_like(kernel_kt)
         np.divide(kernel_kt, size_t, out=vote_kt, where=size_t > 0)
+        sampling_kt = np.full_like(kernel_kt, _ASSUMED_NOISE)
+        if error_kt is not None:
+            is_known_kt = np.isfinite(error_kt) & (size_t > 0)
+            np.divide(error_kt**2, size_t**2, out=sampling_kt, where=is_known_kt)
         weight, square_weight = decay * self.weight + 1.0, decay**2 * self.square_weight + 1.0
         step_kt = vote_kt - self.mean_kt
         mean_kt = self.mean_kt + step_kt / weight
         # West 1979: the weighted sum of squared deviations, without keeping the rounds.
         scatter_kt = decay * self.scatter_kt + step_kt * (vote_kt - mean_kt)
-        return Votes(mean_kt, scatter_kt, weight, square_weight)
+        sampling_kt = self.sampling_kt + (sampling_kt - self.sampling_kt) / weight
+        return Votes(mean_kt, scatter_kt, weight, square_weight, sampling_kt)
 
     @property
     def noise_kt(self) -> Float64[np.ndarray, "k t"]:
         """Variance of the averaged votes.
 
-        A few rounds say little of how much one vote scatters; all votes of a task say more, so each
-        is held to their mean, and that to what is assumed before anything is seen.
+        A few rounds say little of how much one vote scatters; all votes of a task say more. So the
+        scatter of a task's votes together says how large their variance is, the samples of the
+        rounds say how it is spread over the domains, and each vote is held to both.
         """
         freedom = self.weight - self.square_weight / self.weight
 
         def posterior(scatter: np.ndarray, assumed: np.ndarray | float) -> np.ndarray:
             return np.asarray((_ASSUMED_ROUNDS * assumed + scatter) / (_ASSUMED_ROUNDS + freedom))
 
-        variance_t = posterior(np.mean(self.scatter_kt, axis=0), _ASSUMED_NOISE)
-        variance_kt = posterior(self.scatter_kt, variance_t)
+        sampling_t = np.mean(self.sampling_kt, axis=0)
+        variance_t = posterior(np.mean(self.scatter_kt, axis=0), sampling_t)
+        spread_kt = np.ones_like(self.sampling_kt)
+        np.divide(self.sampling_kt, sampling_t, out=spread_kt, where=sampling_t > 0)
+        variance_kt = posterior(self.scatter_kt, variance_t * spread_kt)
         return np.asarray(variance_kt * self.square_weight / self.weight**2)
 
     def beyond_doubt(self, caution: float) -> Float64[np.ndarray, "k t"]:
@@ -88,6 +107,7 @@ class Votes:
             "scatter_kt": self.scatter_kt.tolist(),
             "weight": self.weight,
             "square_weight": self.square_weight,
+            "sampling_kt": self.sampling_kt.tolist(),
         }
 
     @classmethod
@@ -98,4 +118,5 @@ class Votes:
             np.array(state["scatter_kt"], dtype=np.float64),
             float(state["weight"]),
             float(state["square_weight"]),
+            np.array(state["sampling_kt"], dtype=np.float64),
         )

@@ -18,7 +18,7 @@ from dids.data.sequence_length import fit_to_length
 from dids.data.sources import SourceFiles
 from dids.data.tokenizer import load_tokenizer, train_tokenizer
 from dids.domains.needed_features import needed_shares
-from dids.impact.estimate import MeasuringBudget
+from dids.impact.measuring_budget import MeasuringBudget
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
 from dids.run.stages.tokenizer import texts_of

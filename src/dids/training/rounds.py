@@ -19,7 +19,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import scored_counts
-from dids.gradients.statistics import GradientStatistics
 from dids.impact.estimate import ImpactMeasurement
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
@@ -42,7 +41,7 @@ class MeasuresImpact(Protocol):
         optimizer: Optimizer | None,
         *,
         index: int,
-        domains: Sequence[GradientStatistics | None] | None = None,
+        training: GroupedGradients | None = None,
     ) -> ImpactMeasurement:
         """Impact of every domain on every task, at the model as it is."""
 
@@ -237,9 +236,8 @@ class MixtureRounds(TrainerCallback):
         if self.estimator is not None:
             self._follow_task_losses(model, tokens)
             if self.policy.needs_impact:
-                domains = None if self.gradients is None else self.gradients.statistics()
                 measured = self.estimator.measure(
-                    model, optimizer, index=self.round, domains=domains
+                    model, optimizer, index=self.round, training=self.gradients
                 )
                 if self.gradients is not None:
                     self.history.measuring_s += self.gradients.elapsed_s

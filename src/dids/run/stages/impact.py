@@ -6,8 +6,9 @@ It makes the first mixture; during training, impact is measured on the model its
 from typing import Any
 
 from dids.atomic import read_json, write_json
-from dids.impact.estimate import ImpactEstimator, MeasuringBudget
+from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
+from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.preconditioner import SecondMoments
 from dids.run.workspace import Workspace
 from dids.training.rounds import impact_by_name
@@ -59,5 +60,6 @@ def estimator(work: Workspace) -> ImpactEstimator:
         max_coordinates=config.impact.max_coordinates,
         labels=config.impact.labels,
         domain_gradients=config.impact.domain_gradients,
+        within=config.impact.metric,
         seed=config.seed,
     )

@@ -1,0 +1,129 @@
+"""Gradients of a few samples of each group, each by itself: how far samples of a group differ.
+
+Means say nothing of their own error. A few rows do: the variance of whatever is measured on them,
+over the number of samples, is that of the mean. They are kept in bfloat16, three digits, which is
+more than an error needs.
+
+Axes: k groups, r rows of a group, b samples of a batch, p coordinates.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64, Num
+from torch import Tensor, nn
+
+from dids.gradients.coordinates import Coordinates
+from dids.gradients.gradient_pass import BatchRows
+from dids.gradients.layer_gradient import LayerGradient
+from dids.gradients.model_state import sums_like
+
+ROWS = 8
+"""Rows of a group: seven degrees of freedom put a quarter of error on an error."""
+MAX_BYTES = 2**28
+"""All rows together, at most; with many groups fewer are kept of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupSample:
+    """Some samples of a group, out of those that its mean is made of.
+
+    Attributes:
+        row_rp: Their gradients, each times its weight in the mean.
+        weight_r: These weights.
+        num_samples: Samples that the mean is made of.
+        total_weight: Sum of all their weights.
+    """
+
+    row_rp: Float[Tensor, "r p"]
+    weight_r: Float[Tensor, " r"]
+    num_samples: int
+    total_weight: float
+
+
+class SampleRows:
+    """The first rows of every group since ``clear``.
+
+    Args:
+        model: Says where the rows lie.
+        coordinates: Which entries to keep.
+        num_groups: Length of the axis k.
+        rows: How many to keep of each group, at least two; fewer where they would not fit.
+    """
+
+    def __init__(
+        self, model: nn.Module, coordinates: Coordinates, num_groups: int, rows: int = ROWS
+    ) -> None:
+        self.coordinates = coordinates
+        fitting = MAX_BYTES // (2 * max(1, num_groups * coordinates.size))
+        self.rows = max(2, min(rows, fitting))
+        self._like = sums_like(model)
+        shape = num_groups, self.rows, coordinates.size
+        self._row_krp = torch.zeros(*shape, dtype=torch.bfloat16, device=self._like["device"])
+        self._weight_kr = torch.zeros(num_groups, self.rows)
+        self._count_k = torch.zeros(num_groups, dtype=torch.int64)
+        self._place_b: list[tuple[int, int] | None] = []
+
+    def begin_batch(self, group_b: Int64[Tensor, " b"], weight_b: Num[Tensor, " b"]) -> None:
+        """Say whose gradients come next.
+
+        Args:
+            group_b: The group of each sample of the batch.
+            weight_b: What each weighs in its group's mean; samples of weight 0 are passed over.
+        """
+        self._place_b = []
+        for group, weight in zip(group_b.tolist(), weight_b.tolist(), strict=True):
+            row = int(self._count_k[group])
+            if weight == 0 or row == self.rows:
+                self._place_b.append(None)
+                continue
+            self._place_b.append((group, row))
+            self._weight_kr[group, row] = weight
+            self._row_krp[group, row] = 0
+            self._count_k[group] += 1
+
+    def receive(self, layer: LayerGradient, *, scale: float = 1.0) -> None:
+        """One use of one parameter, of all coordinates: ``scale`` times what it says is kept."""
+        slot = self.coordinates.slots.get(layer.name)
+        if slot is None or not any(self._place_b):
+            return
+        kept = slot.restrict(layer)
+        for sample, place in enumerate(self._place_b):
+            if place is not None:
+                row_p = self._row_krp[place][slot.start : slot.stop]
+                gradient = torch.zeros(slot.kept_shape, **self._like)
+                kept.add_samples_(gradient, sample, sample + 1, scale=scale)
+                row_p += gradient.view(-1)
+
+    def receiver(self, group: int) -> "GroupReceiver":
+        """Takes the rows of a pass over samples of one group."""
+        return GroupReceiver(self, group)
+
+    def of_group(self, group: int, num_samples: int, total_weight: float) -> "GroupSample":
+        """What is kept of a group whose mean is over so many samples of this weight together."""
+        count = int(self._count_k[group])
+        rows, weights = self._row_krp[group, :count], self._weight_kr[group, :count]
+        return GroupSample(rows.float(), weights.clone(), num_samples, total_weight)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._count_k.zero_()
+
+
+@dataclass(frozen=True, eq=False)
+class GroupReceiver:
+    """A :class:`~dids.gradients.gradient_pass.Receiver` for samples of one group."""
+
+    rows: SampleRows
+    group: int
+
+    def begin(self, rows: BatchRows) -> None:
+        """A batch of the group."""
+        self.rows.begin_batch(torch.full_like(rows.number_b, self.group), rows.weight_b.cpu())
+
+    def receive(self, layer: LayerGradient) -> None:
+        """One use of one parameter; the pass has weighted it."""
+        self.rows.receive(layer)
+
+    def end(self) -> None:
+        """Nothing is left to do."""

@@ -1,0 +1,92 @@
+"""From measured gradients to impact matrices: the optimizer's steps, a metric, and the error.
+
+Axis letters: k domains, t tasks, p parameters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dids.gradients.sample_rows import GroupSample
+from dids.gradients.statistics import GradientStatistics
+from dids.impact.matrices import ImpactMatrices
+from dids.impact.metric import fisher_kernel
+from dids.impact.preconditioner import Preconditioner
+from dids.impact.standard_error import domain_variance, task_variance
+
+Within = Literal["fisher", "step"]
+"""What steps are compared in: each task's Fisher information, or the optimizer's own metric, where
+a kernel is the loss that one step saves, to first order."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredGradient:
+    """The gradient of a domain or a task.
+
+    Attributes:
+        mean: Over its samples; a task's with squares where they are needed.
+        sample: Some of these samples. None: the error is not known.
+    """
+
+    mean: GradientStatistics
+    sample: GroupSample | None
+
+
+def measured_matrices(
+    domains: Sequence[MeasuredGradient],
+    tasks: Sequence[MeasuredGradient],
+    *,
+    within: Within,
+    preconditioner: Preconditioner,
+    weight_p: Float[Tensor, " p"],
+    domain_names: tuple[str, ...],
+    task_names: tuple[str, ...],
+) -> ImpactMatrices:
+    """The impact matrices with the standard error of every kernel.
+
+    Args:
+        domains: In the order of their names.
+        tasks: In the order of their names.
+        within: The metric. ``fisher`` compares the steps ``P g`` and ``P h``, ``step`` their roots
+            ``P^(1/2) g`` and ``P^(1/2) h`` in the plain metric.
+        preconditioner: P.
+        weight_p: How many parameters each entry stands for.
+        domain_names: Of the axis k.
+        task_names: Of the axis t.
+    """
+    step = preconditioner.times if within == "fisher" else preconditioner.root_times
+    update_kp = step(torch.stack([each.mean.mean_p for each in domains]))
+    target_tp = step(torch.stack([each.mean.mean_p for each in tasks]))
+    metric_tp = torch.ones_like(target_tp)
+    if within == "fisher":
+        squares = [each.mean.square_p for each in tasks]
+        metric_tp = torch.stack([square_p for square_p in squares if square_p is not None])
+    variances = []
+    for task, (target_p, metric_p) in enumerate(zip(target_tp, metric_tp, strict=True)):
+        kernel_k = fisher_kernel(update_kp, target_p[None], metric_p[None], weight_p)[:, 0]
+        asked_p = weight_p * metric_p
+        variance_k = domain_variance(
+            [each.sample for each in domains], step(asked_p * target_p), kernel_k
+        )
+        sample = tasks[task].sample
+        if sample is None:
+            variances.append(torch.full_like(variance_k, torch.inf))
+            continue
+        by_square_kp = update_kp * (weight_p * target_p) if within == "fisher" else None
+        by_mean_kp = step(update_kp * asked_p)
+        variances.append(variance_k + task_variance(sample.row_rp, by_mean_kp, by_square_kp))
+    return ImpactMatrices.of(
+        update_kp=update_kp,
+        update_halves_2kp=step(torch.stack([each.mean.halves_2p for each in domains], dim=1)),
+        target_tp=target_tp,
+        target_halves_2tp=step(torch.stack([each.mean.halves_2p for each in tasks], dim=1)),
+        fisher_tp=metric_tp,
+        weight_p=weight_p,
+        error_kt=torch.stack(variances, dim=1).sqrt().numpy(),
+        domain_names=domain_names,
+        task_names=task_names,
+    )
