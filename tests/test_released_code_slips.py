@@ -24,8 +24,8 @@ from dids.gradients.projection import Projection
 from dids.gradients.sample_features import sample_features
 from dids.gradients.statistics import gradient_statistics
 from dids.impact.estimate import ImpactEstimator
-from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.matrices import ImpactMatrices
+from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.observation import Observation
 from dids.mixture.paper_policy import DidsPaper, gain_of_tasks, impact_shares

@@ -162,6 +162,10 @@ class ImpactConfig(Section):
     """Validation samples of each task, at most; the next ones every round."""
     validation_samples: Annotated[int, Field(ge=1)] = 32
     """Samples of each task whose loss is followed: the same ones every round."""
+    overhead: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Cost of measuring over the cost of training, at most: decides how many samples of the tasks
+    are taken, how often, and how many training steps give the domains' gradients. None: the samples
+    above, every round, and all steps."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
     """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
     max_coordinates: Annotated[int, Field(ge=1000)] | None = 250_000
@@ -172,6 +176,12 @@ class ImpactConfig(Section):
     optimizer's own metric, where impact is the loss that one step saves."""
     labels: Literal["data", "model"] = "data"
     """Labels of the Fisher information: the data's (empirical), or drawn from the model (true)."""
+
+    @model_validator(mode="after")
+    def _overhead_from_training(self) -> "ImpactConfig":
+        if self.overhead is not None and self.domain_gradients != "training":
+            raise ValueError("overhead needs domain_gradients: training; leave one of them out")
+        return self
 
 
 class MixtureConfig(Section):

@@ -37,6 +37,13 @@ class GradientStatistics:
     num_samples: int
 
     @classmethod
+    def nothing(cls, model: nn.Module, coordinates: Coordinates) -> "GradientStatistics":
+        """Of no sample: zero everywhere."""
+        sum_2p = torch.zeros(2, coordinates.size, **sums_like(model))
+        weight_2, losses_n = sum_2p.new_zeros(2), sum_2p.new_zeros(0)
+        return cls.of_sums(sum_2p, weight_2, square_p=None, losses_n=losses_n, num_samples=0)
+
+    @classmethod
     def of_sums(
         cls,
         sum_2p: Float[Tensor, "2 p"],

@@ -23,7 +23,7 @@ from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.sample_rows import SampleRows
-from dids.gradients.statistics import gradient_statistics
+from dids.gradients.statistics import GradientStatistics, gradient_statistics
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measured_matrices import MeasuredGradient, Within, measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
@@ -141,9 +141,7 @@ class ImpactEstimator:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         known = self._known(training)
         domains = [
-            self._of_domain(model, coordinates, self._samples(domain, index))
-            if seen is None
-            else seen
+            self._of_domain(model, coordinates, domain, index) if seen is None else seen
             for domain, seen in enumerate(known)
         ]
         tasks = [
@@ -184,8 +182,11 @@ class ImpactEstimator:
         return [None if mean is None else MeasuredGradient(mean, sample) for mean, sample in pairs]
 
     def _of_domain(
-        self, model: nn.Module, coordinates: Coordinates, chosen: np.ndarray
+        self, model: nn.Module, coordinates: Coordinates, domain: int, index: int
     ) -> MeasuredGradient:
+        if self.budget.domain_samples == 0:
+            return MeasuredGradient(GradientStatistics.nothing(model, coordinates), None)
+        chosen = self._samples(domain, index)
         rows = SampleRows(model, coordinates, 1)
         # The trainer's loss is a mean over tokens: so is the step that a domain causes.
         mean = gradient_statistics(

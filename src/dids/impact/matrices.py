@@ -35,8 +35,8 @@ class ImpactMatrices:
         signal_tk: Squared lengths of the domains' changes without the noise of estimating them: the
             products of two independent halves. May be negative. None: not measured.
         target_signal_t: The same of the tasks' own changes.
-        error_kt: Standard error of ``kernel_kt``; infinite where there were too few samples to
-            say. None: not measured.
+        error_kt: Standard error of ``kernel_kt``, a factor that all of a task have in common
+            aside; infinite where there were too few samples to say. None: not measured.
     """
 
     gram_tkk: Float64[np.ndarray, "t k k"]

@@ -16,7 +16,7 @@ from dids.gradients.statistics import GradientStatistics
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.metric import fisher_kernel
 from dids.impact.preconditioner import Preconditioner
-from dids.impact.standard_error import domain_variance, task_variance
+from dids.impact.standard_error import domain_variance, preference_error, task_influence
 
 Within = Literal["fisher", "step"]
 """What steps are compared in: each task's Fisher information, or the optimizer's own metric, where
@@ -65,7 +65,7 @@ def measured_matrices(
     if within == "fisher":
         squares = [each.mean.square_p for each in tasks]
         metric_tp = torch.stack([square_p for square_p in squares if square_p is not None])
-    variances = []
+    errors = []
     for task, (target_p, metric_p) in enumerate(zip(target_tp, metric_tp, strict=True)):
         kernel_k = fisher_kernel(update_kp, target_p[None], metric_p[None], weight_p)[:, 0]
         asked_p = weight_p * metric_p
@@ -74,11 +74,11 @@ def measured_matrices(
         )
         sample = tasks[task].sample
         if sample is None:
-            variances.append(torch.full_like(variance_k, torch.inf))
+            errors.append(torch.full_like(variance_k, torch.inf))
             continue
         by_square_kp = update_kp * (weight_p * target_p) if within == "fisher" else None
-        by_mean_kp = step(update_kp * asked_p)
-        variances.append(variance_k + task_variance(sample.row_rp, by_mean_kp, by_square_kp))
+        influence_mk = task_influence(sample.row_rp, step(update_kp * asked_p), by_square_kp)
+        errors.append(preference_error(kernel_k, variance_k, influence_mk))
     return ImpactMatrices.of(
         update_kp=update_kp,
         update_halves_2kp=step(torch.stack([each.mean.halves_2p for each in domains], dim=1)),
@@ -86,7 +86,7 @@ def measured_matrices(
         target_halves_2tp=step(torch.stack([each.mean.halves_2p for each in tasks], dim=1)),
         fisher_tp=metric_tp,
         weight_p=weight_p,
-        error_kt=torch.stack(variances, dim=1).sqrt().numpy(),
+        error_kt=torch.stack(errors, dim=1).numpy(),
         domain_names=domain_names,
         task_names=task_names,
     )

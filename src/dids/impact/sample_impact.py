@@ -180,7 +180,8 @@ def _products_of_tasks(
         return [diagonal_fisher_products(mean_rkd, row_md, share) for row_md, share in pairs]
     if chosen.within == "fisher":
         return [whole_fisher_products(rows, row_md, share) for row_md, share in pairs]
-    length_rk = np.zeros((len(rows.share_rn), 1)) if chosen.form == "kernel" else rows.lengths()
+    # A kernel alone needs no lengths.
+    length_rk = np.zeros(rows.shape_rk) if chosen.form == "kernel" else rows.lengths()
     return [plain_products(rows, length_rk, row_md, share) for row_md, share in pairs]
 
 

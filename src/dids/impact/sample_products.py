@@ -59,6 +59,11 @@ class DomainRows:
         self.share_rn = np.concatenate(shares, axis=1)
         self._rows, self._shares = rows, shares
 
+    @property
+    def shape_rk(self) -> tuple[int, int]:
+        """Replicates and domains."""
+        return len(self.share_rn), len(self._rows)
+
     def mean(self, value_nm: Float64[np.ndarray, "n m"]) -> Float64[np.ndarray, "r k m"]:
         """Means over each domain's samples, in every replicate."""
         weighted = (share_n[:, None] * value_nm for share_n in self.share_rn)

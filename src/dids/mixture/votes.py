@@ -88,11 +88,10 @@ class Votes:
         def posterior(scatter: np.ndarray, assumed: np.ndarray | float) -> np.ndarray:
             return np.asarray((_ASSUMED_ROUNDS * assumed + scatter) / (_ASSUMED_ROUNDS + freedom))
 
-        sampling_t = np.mean(self.sampling_kt, axis=0)
+        # Votes have a mean square of 1, noise included.
+        sampling_t = np.minimum(np.mean(self.sampling_kt, axis=0), 1.0)
         variance_t = posterior(np.mean(self.scatter_kt, axis=0), sampling_t)
-        spread_kt = np.ones_like(self.sampling_kt)
-        np.divide(self.sampling_kt, sampling_t, out=spread_kt, where=sampling_t > 0)
-        variance_kt = posterior(self.scatter_kt, variance_t * spread_kt)
+        variance_kt = posterior(self.scatter_kt, variance_t)
         return np.asarray(variance_kt * self.square_weight / self.weight**2)
 
     def beyond_doubt(self, caution: float) -> Float64[np.ndarray, "k t"]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dids.atomic import write_text
-from dids.report import charts, comparison, names, numbers, reasons, story, tables
+from dids.report import charts, comparison, evidence, names, numbers, reasons, story, tables
 from dids.report.groups import source_groups
 from dids.report.record import RunRecord
 
@@ -60,6 +60,7 @@ def report_html(run: RunRecord) -> str:
         comparisons=comparisons,
         mean=comparison.mean_loss(comparisons),
         heat=tables.heat_map(run, groups),
+        harms=evidence.harms(run),
         domain_rows=tables.domain_rows(run, groups),
         stage_times=tables.stage_times(run),
         warnings=[*comparison.alarms(run), *reasons.held_mixtures(run), *run.warnings],

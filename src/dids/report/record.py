@@ -59,6 +59,8 @@ class ImpactRound:
     round: int
     step: int
     cosine: Mapping[str, Mapping[str, float | None]]
+    cosine_error: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    # standard error, None where it is not known
     kernel: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     distance: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
@@ -118,6 +120,7 @@ class RunRecord:
     control: ControlResult | None = None
     impact: tuple[ImpactRound, ...] = ()
     overhead: float | None = None
+    overhead_allowed: float | None = None
     # time spent on impact and mixture, as a fraction of training time
     time_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -151,6 +154,7 @@ class RunRecord:
             control=None if not result.get("control") else _control(fields.inner("control")),
             impact=tuple(fields.list("impact", _impact_round)),
             overhead=fields.take("overhead", _optional(float), None),
+            overhead_allowed=fields.take("overhead_allowed", _optional(float), None),
             time_s=fields.take("time_s", _mapping_of(float), {}),
             warnings=fields.take("warnings", _tuple_of(str), ()),
             bad_records=fields.take("bad_records", _mapping_of(_tuple_of(_skipped)), {}),
@@ -276,6 +280,7 @@ def _impact_round(fields: _Fields) -> ImpactRound:
         round=fields.take("round", int),
         step=fields.take("step", int),
         cosine=fields.take("cosine", _impacts),
+        cosine_error=fields.take("cosine_error", _impacts, {}),
         kernel=fields.take("kernel", _impacts, {}),
         distance=fields.take("distance", _impacts, {}),
     )

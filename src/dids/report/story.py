@@ -175,6 +175,8 @@ def _cost(run: RunRecord) -> Markup:
     text = Markup("Measuring impact and steering cost <b>{}</b> of the training time").format(
         percent_text(run.overhead)
     )
+    if run.overhead_allowed is not None:
+        text += Markup(", of {} that were allowed").format(percent_text(run.overhead_allowed))
     if total:
         text += Markup("; the whole run took {}").format(duration_text(total))
     return text + "."

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from dids.report.evidence import DOUBT
 from dids.report.groups import DomainShare, SourceGroup
 from dids.report.reasons import domain_reasons
 from dids.report.record import DomainResult, RunRecord
@@ -18,6 +19,17 @@ class HeatCell:
     value: float | None
     strength: float
     # from -1 to 1
+    error: float | None = None
+    # standard error
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the 90 % interval holds zero."""
+        return (
+            self.value is not None
+            and self.error is not None
+            and (abs(self.value) < DOUBT * self.error)
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,10 @@ def heat_map(run: RunRecord, groups: list[SourceGroup]) -> HeatMap | None:
     for group, share in shares:
         if share.name not in shown:
             continue
-        cells = tuple(_cell(values[share.name].get(task), largest) for task in tasks)
+        errors = impact.cosine_error.get(share.name, {})
+        cells = tuple(
+            _cell(values[share.name].get(task), largest, errors.get(task)) for task in tasks
+        )
         rows.append(HeatRow(share.name, group.source, share.last, cells))
     return HeatMap(impact.round, tasks, tuple(rows), largest, len(shares) - len(rows))
 
@@ -129,7 +144,7 @@ def stage_times(run: RunRecord) -> list[StageTime]:
     return [StageTime(name, time, time / longest) for name, time in run.time_s.items()]
 
 
-def _cell(value: float | None, largest: float) -> HeatCell:
+def _cell(value: float | None, largest: float, error: float | None) -> HeatCell:
     if value is None or not math.isfinite(value):
         return HeatCell(None, 0.0)
-    return HeatCell(value, value / largest if largest else 0.0)
+    return HeatCell(value, value / largest if largest else 0.0, error)

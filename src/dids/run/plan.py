@@ -146,7 +146,9 @@ def print_plan(config: Config, console: Console | None = None) -> None:
         f"steps: {plan.num_steps:,} of {plan.batch_size} samples "
         f"({plan.budget_tokens:,} tokens), {plan.num_runs} run(s)",
         f"proxy warm-up: {plan.warmup_steps:,} steps",
-        f"gradient samples for impact: {plan.gradient_samples:,} a round",
+        f"gradient samples for impact: {plan.gradient_samples:,} a round"
+        if config.impact.overhead is None
+        else f"measuring impact: at most {config.impact.overhead:.1%} of the training",
         f"gradient features: {plan.num_features:,} of "
         f"{sum(source.num_samples for source in plan.sources):,} samples",
         f"features on disk: {plan.feature_bytes:,} bytes",

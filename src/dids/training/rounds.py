@@ -4,6 +4,7 @@ A round is a fixed number of tokens. The change takes effect a computed number o
 apply lag: loaders read ahead), so that the stream of samples does not depend on how it is loaded.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +22,7 @@ from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import scored_counts
 from dids.impact.estimate import ImpactMeasurement
 from dids.impact.matrices import ImpactMatrices
+from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Observation, Policy
 from dids.sampling.sampler import MixtureSampler
@@ -30,7 +32,13 @@ from dids.training.history import History
 
 @runtime_checkable
 class MeasuresImpact(Protocol):
-    """What a run needs of an impact estimator."""
+    """What a run needs of an impact estimator.
+
+    Attributes:
+        budget: How often to measure, and which training steps give their gradients.
+    """
+
+    budget: MeasuringBudget
 
     def grouped_gradients(self, model: nn.Module) -> GroupedGradients | None:
         """What collects the domains' gradients while the model trains; None: nothing does."""
@@ -119,6 +127,7 @@ class MixtureRounds(TrainerCallback):
         self.history = History()
         self.round = 0
         self.gradients: GroupedGradients | None = None
+        self._is_collected = False
         self._began_s = time.perf_counter()
         self._shown = 0.0
 
@@ -145,6 +154,13 @@ class MixtureRounds(TrainerCallback):
             # Checkpoints are saved between rounds, where nothing has been added up yet.
             self.gradients = self.estimator.grouped_gradients(kwargs["model"])
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say whether this step gives its gradients by domain."""
+        if self.estimator is not None and self.gradients is not None:
+            self._is_collected = self.estimator.budget.is_collected(state.global_step)
+
     def collecting(
         self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
     ) -> AbstractContextManager[None]:
@@ -155,7 +171,7 @@ class MixtureRounds(TrainerCallback):
             per_token: What the loss multiplies a scored token's by; asked for only where gradients
                 are collected, because the answer waits for the device.
         """
-        if self.gradients is None:
+        if self.gradients is None or not self._is_collected:
             return nullcontext()
         domain_b = torch.from_numpy(self.domain_of_sample[inputs["sample"].cpu().numpy()])
         scored_b = scored_counts(inputs["labels"]).cpu()
@@ -177,7 +193,8 @@ class MixtureRounds(TrainerCallback):
         round_ended = int(done * self.plan.num_rounds) > self.round
         if round_ended and not is_over:
             self.round = int(done * self.plan.num_rounds)
-            self._next_mixture(step, kwargs["model"], kwargs["optimizer"])
+            if self.estimator is None or self.estimator.budget.is_measured(self.round):
+                self._next_mixture(step, kwargs["model"], kwargs["optimizer"])
             control.should_save = True
         return control
 
@@ -300,16 +317,22 @@ class MixtureRounds(TrainerCallback):
         )
 
 
-def impact_by_name(matrices: ImpactMatrices) -> dict[str, dict[str, dict[str, float]]]:
-    """Cosine, kernel and distance as ``{form: {domain: {task: value}}}``."""
+def impact_by_name(matrices: ImpactMatrices) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Cosine with its error, kernel and distance as ``{form: {domain: {task: value}}}``."""
     forms = {
         "cosine": matrices.fisher_cosine(),
         "kernel": matrices.fisher_kernel(),
         "distance": matrices.kl_distance(),
     }
+    error_kt = matrices.cosine_error()
+    if error_kt is not None:
+        forms["cosine_error"] = error_kt
     return {
         form: {
-            domain: dict(zip(matrices.task_names, row, strict=True))
+            domain: {
+                task: value if math.isfinite(value) else None  # JSON has no infinity
+                for task, value in zip(matrices.task_names, row, strict=True)
+            }
             for domain, row in zip(
                 matrices.domain_names, np.asarray(value_kt).tolist(), strict=True
             )

@@ -20,7 +20,7 @@ def run(work: Workspace) -> dict[str, Any]:
     model = work.saved_model("proxy")
     moments_path = work.path("proxy") / MOMENTS_NAME
     moments = SecondMoments.load(moments_path) if moments_path.exists() else None
-    measured = estimator(work).measure_with(model, moments, index=0)
+    measured = estimator(work, before_training(work)).measure_with(model, moments, index=0)
     matrices = measured.matrices
     write_json(
         work.path("impact.json"),
@@ -34,32 +34,51 @@ def initial_impact(work: Workspace) -> ImpactMatrices:
     return ImpactMatrices.from_json(read_json(work.path("impact.json"))["matrices"])
 
 
-def estimator(work: Workspace) -> ImpactEstimator:
-    """The estimator of this run, with what it may spend each round."""
-    config = work.config
-    data = work.domain_data
-    mean_length = float(work.dataset.lengths.mean())
-    round_samples = int(config.budget.tokens / mean_length / config.mixture.rounds)
-    tasks = work.scored_tasks
-    from_training = config.impact.domain_gradients == "training"
+def estimator(work: Workspace, budget: MeasuringBudget) -> ImpactEstimator:
+    """The estimator of this run."""
+    config, data = work.config, work.domain_data
     return ImpactEstimator(
         dataset=work.dataset,
         members_by_domain=data.members,
         domain_names=data.names,
-        tasks={task: work.task_dataset(task, "validation") for task in tasks},
+        tasks={task: work.task_dataset(task, "validation") for task in work.scored_tasks},
         collate=work.collate,
-        budget=MeasuringBudget.within(
-            domain_samples=config.impact.domain_samples,
-            task_samples=config.impact.task_samples,
-            validation_samples=config.impact.validation_samples,
-            num_domains=0 if from_training else len(data.names),
-            num_tasks=len(tasks),
-            round_samples=round_samples,
-            max_share=config.impact.max_share,
-        ),
+        budget=budget,
         max_coordinates=config.impact.max_coordinates,
         labels=config.impact.labels,
         domain_gradients=config.impact.domain_gradients,
         within=config.impact.metric,
         seed=config.seed,
+    )
+
+
+def round_budget(work: Workspace) -> MeasuringBudget:
+    """What measuring may take in a round of training."""
+    config = work.config
+    if config.impact.overhead is None:
+        return before_training(work)
+    lengths = [work.task_dataset(task, "validation").lengths for task in work.scored_tasks]
+    return MeasuringBudget.for_overhead(
+        config.impact.overhead,
+        round_tokens=config.budget.tokens / config.mixture.rounds,
+        num_rounds=config.mixture.rounds,
+        task_tokens=[float(length_n.mean()) for length_n in lengths],
+        task_samples=config.impact.task_samples,
+        validation_samples=config.impact.validation_samples,
+    )
+
+
+def before_training(work: Workspace) -> MeasuringBudget:
+    """What measuring may take where no overhead is given, and on the proxy before training."""
+    config = work.config
+    mean_length = float(work.dataset.lengths.mean())
+    from_training = config.impact.domain_gradients == "training"
+    return MeasuringBudget.within(
+        domain_samples=config.impact.domain_samples,
+        task_samples=config.impact.task_samples,
+        validation_samples=config.impact.validation_samples,
+        num_domains=0 if from_training else len(work.domain_data.names),
+        num_tasks=len(work.scored_tasks),
+        round_samples=int(config.budget.tokens / mean_length / config.mixture.rounds),
+        max_share=config.impact.max_share,
     )

@@ -42,6 +42,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "domains": _domains(work, drawn),
         "stability": _stability(work),
         "overhead": overhead,
+        "overhead_allowed": work.config.impact.overhead,
         "time_s": work.folder.times_s(),
         "warnings": _warnings(work, overhead, tested),
         "bad_records": _bad_records(work),
@@ -72,7 +73,8 @@ def _control(work: Workspace, tested: dict[str, Any]) -> dict[str, Any] | None:
 
 def _initial_impact(work: Workspace) -> list[dict[str, Any]]:
     measured = read_json(work.path("impact.json"))
-    forms = {form: measured[form] for form in ("cosine", "kernel", "distance")}
+    names = ("cosine", "cosine_error", "kernel", "distance")
+    forms = {form: measured[form] for form in names if form in measured}
     return [{"round": 0, "step": 0, **forms}]
 
 

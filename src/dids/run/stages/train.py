@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dids.mixture.policy import make_policy
-from dids.run.stages.impact import estimator, initial_impact
+from dids.run.stages.impact import estimator, initial_impact, round_budget
 from dids.run.workspace import Workspace
 from dids.training.train import TrainedRun, train_model
 
@@ -45,7 +45,7 @@ def _trained(work: Workspace, policy_name: str, name: str) -> TrainedRun:
             arguments=config.training,
             num_rounds=config.mixture.rounds,
             budget_tokens=config.budget.tokens,
-            estimator=estimator(work),
+            estimator=estimator(work, round_budget(work)),
             initial_impact=initial_impact(work) if policy.needs_impact else None,
             task_weights=work.task_weights,
             on_step=advance,
