@@ -1,0 +1,61 @@
+"""A run measures as often as its overhead pays for, and says how sure it is."""
+
+import json
+
+import pytest
+from tiny_run import write_config
+
+from dids.config import load_config
+from dids.errors import InputError
+from dids.run.folder import RunFolder
+from dids.run.progress import ConsoleProgress
+from dids.run.runner import run_stages
+from dids.run.stages.impact import before_training, round_budget
+
+
+def result_of(folder, **changes):
+    config = load_config(write_config(folder, **changes))
+    work = run_stages(config, RunFolder(folder / "run"), ConsoleProgress(), last="report")
+    return work, json.loads((folder / "run" / "result.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return result_of(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.parametrize("metric", ["fisher", "step"])
+def test_every_pair_has_an_error_before_and_in_training(tmp_path, plain, metric):
+    _, result = plain
+    if metric == "step":
+        _, result = result_of(tmp_path, impact={"validation_samples": 4, "metric": "step"})
+    assert result["overhead_allowed"] is None
+    assert [impact["round"] for impact in result["impact"]] == [0, 1, 2, 3]
+    for impact in result["impact"]:
+        assert set(impact["cosine_error"]) == set(impact["cosine"])
+        known = [
+            error for row in impact["cosine_error"].values() for error in row.values() if error
+        ]
+        assert known
+        assert all(0 < error < 10 for error in known)
+
+
+def test_an_overhead_decides_how_often_and_how_much_is_measured(tmp_path, plain):
+    work, result = result_of(tmp_path, impact={"overhead": 0.4})
+    budget = round_budget(work)
+    assert budget.every > 1
+    assert budget.domain_samples == 0
+    assert 0 < budget.collected_share <= 1
+    measured = [impact["round"] for impact in result["impact"][1:]]
+    assert measured == [number for number in (1, 2, 3) if number % budget.every == 0]
+    assert result["overhead_allowed"] == 0.4
+    assert result["overhead"] < plain[1]["overhead"]
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "that were allowed" in page
+    assert before_training(work).domain_samples > 0
+
+
+def test_an_overhead_without_gradients_from_training_is_refused(tmp_path):
+    path = write_config(tmp_path, impact={"overhead": 0.1, "domain_gradients": "samples"})
+    with pytest.raises(InputError, match="overhead needs domain_gradients: training"):
+        load_config(path)
