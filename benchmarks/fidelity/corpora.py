@@ -85,7 +85,7 @@ def _config(
             "model": {"config": _MODEL},
             "proxy": {
                 "config": {**_MODEL, "hidden_size": 64, "num_hidden_layers": 1},
-                "warmup_steps": 100,
+                "warmup_steps": 100 if number != "sources" else 0,
             },
             "domains": {"number": number},
             "budget": {"tokens": 1},

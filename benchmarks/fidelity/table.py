@@ -41,7 +41,7 @@ def stage_table(runs: Sequence[Mapping[str, Any]], name: str) -> str:
     lines.append("|---|---|" + "---|" * len(horizons))
     for corpus in dict.fromkeys(run["corpus"] for run in runs):
         own = [run for run in runs if run["corpus"] == corpus]
-        for index, stage in enumerate(STAGES):
+        for index, stage in zip(range(len(own[0]["checkpoints"])), STAGES, strict=False):
             cells = []
             for horizon in horizons:
                 rho, ceiling = (
