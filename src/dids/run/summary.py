@@ -1,6 +1,7 @@
 """What a command prints when it is done: small tables of the result."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,16 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     console = console or Console()
     console.print(_task_table(folder))
     result = read_json(folder / "result.json")
+    change_by_task = _changes(result)
+    if change_by_task:
+        mean = sum(change_by_task.values()) / len(change_by_task)
+        worst = max(change_by_task, key=lambda task: change_by_task[task])
+        console.print(
+            f"loss against {result['control']['policy']}: {mean:+.1%} on average over the tasks, "
+            f"{change_by_task[worst]:+.1%} on the worst ({worst})",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"overhead {result['overhead']:.1%} of training time, {result['tokens']:,} tokens",
         highlight=False,
@@ -80,6 +91,16 @@ def _task_table(folder: Path) -> Table:
         mean = sum(references) / len(losses), sum(own) / len(losses)
         table.add_row("mean", _number(mean[0]), _number(mean[1]), style="bold")
     return table
+
+
+def _changes(result: dict[str, Any]) -> dict[str, float]:
+    """How far each task's test loss is from the control's, over the control's."""
+    control = result["control"]["tasks"] if result["control"] is not None else {}
+    pairs = {
+        task: (tested["test_loss"], control.get(task, {}).get("test_loss"))
+        for task, tested in result["tasks"].items()
+    }
+    return {task: own / other - 1.0 for task, (own, other) in pairs.items() if own and other}
 
 
 def _number(value: float | None, digits: int = 4) -> str:

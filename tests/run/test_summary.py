@@ -1,0 +1,43 @@
+"""What a run prints at its end."""
+
+import io
+import json
+
+from rich.console import Console
+
+from dids.run.summary import print_summary
+
+
+def printed(folder, control):
+    tasks = {"sums": 4.5, "verse": 3.3, "prompts": None}
+    result = {
+        "tasks": {task: {"test_loss": loss} for task, loss in tasks.items()},
+        "control": control,
+        "config": {"mixture": {"policy": "dids"}},
+        "overhead": 0.25,
+        "tokens": 1000,
+    }
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    text = io.StringIO()
+    print_summary(folder, Console(file=text, width=100))
+    return text.getvalue()
+
+
+def test_the_mean_change_stands_beside_the_worst_tasks(tmp_path):
+    losses = {"sums": 5.0, "verse": 3.0, "prompts": None}
+    control = {
+        "policy": "uniform",
+        "tasks": {task: {"test_loss": loss} for task, loss in losses.items()},
+    }
+    text = printed(tmp_path, control)
+    # 4.5 of 5 is 10 % less, 3.3 of 3 is 10 % more
+    assert (
+        "loss against uniform: +0.0% on average over the tasks, +10.0% on the worst (verse)" in text
+    )
+    assert "overhead 25.0% of training time, 1,000 tokens" in text
+
+
+def test_without_a_control_there_is_nothing_to_compare_with(tmp_path):
+    text = printed(tmp_path, None)
+    assert "4.5000" in text
+    assert "against" not in text
