@@ -9,7 +9,7 @@ from dids.run.summary import print_summary
 
 
 def printed(folder, control):
-    tasks = {"sums": 4.5, "verse": 3.3, "prompts": None}
+    tasks = {"sums": 4.5, "verse": 3.6, "prompts": None}
     result = {
         "tasks": {task: {"test_loss": loss} for task, loss in tasks.items()},
         "control": control,
@@ -30,9 +30,9 @@ def test_the_mean_change_stands_beside_the_worst_tasks(tmp_path):
         "tasks": {task: {"test_loss": loss} for task, loss in losses.items()},
     }
     text = printed(tmp_path, control)
-    # 4.5 of 5 is 10 % less, 3.3 of 3 is 10 % more
+    # 4.5 of 5 is 10 % less, 3.6 of 3 is 20 % more
     assert (
-        "loss against uniform: +0.0% on average over the tasks, +10.0% on the worst (verse)" in text
+        "loss against uniform: +5.0% on average over the tasks, +20.0% on the worst (verse)" in text
     )
     assert "overhead 25.0% of training time, 1,000 tokens" in text
 
