@@ -36,6 +36,25 @@ def test_the_running_average_and_its_error_are_those_of_all_rounds_at_once(decay
         assert votes.beyond_doubt(1.5)[k, t] == pytest.approx(nearest, abs=1e-12)
 
 
+def test_before_rounds_can_say_anything_their_samples_say_how_noisy_votes_are():
+    rng = np.random.default_rng(4)
+    kernel_kt = rng.normal(size=(6, 3))
+    size_t = np.sqrt((kernel_kt**2).mean(0))
+    error_kt = np.array([0.1, 0.5, 40.0]) * size_t * np.ones((6, 1))
+    noise_kt = Votes.none(6, 3).after(kernel_kt, 0.8, error_kt).noise_kt
+    # The first two as measured; no vote's variance is above its mean square.
+    np.testing.assert_allclose(noise_kt, np.ones((6, 1)) * [0.01, 0.25, 1.0])
+    unknown = Votes.none(6, 3).after(kernel_kt, 0.8, np.full((6, 3), np.inf)).noise_kt
+    np.testing.assert_allclose(unknown, Votes.none(6, 3).after(kernel_kt, 0.8).noise_kt)
+
+
+def test_measured_errors_are_averaged_over_rounds_as_votes_are():
+    kernel_kt = np.array([[1.0], [-1.0]])
+    votes = Votes.none(2, 1).after(kernel_kt, 0.5, np.full((2, 1), 0.2))
+    votes = votes.after(kernel_kt, 0.5, np.full((2, 1), 0.4))
+    assert votes.sampling_t[0] == pytest.approx((0.5 * 0.04 + 0.16) / 1.5)
+
+
 def test_a_task_that_changes_its_mind_is_believed_less_than_one_that_does_not():
     rng = np.random.default_rng(1)
     steady_k = rng.normal(size=24)

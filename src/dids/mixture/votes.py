@@ -5,7 +5,7 @@ measured and on how far training is: at the start everything aligns, later next 
 a task of one-token answers aligns with anything, this way in one round and that way in the next.
 Which domain a task prefers to which others is what lasts. So every measurement is brought to one
 size, and of its average only as much is believed as rounds agree on. How far samples of one round
-differ (`ImpactMatrices.error_kt`) says which votes are the noisy ones before rounds can.
+differ (`ImpactMatrices.error_kt`) says how noisy a task's votes are before rounds can.
 
 Axis letters: k domains, t tasks.
 """
@@ -32,20 +32,20 @@ class Votes:
         scatter_kt: Weighted sum of the rounds' squared deviations from it.
         weight: Sum of the rounds' weights, the last counting 1.
         square_weight: Sum of their squares.
-        sampling_kt: Averaged variance of one round's votes, as its samples say.
+        sampling_t: Averaged variance of one round's votes, as its samples say.
     """
 
     mean_kt: Float64[np.ndarray, "k t"]
     scatter_kt: Float64[np.ndarray, "k t"]
     weight: float
     square_weight: float
-    sampling_kt: Float64[np.ndarray, "k t"]
+    sampling_t: Float64[np.ndarray, " t"]
 
     @classmethod
     def none(cls, num_domains: int, num_tasks: int) -> "Votes":
         """Before the first round."""
         zero_kt = np.zeros((num_domains, num_tasks))
-        return cls(zero_kt, zero_kt, 0.0, 0.0, zero_kt)
+        return cls(zero_kt, zero_kt, 0.0, 0.0, np.zeros(num_tasks))
 
     def after(
         self,
@@ -72,24 +72,24 @@ class Votes:
         mean_kt = self.mean_kt + step_kt / weight
         # West 1979: the weighted sum of squared deviations, without keeping the rounds.
         scatter_kt = decay * self.scatter_kt + step_kt * (vote_kt - mean_kt)
-        sampling_kt = self.sampling_kt + (sampling_kt - self.sampling_kt) / weight
-        return Votes(mean_kt, scatter_kt, weight, square_weight, sampling_kt)
+        sampling_t = self.sampling_t + (sampling_kt.mean(axis=0) - self.sampling_t) / weight
+        return Votes(mean_kt, scatter_kt, weight, square_weight, sampling_t)
 
     @property
     def noise_kt(self) -> Float64[np.ndarray, "k t"]:
         """Variance of the averaged votes.
 
-        A few rounds say little of how much one vote scatters; all votes of a task say more. So the
-        scatter of a task's votes together says how large their variance is, the samples of the
-        rounds say how it is spread over the domains, and each vote is held to both.
+        A few rounds say little of how much one vote scatters; all votes of a task say more, so each
+        is held to their mean, and that to what the rounds' samples say before anything is seen.
         """
         freedom = self.weight - self.square_weight / self.weight
 
         def posterior(scatter: np.ndarray, assumed: np.ndarray | float) -> np.ndarray:
             return np.asarray((_ASSUMED_ROUNDS * assumed + scatter) / (_ASSUMED_ROUNDS + freedom))
 
-        # Votes have a mean square of 1, noise included.
-        sampling_t = np.minimum(np.mean(self.sampling_kt, axis=0), 1.0)
+        sampling_t = np.minimum(
+            self.sampling_t, 1.0
+        )  # votes have a mean square of 1, noise and all
         variance_t = posterior(np.mean(self.scatter_kt, axis=0), sampling_t)
         variance_kt = posterior(self.scatter_kt, variance_t)
         return np.asarray(variance_kt * self.square_weight / self.weight**2)
@@ -106,7 +106,7 @@ class Votes:
             "scatter_kt": self.scatter_kt.tolist(),
             "weight": self.weight,
             "square_weight": self.square_weight,
-            "sampling_kt": self.sampling_kt.tolist(),
+            "sampling_t": self.sampling_t.tolist(),
         }
 
     @classmethod
@@ -117,5 +117,5 @@ class Votes:
             np.array(state["scatter_kt"], dtype=np.float64),
             float(state["weight"]),
             float(state["square_weight"]),
-            np.array(state["sampling_kt"], dtype=np.float64),
+            np.array(state["sampling_t"], dtype=np.float64),
         )
