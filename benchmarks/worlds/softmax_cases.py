@@ -119,7 +119,7 @@ def everything(seed: int) -> World:
         *_stray(ground, 1),
     ]
     sizes = [UNLIMITED] * len(domains)
-    sizes[4] = 60
+    sizes[3] = 60
     return ground.world(domains, sizes)
 
 
