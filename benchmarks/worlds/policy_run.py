@@ -2,13 +2,17 @@
 
 As in a run with a language model: the domains' gradients are those of the round's own samples (four
 extra ones before training, or where a domain was not drawn), the tasks' those of a few validation
-samples, whose squares are the Fisher information; validation losses are followed; the mixture that
-holds before anything is known is uniform.
+samples; validation losses are followed; the mixture that holds before anything is known is uniform.
+
+Impact is measured in one of two metrics. ``fisher``, the package's own: the task samples' squares.
+``plain``: the kernel is the optimizer's step times the task's gradient, which is what a step gains
+in nats, to first order.
 
 Axis letters: k domains, t tasks, p parameters, n samples.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,8 +24,9 @@ from dids.mixture.limits import MixtureLimits
 from dids.mixture.observation import Observation
 from dids.mixture.policy import Policy
 
+Metric = Literal["fisher", "plain"]
+
 _EXTRA_SAMPLES = 4
-_TASK_SAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,12 @@ class PolicyRun:
 
 
 def policy_run(
-    world: World, budget: Budget, policy: Policy, limits: MixtureLimits, seed: int
+    world: World,
+    budget: Budget,
+    policy: Policy,
+    limits: MixtureLimits,
+    seed: int,
+    metric: Metric = "fisher",
 ) -> PolicyRun:
     """Train a world under a policy.
 
@@ -48,6 +58,7 @@ def policy_run(
         policy: Makes every round's mixture.
         limits: What every mixture keeps.
         seed: Of the samples that impact is measured on.
+        metric: That impact is measured in.
     """
     rng = np.random.default_rng(seed)
     num_domains = len(world.domain_names)
@@ -65,7 +76,7 @@ def policy_run(
             step=number * budget.steps,
             tokens=tokens,
             horizon_tokens=budget.round_samples,
-            impact=measured_impact(world, theta_p, drawn_k, rng),
+            impact=measured_impact(world, theta_p, drawn_k, budget.task_samples, metric, rng),
             task_losses={f"task {task}": history for task, history in enumerate(histories)},
             task_weights=np.ones(world.num_tasks),
             sizes_k=world.sizes_k,
@@ -88,6 +99,8 @@ def measured_impact(
     world: World,
     theta_p: Float64[np.ndarray, " p"],
     drawn_k: Float64[np.ndarray, " k"],
+    task_samples: int,
+    metric: Metric,
     rng: np.random.Generator,
 ) -> ImpactMatrices:
     """Impact at the parameters as they are, from as many samples of each domain as were drawn."""
@@ -98,15 +111,19 @@ def measured_impact(
             halves_2kp[half, domain] = world.domain_gradient_sample(theta_p, domain, size, rng)
     samples_tnp = np.stack(
         [
-            world.task_gradient_samples(theta_p, task, _TASK_SAMPLES, rng)
+            world.task_gradient_samples(theta_p, task, task_samples, rng)
             for task in range(world.num_tasks)
         ]
     )
     targets_2tp = np.stack([samples_tnp[:, half::2].mean(axis=1) for half in range(2)])
+    square_tp = (samples_tnp**2).mean(axis=1)
+    is_plain = metric == "plain"
     return ImpactMatrices.of(
         update_kp=torch.from_numpy(world.step_p * halves_2kp.mean(axis=0)),
         target_tp=torch.from_numpy(world.step_p * targets_2tp.mean(axis=0)),
-        fisher_tp=torch.from_numpy((samples_tnp**2).mean(axis=1)),
+        fisher_tp=torch.from_numpy(np.ones_like(square_tp) if is_plain else square_tp),
+        # The task's step divided by the preconditioner is its gradient again.
+        weight_p=torch.from_numpy(1.0 / world.step_p) if is_plain else None,
         update_halves_2kp=torch.from_numpy(world.step_p * halves_2kp),
         target_halves_2tp=torch.from_numpy(world.step_p * targets_2tp),
         domain_names=world.domain_names,

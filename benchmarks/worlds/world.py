@@ -63,11 +63,13 @@ class Budget:
         num_rounds: Rounds; the mixture may change between them.
         steps: Steps of a round.
         batch: Samples of a step.
+        task_samples: Samples of each task that every round's impact is measured on.
     """
 
     num_rounds: int = 25
     steps: int = 8
     batch: int = 32
+    task_samples: int = 16
 
     @property
     def round_samples(self) -> int:
@@ -101,7 +103,5 @@ def losses_of_fixed(
     """Each task's loss at the end of a run, for every mixture that is held throughout."""
     start_mp = np.tile(world.start_p, (len(mixture_mk), 1))
     num_steps = budget.num_rounds * budget.steps
-    theta_mp, _ = trained(
-        world, budget, start_mp, np.zeros_like(mixture_mk), mixture_mk, num_steps
-    )
+    theta_mp, _ = trained(world, budget, start_mp, np.zeros_like(mixture_mk), mixture_mk, num_steps)
     return world.task_losses(theta_mp)
