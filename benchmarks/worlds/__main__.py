@@ -15,7 +15,7 @@ _KINDS = {"quadratic": QUADRATIC, "softmax": SOFTMAX}
 def main() -> None:
     """Train every world under every policy, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--steps", type=int, default=200, help="of the whole run")
     parser.add_argument("--task-samples", type=int, default=16, help="of a task, every round")

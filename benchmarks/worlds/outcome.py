@@ -67,9 +67,8 @@ class Yardstick:
         """The best mixtures with and without floors, and uniform."""
         number = len(world.domain_names)
         limits = MixtureLimits.with_floor(number, FLOOR)
-        rng = np.random.default_rng(0)
-        best_k = best_mixture(world, budget, limits, rng)
-        free_k = best_mixture(world, budget, MixtureLimits.with_floor(number, 0.0), rng)
+        best_k = best_mixture(world, budget, limits)
+        free_k = best_mixture(world, budget, MixtureLimits.with_floor(number, 0.0))
         mixture_mk = np.stack([np.full(number, 1.0 / number), best_k, free_k])
         uniform_t, best_t, free_t = losses_of_fixed(world, budget, mixture_mk)
         gap = uniform_t.mean() - best_t.mean()

@@ -123,7 +123,7 @@ def complementary(seed: int) -> World:
 
 
 def scarce(seed: int) -> World:
-    """The first task's domain is small; another one is nearly as good, and there is enough of it."""
+    """The first task's domain is small; of another one, nearly as good, there is enough."""
     ground = _Ground.of(seed)
     second = ground.near(0, 0.6)
     domains = [*_matching(ground), ("second best", second), *_stray(ground, 1)]
