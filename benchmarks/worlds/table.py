@@ -23,7 +23,7 @@ def gap_table(kind: str, rows: Sequence[WorldRow]) -> str:
         sum(np.mean([o.gap_closed for o in row.outcomes[label]]) >= AIM for row in rows)
         for label in labels
     ]
-    lines.append(_line(["mean", *(f"{100 * mean:.0f}" for mean in means), ""]))
+    lines.append(_line(["mean", *(f"{100 * mean:.0f}".replace("-", "−") for mean in means), ""]))
     lines.append(_line(["worlds within 5 %", *(f"{n} of {len(rows)}" for n in met), ""]))
     return "\n".join(lines)
 
@@ -47,7 +47,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _percent(values: Sequence[float]) -> str:
-    text = f"{100 * np.mean(values):.0f} ± {100 * np.std(values):.0f}"
+    text = f"{100 * np.mean(values):.0f} ± {100 * np.std(values):.0f}".replace("-", "−")
     return f"**{text}**" if np.mean(values) >= AIM else text
 
 

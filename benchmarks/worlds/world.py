@@ -20,21 +20,27 @@ UNLIMITED = 10**9
 
 
 class World(Protocol):
-    """Domains to train on, tasks to be good at, and a model that starts somewhere.
+    """Domains to train on, tasks to be good at, and a model that starts somewhere."""
 
-    Attributes:
-        domain_names: What each domain is.
-        sizes_k: Samples of each domain.
-        start_p: The parameters before training.
-        step_p: Learning rate times the optimizer's preconditioner.
-        num_tasks: Number of tasks.
-    """
+    @property
+    def domain_names(self) -> tuple[str, ...]:
+        """What each domain is."""
 
-    domain_names: tuple[str, ...]
-    sizes_k: np.ndarray
-    start_p: np.ndarray
-    step_p: np.ndarray
-    num_tasks: int
+    @property
+    def sizes_k(self) -> np.ndarray:
+        """Samples of each domain."""
+
+    @property
+    def start_p(self) -> np.ndarray:
+        """The parameters before training."""
+
+    @property
+    def step_p(self) -> np.ndarray:
+        """Learning rate times the optimizer's preconditioner."""
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks."""
 
     def gradient(
         self, theta_mp: Float64[np.ndarray, "m p"], weight_mk: Float64[np.ndarray, "m k"]
@@ -91,7 +97,8 @@ def trained(
     """
     for _ in range(num_steps):
         repeats_mk = np.maximum(draws_mk / world.sizes_k - 1.0, 0.0)
-        weight_mk = mixture_mk * marginal_value(repeats_mk)
+        value_mk = marginal_value(repeats_mk.ravel()).reshape(repeats_mk.shape)
+        weight_mk = mixture_mk * value_mk
         theta_mp = theta_mp - world.step_p * world.gradient(theta_mp, weight_mk)
         draws_mk = draws_mk + budget.batch * mixture_mk
     return theta_mp, draws_mk
