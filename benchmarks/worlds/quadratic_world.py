@@ -50,7 +50,8 @@ class QuadraticWorld:
         self, theta_mp: Float64[np.ndarray, "m p"], weight_mk: Float64[np.ndarray, "m k"]
     ) -> Float64[np.ndarray, "m p"]:
         """The weighted sum of the domains' mean gradients."""
-        return (weight_mk @ self.curvature_kp) * theta_mp - weight_mk @ self.force_kp
+        pull_mp = weight_mk @ self.force_kp
+        return np.asarray((weight_mk @ self.curvature_kp) * theta_mp - pull_mp)
 
     def task_losses(self, theta_mp: Float64[np.ndarray, "m p"]) -> Float64[np.ndarray, "m t"]:
         """Each task's loss in nats."""

@@ -46,7 +46,8 @@ class Pools:
         part = slice(pool, pool + 1)
         some = Pools(self.feature_gnd[part, chosen_n], self.label_gnc[part, chosen_n])
         error_nc = some.errors(theta_p[None])[0, 0]
-        return np.einsum("nc,nd->ncd", error_nc, some.feature_gnd[0]).reshape(len(chosen_n), -1)
+        gradient_ncd = np.einsum("nc,nd->ncd", error_nc, some.feature_gnd[0])
+        return np.asarray(gradient_ncd.reshape(len(chosen_n), -1))
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class SoftmaxWorld:
     ) -> Float64[np.ndarray, " p"]:
         """Mean gradient of ``size`` samples of a domain."""
         chosen_n = rng.integers(self.domains.feature_gnd.shape[1], size=size)
-        return self.domains.sample_gradients(theta_p, domain, chosen_n).mean(axis=0)
+        return np.asarray(self.domains.sample_gradients(theta_p, domain, chosen_n).mean(axis=0))
 
     def task_gradient_samples(
         self, theta_p: Float64[np.ndarray, " p"], task: int, size: int, rng: np.random.Generator
