@@ -187,7 +187,9 @@ class ImpactConfig(Section):
 class MixtureConfig(Section):
     """The rule that makes the next mixture."""
 
-    policy: Literal["dids", "dids-joint", "dids-paper", "uniform", "proportional"] = "dids"
+    policy: Literal[
+        "dids", "dids-joint", "dids-paper", "dids-descent", "uniform", "proportional"
+    ] = "dids"
     rounds: Annotated[int, Field(ge=1)] = 25
     floor: Share = 0.25
     """Least probability of a domain, as a fraction of its uniform share 1/k: tasks unlike every

@@ -5,6 +5,7 @@ import inspect
 from typing import Any
 
 from dids.errors import InputError
+from dids.mixture.descent_policy import DidsDescent
 from dids.mixture.dids_policy import Dids
 from dids.mixture.fixed_policies import Proportional, Uniform
 from dids.mixture.joint_policy import DidsJoint
@@ -17,6 +18,7 @@ POLICIES: dict[str, type[Policy]] = {
     "dids": Dids,
     "dids-joint": DidsJoint,
     "dids-paper": DidsPaper,
+    "dids-descent": DidsDescent,
     "uniform": Uniform,
     "proportional": Proportional,
 }
