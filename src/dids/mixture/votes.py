@@ -87,9 +87,9 @@ class Votes:
         def posterior(scatter: np.ndarray, assumed: np.ndarray | float) -> np.ndarray:
             return np.asarray((_ASSUMED_ROUNDS * assumed + scatter) / (_ASSUMED_ROUNDS + freedom))
 
-        sampling_t = np.minimum(
-            self.sampling_t, 1.0
-        )  # votes have a mean square of 1, noise and all
+        # Not below what is assumed, since few samples miss the rare long gradient; not above the
+        # votes' own mean square.
+        sampling_t = np.clip(self.sampling_t, _ASSUMED_NOISE, 1.0)
         variance_t = posterior(np.mean(self.scatter_kt, axis=0), sampling_t)
         variance_kt = posterior(self.scatter_kt, variance_t)
         return np.asarray(variance_kt * self.square_weight / self.weight**2)
