@@ -42,7 +42,8 @@ def test_every_pair_has_an_error_before_and_in_training(tmp_path, plain, metric)
 
 def test_an_overhead_decides_how_often_and_how_much_is_measured(tmp_path, plain):
     work, result = result_of(tmp_path, impact={"overhead": 0.4})
-    budget = round_budget(work)
+    num_parameters = work.saved_model("train").num_parameters()
+    budget = round_budget(work, num_parameters)
     assert budget.every > 1
     assert budget.domain_samples == 0
     assert 0 < budget.collected_share <= 1

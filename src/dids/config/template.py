@@ -29,7 +29,7 @@ proxy: {warmup_steps: 200}              # same form as model; without one, the m
 features: {dim: 1024}                   # gradient features of every sample
 domains: {number: auto, within: source} # number: auto | N | sources (keep the sources as domains)
 impact: {domain_samples: 4, task_samples: 8}  # gradient samples a round, of each domain and task
-mixture: {policy: dids, rounds: 25}     # dids | dids-joint | dids-descent | dids-paper | uniform | proportional
+mixture: {policy: dids, rounds: 25}  # dids[-joint|-descent|-paper] | uniform | proportional
 budget: {tokens: 20_000_000}
 training: {per_device_train_batch_size: 16, learning_rate: 1.0e-3}   # TrainingArguments' own names
 control: uniform                        # a second run on the same budget to compare with, or null

@@ -115,7 +115,6 @@ class GroupedGradients:
             return
         began_s = time.perf_counter()
         kept, scale = slot.restrict(layer), 1.0 / self._per_token
-        self._rows.receive(layer, scale=scale)
         gradient_bio = None
         if slot.columns is not None and isinstance(kept, OuterGradient):
             gradient_bio = kept.each()
@@ -124,6 +123,9 @@ class GroupedGradients:
             total = total_p.view(slot.kept_shape)
             if gradient_bio is not None:
                 total.add_(gradient_bio[sample].T, alpha=scale)
+                self._rows.add(sample, slot, gradient_bio[sample].T, scale=scale)
             else:
                 kept.add_samples_(total, sample, sample + 1, scale=scale)
+        if gradient_bio is None:
+            self._rows.receive(layer, scale=scale)
         self.elapsed_s += time.perf_counter() - began_s

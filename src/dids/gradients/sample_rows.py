@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64, Num
 from torch import Tensor, nn
 
-from dids.gradients.coordinates import Coordinates
+from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.gradient_pass import BatchRows
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.model_state import sums_like
@@ -90,10 +90,16 @@ class SampleRows:
         kept = slot.restrict(layer)
         for sample, place in enumerate(self._place_b):
             if place is not None:
-                row_p = self._row_krp[place][slot.start : slot.stop]
                 gradient = torch.zeros(slot.kept_shape, **self._like)
                 kept.add_samples_(gradient, sample, sample + 1, scale=scale)
-                row_p += gradient.view(-1)
+                self.add(sample, slot, gradient)
+
+    def add(self, sample: int, slot: Slot, gradient: Tensor, *, scale: float = 1.0) -> None:
+        """What is kept of one sample's gradient of one use of one parameter, if its row is kept."""
+        place = self._place_b[sample]
+        if place is not None:
+            row_p = self._row_krp[place][slot.start : slot.stop]
+            row_p.view(slot.kept_shape).add_(gradient, alpha=scale)
 
     def receiver(self, group: int) -> "GroupReceiver":
         """Takes the rows of a pass over samples of one group."""

@@ -52,8 +52,8 @@ def estimator(work: Workspace, budget: MeasuringBudget) -> ImpactEstimator:
     )
 
 
-def round_budget(work: Workspace) -> MeasuringBudget:
-    """What measuring may take in a round of training."""
+def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
+    """What measuring may take in a round of training a model with so many parameters."""
     config = work.config
     if config.impact.overhead is None:
         return before_training(work)
@@ -65,6 +65,8 @@ def round_budget(work: Workspace) -> MeasuringBudget:
         task_tokens=[float(length_n.mean()) for length_n in lengths],
         task_samples=config.impact.task_samples,
         validation_samples=config.impact.validation_samples,
+        num_domains=len(work.domain_data.names),
+        kept_share=min(1.0, (config.impact.max_coordinates or num_parameters) / num_parameters),
     )
 
 

@@ -45,7 +45,7 @@ def _trained(work: Workspace, policy_name: str, name: str) -> TrainedRun:
             arguments=config.training,
             num_rounds=config.mixture.rounds,
             budget_tokens=config.budget.tokens,
-            estimator=estimator(work, round_budget(work)),
+            estimator=estimator(work, round_budget(work, model.num_parameters())),
             initial_impact=initial_impact(work) if policy.needs_impact else None,
             task_weights=work.task_weights,
             on_step=advance,
