@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
 .PHONY: help install demo instruct test lint types unit docs clean
-.PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-worlds
+.PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity benchmark-worlds
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
@@ -17,6 +17,7 @@ help:
 	@echo "make benchmark-clustering  a million features into 256 domains, beside faiss and scikit-learn"
 	@echo "make benchmark-domains     what a share of the features costs, on the instruct example"
 	@echo "make benchmark-worlds      how near policies come to optima that are known, in minutes"
+	@echo "make benchmark-fidelity    what impact foretells, beside what training really does; over an hour"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -55,6 +56,9 @@ docs: $(INSTALLED)
 
 benchmark-clustering: $(INSTALLED)
 	$(BIN)/python -m benchmarks.clustering --num 1000000 --dim 1024 --domains 256
+
+benchmark-fidelity: $(INSTALLED)
+	$(BIN)/python -m benchmarks.fidelity --work runs/benchmark-fidelity
 
 benchmark-domains: $(INSTALLED)
 	$(BIN)/python -m benchmarks.domains examples/instruct.yaml --run runs/benchmark-domains
