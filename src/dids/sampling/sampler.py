@@ -254,10 +254,10 @@ class MixtureSampler:
             ValueError: If the state belongs to other domains, another seed, unit or batch size.
         """
         for name, value in self._identity().items():
-            if state.get(name, "samples") != value:
+            saved = state.get(name, "samples")  # states of before there was a unit
+            if saved != value:
                 raise ValueError(
-                    f"the sampler was saved with {name} {state.get(name, 'samples')}, "
-                    f"but this one has {value}."
+                    f"the sampler was saved with {name} {saved}, but this one has {value}."
                 )
         self._log = MixtureLog.from_json(state["log"])
         self._restart(
@@ -270,13 +270,12 @@ class MixtureSampler:
         )
 
     def _identity(self) -> dict[str, Any]:
-        unit = {} if self.unit == "samples" else {"unit": self.unit}
         return {
             "version": _STATE_VERSION,
             "seed": self.seed,
             "batch_size": self.batch_size,
             "sizes": self._domains.size_k.tolist(),
-            **unit,
+            "unit": self.unit,
         }
 
     def _at(self, step: int) -> Progress:
