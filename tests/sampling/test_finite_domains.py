@@ -92,5 +92,5 @@ def test_a_run_that_a_domain_stops_is_forecast_to_its_last_step():
 
 
 def test_a_setting_for_other_domains_is_refused():
-    with pytest.raises(ValueError, match="at_end needs one entry for each of 2 domains, but it has"):
+    with pytest.raises(ValueError, match="at_end needs one entry for each of 2 domains"):
         sampler_of(["stop"])

@@ -50,9 +50,7 @@ def test_ranges_draw_what_arrays_draw():
     arrays = MixtureSampler(
         [np.arange(7), np.arange(7, 30)], np.full(30, 4), batch_size=5, seed=2, mixture=[0.4, 0.6]
     )
-    ranges = MixtureSampler(
-        [range(7), range(7, 30)], 4, batch_size=5, seed=2, mixture=[0.4, 0.6]
-    )
+    ranges = MixtureSampler([range(7), range(7, 30)], 4, batch_size=5, seed=2, mixture=[0.4, 0.6])
     for step in range(20):
         np.testing.assert_array_equal(arrays.plan(step), ranges.plan(step))
     assert arrays.state_dict(20) == ranges.state_dict(20)
@@ -81,7 +79,7 @@ def test_the_sequence_of_samples_is_that_of_the_first_version():
 def test_a_billion_samples_take_no_memory():
     tracemalloc.start()
     sampler = MixtureSampler(
-        [range(0, 10**9), range(10**9, 3 * 10**9)], 512, batch_size=4096, seed=0,
+        [range(10**9), range(10**9, 3 * 10**9)], 512, batch_size=4096, seed=0,
         mixture=[0.3, 0.7],
     )  # fmt: skip
     sampler.plan(30)

@@ -2,17 +2,17 @@
 
 import json
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from ranks import on_ranks
+from tiny_trainer import LATER, START, trained
 from transformers import TrainerCallback
 
 from dids.training import DomainMixture
-
-from ranks import on_ranks
-from tiny_trainer import LATER, START, trained
 
 STEPS = 8
 
@@ -151,9 +151,8 @@ def rank_run(folder, options, changes):
 
 
 def joined(results):
-    return as_sets(
-        {step: sum((r["seen"][step] for r in results), []) for step in results[0]["seen"]}
-    )
+    steps = results[0]["seen"]
+    return as_sets({step: chain(*(result["seen"][step] for result in results)) for step in steps})
 
 
 @pytest.mark.parametrize("world_size", [2, 4])

@@ -92,7 +92,7 @@ def arguments(folder: Path, **changes):
 
 def tiny_trainer(folder: Path, mixture=None, *, sizes=None, trainer=TinyTrainer, **changes):
     dropout = changes.pop("dropout", 0.1)
-    callbacks = changes.pop("callbacks", [])
+    parts = {name: changes.pop(name, None) for name in ("callbacks", "eval_dataset")}
     mixture = mixture or DomainMixture(START, sizes or SIZES, schedule={5: LATER})
     made = trainer(
         model=tiny_model(dropout),
@@ -100,7 +100,7 @@ def tiny_trainer(folder: Path, mixture=None, *, sizes=None, trainer=TinyTrainer,
         train_dataset=concatenated(sizes),
         data_collator=pad,
         mixture=mixture,
-        callbacks=callbacks,
+        **parts,
     )
     made.remove_callback(PrinterCallback)
     return made
