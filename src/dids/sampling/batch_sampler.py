@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Int64
 from torch.utils.data import Sampler
 
 from dids.sampling.sampler import MixtureSampler
@@ -70,13 +71,15 @@ class MixtureBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Sample ids of one micro-batch after the other; each step is planned when it begins."""
-        stride = self.batch_size * self.world_size
+        for ids_ab in self.steps():
+            yield from ids_ab.tolist()
+
+    def steps(self) -> Iterator[Int64[np.ndarray, "a b"]]:
+        """Sample ids of one step after the other: a micro-batches of b samples."""
         for step in range(self.start_step, self.num_steps):
             if step > self.start_step and not self.sampler.has_step(step):
                 return
             plan = self.sampler.plan(step)
             if self.sampler.equal_length is None:
                 plan = plan[np.argsort(self.sampler.lengths(plan), kind="stable")]
-            ids = plan.tolist()
-            for first in range(self.rank * self.batch_size, len(ids), stride):
-                yield ids[first : first + self.batch_size]
+            yield plan.reshape(-1, self.world_size, self.batch_size)[:, self.rank]

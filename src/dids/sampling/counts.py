@@ -44,6 +44,11 @@ def step_counts(
         array([3, 1])
     """
     is_active_k = (probability_k > 0) & (remaining_k > 0)
+    if is_active_k.all() and remaining_k.min() >= batch_size:  # the same in half of the time
+        share_k = np.asarray(probability_k / probability_k.sum())
+        target_k = credit_k + share_k * batch_size
+        count_k = _whole_samples(target_k, share_k, batch_size, tie_break_k)
+        return count_k, target_k - count_k
     num_left = int(remaining_k[is_active_k].clip(max=batch_size).sum())
     if num_left < batch_size:
         raise ValueError(f"a step needs {batch_size} samples, but only {num_left} are left.")

@@ -5,6 +5,7 @@ For loops of one's own and for Lightning, which saves and restores any loader th
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.sampling.sampler import MixtureSampler
+
+
+@dataclass
+class _Count:
+    """Batches handed out since ``start_step``; a ``DataLoader`` is slow to set attributes of."""
+
+    num_read: int = 0
 
 
 class MixtureLoader(DataLoader[Any]):
@@ -82,30 +90,36 @@ class MixtureLoader(DataLoader[Any]):
         )
         self._batches = batches
         self._lag = apply_lag(num_workers, prefetch_factor, accumulation)
-        self._num_read = 0
+        self._count = _Count()
 
     @property
     def step(self) -> int:
         """Optimizer steps whose batches have all been handed out."""
-        return self._batches.start_step + self._num_read // self._batches.batches_per_step
+        return self._batches.start_step + self._count.num_read // self._batches.batches_per_step
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Batches from the present step to the end of the run."""
-        self._batches.start_step, self._num_read = self.step, 0
+        self._batches.start_step, self._count = self.step, _Count()
+        count = self._count
         batches = self._batches_read_here() if self.num_workers == 0 else super().__iter__()
         for batch in batches:
-            self._num_read += 1
+            count.num_read += 1
             yield batch
 
     def _batches_read_here(self) -> Iterator[Any]:
-        """What ``DataLoader`` does without workers, in a third of its time for a small batch."""
-        dataset, collate = self.dataset, self.collate_fn
-        read = getattr(dataset, "__getitems__", None)
+        """What ``DataLoader`` does without workers, in less time.
+
+        A data set with ``batches(ids_ab)`` reads the micro-batches of a step together.
+        """
+        read = getattr(self.dataset, "__getitems__", None)
         if read is None or self.pin_memory:
             yield from super().__iter__()
-            return
-        for ids in self._batches:
-            yield collate(read(ids))
+        elif hasattr(self.dataset, "batches"):
+            for ids_ab in self._batches.steps():
+                yield from self.dataset.batches(ids_ab)
+        else:
+            for ids in self._batches:
+                yield self.collate_fn(read(ids))
 
     def set_mixture(self, probabilities: Sequence[float] | np.ndarray) -> int:
         """Let a mixture hold as soon as no worker can have read past it.
@@ -125,4 +139,4 @@ class MixtureLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken, with any number of workers and ranks."""
         self._batches.sampler.load_state_dict(state)
-        self._batches.start_step, self._num_read = int(state["step"]), 0
+        self._batches.start_step, self._count = int(state["step"]), _Count()
