@@ -81,9 +81,8 @@ def _print_planning(corpus: Corpus) -> None:
             f"| {batch_size:,} samples, {corpus.num_domains:,} domains "
             f"| {median(times):.3f} ({times[0]:.3f}–{times[-1]:.3f}) |"
         )
-    print(
-        "\n| mean total variation, 20 seeds | ours | independent draws | ratio |\n|---|---|---|---|"
-    )
+    print("\n| mean total variation, 20 seeds | ours | independent draws | ratio |")
+    print("|---|---|---|---|")
     for draws in DRAWS:
         ours, theirs = own_distance(corpus, draws), independent_distance(corpus.mixture_k, draws)
         print(f"| after {draws:,} draws | {ours:.5f} | {theirs:.5f} | {theirs / ours:.1f} |")
@@ -109,12 +108,8 @@ def _print_memory(num_ids: int) -> None:
 
 
 def _where() -> str:
-    versions = []
-    for package in _PACKAGES:
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
+    installed = {str(d.metadata["Name"]).lower(): d.version for d in metadata.distributions()}
+    versions = [f"{name} {installed[name]}" for name in _PACKAGES if name in installed]
     return f"python {platform.python_version()}, {', '.join(versions)}; {platform.machine()}"
 
 

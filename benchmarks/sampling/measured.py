@@ -37,13 +37,7 @@ def measured_rows(
     found = {name: Measured() for name in rows}
     streams: dict[str, Iterator[Tensor]] = {}
     for name, row in rows.items():
-        try:
-            streams[name] = row(corpus, 0)
-            found[name].distances = _distances(corpus, streams[name], longest_s * 10)
-        except Exception as error:
-            words = str(error).strip().splitlines()
-            found[name].problem = f"{type(error).__name__}: {words[0] if words else ''}"[:90]
-            streams.pop(name, None)
+        _start(corpus, name, row, found[name], streams, longest_s)
     base = floor(corpus, 1)
     for _ in range(rounds):
         for name, stream in streams.items():
@@ -54,6 +48,24 @@ def measured_rows(
             found[name].speeds.append(speed)
             found[name].ratios.append(speed / floor_speed)
     return found
+
+
+def _start(
+    corpus: Corpus,
+    name: str,
+    row: Row,
+    measured: Measured,
+    streams: dict[str, Iterator[Tensor]],
+    longest_s: float,
+) -> None:
+    """Open a row's stream and look at its first draws, or keep why that does not work."""
+    try:
+        stream = row(corpus, 0)
+        measured.distances = _distances(corpus, stream, longest_s * 10)
+        streams[name] = stream
+    except Exception as error:
+        words = str(error).strip().splitlines()
+        measured.problem = f"{type(error).__name__}: {words[0] if words else ''}"[:90]
 
 
 def planning_ms(corpus: Corpus, batch_size: int, num_steps: int) -> list[float]:
@@ -104,7 +116,8 @@ def _speed(
 def _distances(corpus: Corpus, stream: Iterator[Tensor], longest_s: float) -> dict[int, float]:
     """Of the first draws of a stream, as far as it comes in the time."""
     count_k = np.zeros(corpus.num_domains)
-    distances, began = {}, time.process_time()
+    distances: dict[int, float] = {}
+    began = time.process_time()
     for draws in DRAWS:
         while count_k.sum() < draws:
             count_k += np.bincount(next(stream)[:, 0].numpy(), minlength=corpus.num_domains)

@@ -38,7 +38,7 @@ def torchdata_nodes(corpus: Corpus, seed: int) -> Iterator[Tensor]:
     for domain in range(corpus.num_domains):
         first = domain * corpus.samples_per_domain
         rows = tokens_nt[first : first + corpus.samples_per_domain]
-        order = torch.utils.data.RandomSampler(rows)  # type: ignore[arg-type]
+        order = torch.utils.data.RandomSampler(rows)
         nodes[str(domain)] = MapStyleWrapper(map_dataset=rows, sampler=order)
         weights[str(domain)] = float(corpus.mixture_k[domain])
     mixed = MultiNodeWeightedSampler(nodes, weights, stop_criteria="CYCLE_FOREVER", seed=seed)

@@ -27,6 +27,14 @@ def floor_array(corpus: Corpus, seed: int) -> Iterator[Tensor]:
     return _gathered(np.asarray(corpus.tokens()), seed)
 
 
+def floor_rows(corpus: Corpus, seed: int) -> Iterator[Tensor]:
+    """Row by row, as loaders that hand out one sample at a time read it."""
+    tokens_nt, generator = corpus.tokens(), np.random.default_rng(seed)
+    while True:
+        for ids in generator.integers(0, len(tokens_nt), (4096, MICRO_BATCH)).tolist():
+            yield torch.from_numpy(np.stack([tokens_nt[i] for i in ids]).astype(np.int64))
+
+
 def _gathered(tokens_nt: np.ndarray, seed: int) -> Iterator[Tensor]:
     generator = np.random.default_rng(seed)
     while True:
@@ -79,9 +87,11 @@ def torch_loader(corpus: Corpus, seed: int) -> Iterator[Tensor]:
 OWN_ROWS: dict[str, Row] = {
     "floor: memory-map gather": floor,
     "floor through a plain array": floor_array,
+    "floor, row by row": floor_rows,
     "DIDS, 64 samples a step": own_loader(64),
     "DIDS, 256 samples a step": own_loader(256),
     "DIDS, 1,024 samples a step": own_loader(1024),
+    "DIDS, 4,096 samples a step": own_loader(4096),
     "DIDS in PyTorch's loader, 256": torch_loader,
     "DIDS, 256, 2 workers": own_loader(256, num_workers=2),
 }
