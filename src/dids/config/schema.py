@@ -30,6 +30,9 @@ class SourceConfig(Section):
     """None: by the file's ending."""
     max_repeats: Annotated[int, Field(ge=0)] | None = None
     """How often a sample may be drawn again after its first time. None: no limit."""
+    at_end: Literal["renormalise", "stop"] = "renormalise"
+    """What happens when ``max_repeats`` is used up: the other domains share its weight, or the run
+    ends."""
     floor: Share = 0.0
     """Least share of the source in every mixture."""
     cap: Share = 1.0
@@ -190,6 +193,8 @@ class MixtureConfig(Section):
     policy: Literal[
         "dids", "dids-joint", "dids-paper", "dids-descent", "uniform", "proportional"
     ] = "dids"
+    unit: Literal["samples", "tokens"] = "samples"
+    """What weights are shares of. In tokens they are corrected for the samples' lengths."""
     rounds: Annotated[int, Field(ge=1)] = 25
     floor: Share = 0.25
     """Least probability of a domain, as a fraction of its uniform share 1/k: tasks unlike every

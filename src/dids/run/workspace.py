@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dids.config import Config
-from dids.config.schema import ModelConfig
+from dids.config.schema import ModelConfig, SourceConfig
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.data.sources import SourceFiles
 from dids.data.token_store import TokenStore, open_token_store
@@ -21,6 +21,7 @@ from dids.domains.domains import Domains
 from dids.errors import InputError
 from dids.mixture.limits import MixtureLimits
 from dids.run.folder import RunFolder
+from dids.sampling.domain_samples import AtEnd
 from dids.training.models import build_model, saved_model
 from dids.training.train import DomainData
 
@@ -157,17 +158,23 @@ class Workspace:
             names=self.domains.names,
             members=members,
             max_repeats=[self._max_repeats(k) for k in range(len(members))],
+            at_end=[self._at_end(k) for k in range(len(members))],
         )
 
     def _max_repeats(self, domain: int) -> int | None:
         """The strictest limit of the sources that a domain draws from."""
+        repeats = [source.max_repeats for source in self._sources_of(domain)]
+        return min((limit for limit in repeats if limit is not None), default=None)
+
+    def _at_end(self, domain: int) -> AtEnd:
+        """``stop`` if one of the limited sources that a domain draws from says so."""
+        limited = [s for s in self._sources_of(domain) if s.max_repeats is not None]
+        return "stop" if any(source.at_end == "stop" for source in limited) else "renormalise"
+
+    def _sources_of(self, domain: int) -> list[SourceConfig]:
         counts = self.domains.source_counts_ks[domain]
-        limits = [
-            source.max_repeats
-            for source, count in zip(self.config.data.sources.values(), counts, strict=True)
-            if count > 0 and source.max_repeats is not None
-        ]
-        return min(limits, default=None)
+        sources = self.config.data.sources.values()
+        return [source for source, count in zip(sources, counts, strict=True) if count > 0]
 
     @cached_property
     def limits(self) -> MixtureLimits:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Int64
 from torch.utils.data import Sampler
 
 from dids.sampling.sampler import MixtureSampler
@@ -13,7 +14,8 @@ class MixtureBatchSampler(Sampler[list[int]]):
 
     With several ranks the micro-batches of a step follow each other, as Accelerate deals them out,
     so the samples of a step do not depend on the number of ranks. Within a step, samples of like
-    length share a micro-batch: less padding, the same gradient.
+    length share a micro-batch: less padding, the same gradient. It ends after ``num_steps``, or
+    with the last step that the domains can fill.
 
     Args:
         sampler: Plans the steps.
@@ -22,10 +24,12 @@ class MixtureBatchSampler(Sampler[list[int]]):
         num_steps: Optimizer steps of the whole run: the last one is ``num_steps - 1``.
         start_step: The first step to yield; a run that resumes without replay starts where it
             stopped.
+        rank: Whose micro-batches to yield, where nothing else (Accelerate does) deals them out.
+        world_size: Number of ranks that they are dealt to; 1 yields them all.
 
     Raises:
         ValueError: If the sampler's batch size is not a multiple of ``micro_batch_size *
-            accumulation``.
+            accumulation * world_size``.
     """
 
     # What Accelerate reads from a batch sampler.
@@ -39,27 +43,43 @@ class MixtureBatchSampler(Sampler[list[int]]):
         *,
         num_steps: int,
         start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        if sampler.batch_size % (micro_batch_size * accumulation) != 0:
+        if sampler.batch_size % (micro_batch_size * accumulation * world_size) != 0:
+            ranks = f" x {world_size} ranks" if world_size > 1 else ""
             raise ValueError(
                 "the batch size must be a multiple of micro-batch size times accumulation, "
-                f"but {sampler.batch_size} is no multiple of {micro_batch_size} x {accumulation}."
+                f"but {sampler.batch_size} is no multiple of "
+                f"{micro_batch_size} x {accumulation}{ranks}."
             )
         self.sampler = sampler
         self.batch_size = micro_batch_size
         self.num_steps = num_steps
         self.start_step = start_step
+        self.rank = rank
+        self.world_size = world_size
+
+    @property
+    def batches_per_step(self) -> int:
+        """Micro-batches that one optimizer step yields."""
+        return self.sampler.batch_size // (self.batch_size * self.world_size)
 
     def __len__(self) -> int:
-        """Micro-batches over all ranks."""
-        return max(0, self.num_steps - self.start_step) * (
-            self.sampler.batch_size // self.batch_size
-        )
+        """Micro-batches to come: over all ranks, or of one where a world size is given."""
+        return max(0, self.num_steps - self.start_step) * self.batches_per_step
 
     def __iter__(self) -> Iterator[list[int]]:
         """Sample ids of one micro-batch after the other; each step is planned when it begins."""
+        for ids_ab in self.steps():
+            yield from ids_ab.tolist()
+
+    def steps(self) -> Iterator[Int64[np.ndarray, "a b"]]:
+        """Sample ids of one step after the other: a micro-batches of b samples."""
         for step in range(self.start_step, self.num_steps):
+            if step > self.start_step and not self.sampler.has_step(step):
+                return
             plan = self.sampler.plan(step)
-            ids = plan[np.argsort(self.sampler.lengths(plan), kind="stable")].tolist()
-            for first in range(0, len(ids), self.batch_size):
-                yield ids[first : first + self.batch_size]
+            if self.sampler.equal_length is None:
+                plan = plan[np.argsort(self.sampler.lengths(plan), kind="stable")]
+            yield plan.reshape(-1, self.world_size, self.batch_size)[:, self.rank]

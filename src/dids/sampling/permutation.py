@@ -70,8 +70,16 @@ def _shifted(
     value: np.ndarray, other: np.ndarray, key: np.ndarray, modulus: np.ndarray
 ) -> np.ndarray:
     """``(value + number) mod modulus``, the number a hash of the other half and the key."""
-    bits = key + other * _GOLDEN
-    bits = (bits ^ (bits >> _HALF)) * _FACTOR
-    total = value + (((bits >> _HALF) * modulus) >> _HALF)
-    # Where total is below modulus the difference wraps around and is the larger of the two.
-    return np.asarray(np.minimum(total, total - modulus))
+    # In place: half of the time would go into fresh arrays.
+    bits = other * _GOLDEN
+    bits += key
+    spare = bits >> _HALF
+    bits ^= spare
+    bits *= _FACTOR
+    bits >>= _HALF
+    bits *= modulus
+    bits >>= _HALF
+    bits += value
+    # Where the sum is below modulus the difference wraps around and is the larger of the two.
+    np.subtract(bits, modulus, out=spare)
+    return np.asarray(np.minimum(bits, spare, out=bits))

@@ -24,9 +24,15 @@ def mixed(bits: np.ndarray) -> np.ndarray:
     Returns:
         Array of uint64 of the same shape.
     """
-    bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
-    bits = (bits ^ (bits >> np.uint64(27))) * _SECOND
-    return np.asarray(bits ^ (bits >> np.uint64(31)))
+    spare = bits >> np.uint64(30)
+    spare ^= bits
+    spare *= _FIRST
+    again = spare >> np.uint64(27)
+    spare ^= again
+    spare *= _SECOND
+    np.right_shift(spare, np.uint64(31), out=again)
+    spare ^= again
+    return np.asarray(spare)
 
 
 def random_bits(*words: int | np.integer[Any] | np.ndarray) -> np.ndarray:

@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from dids.data.domain_dataset import DomainDataset
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import scored_counts
 from dids.impact.estimate import ImpactMeasurement
@@ -26,8 +26,8 @@ from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Observation, Policy
 from dids.sampling.sampler import MixtureSampler
-from dids.training.checkpoints import write_state
 from dids.training.history import History
+from dids.training.mixture_callback import MixtureCallback
 
 
 @runtime_checkable
@@ -75,8 +75,8 @@ class RoundPlan:
     nominal_steps: int
 
 
-class MixtureRounds(TrainerCallback):
-    """Ends rounds and runs, changes the mixture, keeps the history, completes checkpoints.
+class MixtureRounds(MixtureCallback):
+    """Ends rounds and runs, changes the mixture after what was measured, keeps the history.
 
     Args:
         sampler: Draws the samples; its mixture is set here.
@@ -93,6 +93,8 @@ class MixtureRounds(TrainerCallback):
         prior: The mixture to start from and to fall back on.
         on_step: Called after every step with the fraction of the run that it did.
     """
+
+    refuses_bad_losses = True
 
     def __init__(
         self,
@@ -111,12 +113,12 @@ class MixtureRounds(TrainerCallback):
         prior: np.ndarray,
         on_step: Callable[[float], None] | None = None,
     ) -> None:
+        super().__init__(list(domain_names))
         self.sampler = sampler
         self.policy = policy
         self.estimator = estimator
         self.plan = plan
         self.limits = limits
-        self.domain_names = list(domain_names)
         self.domain_of_sample = domain_of_sample
         self.task_weights = task_weights
         self.sizes = sizes
@@ -137,6 +139,26 @@ class MixtureRounds(TrainerCallback):
         self._remember(decision.mixture, 0, 0, decision.explanation)
         return decision.mixture
 
+    def sampler_for(self, args: TrainingArguments, dataset: object) -> MixtureSampler:
+        """The sampler that was given."""
+        return self.sampler
+
+    def domains_of(self, dataset: object) -> DomainDataset:
+        """The data set with the domain in its items."""
+        return DomainDataset(dataset, self.domain_of_sample)
+
+    def token_schedule(self) -> tuple[int, Callable[[int], float]]:
+        """The learning rate follows tokens."""
+        return self.plan.nominal_steps, self.progress
+
+    def scalars(self, step: int) -> dict[str, float]:
+        """The mixture of the step just done, and the newest validation loss of each task."""
+        mixture_k = self.sampler.log.mixture(max(0, step - 1))
+        return {
+            **{f"mixture/{name}": float(mixture_k[k]) for k, name in enumerate(self.domain_names)},
+            **{f"task_loss/{t}": points[-1][1] for t, points in self.history.task_losses.items()},
+        }
+
     def progress(self, step: int) -> float:
         """Fraction of the run that is over when a step (counted from 0) begins."""
         if self.plan.budget_tokens is not None:
@@ -147,6 +169,7 @@ class MixtureRounds(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock; a new run first sees what the tasks' losses are before any training."""
+        super().on_train_begin(args, state, control, **kwargs)
         self._began_s = time.perf_counter()
         if state.global_step == 0:
             self._look_at_the_tasks(0, kwargs["model"])
@@ -186,7 +209,8 @@ class MixtureRounds(TrainerCallback):
         if self.on_step is not None:
             self.on_step(min(1.0, done) - self._shown)
             self._shown = min(1.0, done)
-        is_over = done >= 1.0 or self.sampler.is_exhausted
+        super().on_step_end(args, state, control, **kwargs)
+        is_over = done >= 1.0 or not self.sampler.has_step(step)
         if is_over:
             control.should_training_stop = True
             self._look_at_the_tasks(step, kwargs["model"])
@@ -209,14 +233,6 @@ class MixtureRounds(TrainerCallback):
         """Keep the training loss."""
         if logs is not None and "loss" in logs:
             self.history.training_losses.append((state.global_step, float(logs["loss"])))
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Complete the checkpoint that the Trainer has just written."""
-        if state.is_world_process_zero:
-            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            write_state(checkpoint, self.state_dict(state.global_step))
 
     def state_dict(self, step: int) -> dict[str, Any]:
         """Everything that a resumed run needs besides the Trainer's own checkpoint; JSON-able."""

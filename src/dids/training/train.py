@@ -22,8 +22,10 @@ from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Policy
 from dids.sampling.apply_lag import apply_lag
-from dids.sampling.sampler import MixtureSampler
-from dids.training.checkpoints import newest_checkpoint, read_state
+from dids.sampling.domain_samples import AtEnd
+from dids.sampling.sampler import MixtureSampler, Unit
+from dids.sampling.token_unit import sample_shares
+from dids.training.checkpoints import newest_checkpoint
 from dids.training.history import History
 from dids.training.rounds import MeasuresImpact, MixtureRounds, RoundPlan
 from dids.training.trainer import DidsTrainer
@@ -43,12 +45,14 @@ class DomainData:
         names: Of the domains.
         members: Flat sample ids of each domain.
         max_repeats: How often a sample of each domain may be drawn again; None: no limit.
+        at_end: What happens when a domain's repeats are used up; None: the others share its weight.
     """
 
     dataset: TokenDataset
     names: Sequence[str]
     members: Sequence[np.ndarray]
     max_repeats: Sequence[int | None]
+    at_end: Sequence[AtEnd] | None = None
 
     @property
     def sizes(self) -> np.ndarray:
@@ -104,6 +108,7 @@ def train_model(
     prior: np.ndarray,
     seed: int,
     arguments: Mapping[str, Any],
+    unit: Unit = "samples",
     num_rounds: int = 1,
     budget_tokens: int | None = None,
     num_steps: int | None = None,
@@ -125,6 +130,7 @@ def train_model(
         prior: The mixture that the policy starts from.
         seed: Of the order of samples and of the Trainer.
         arguments: ``TrainingArguments`` by their own names.
+        unit: What the policy's weights are shares of.
         num_rounds: Mixture changes are considered at the end of each but the last.
         budget_tokens: Length of the run in tokens; or give ``num_steps``.
         num_steps: Length of the run in optimizer steps.
@@ -147,14 +153,18 @@ def train_model(
         batch_size=batch_size,
         seed=seed,
         max_repeats=data.max_repeats,
+        at_end=data.at_end,
+        unit=unit,
         mixture=prior,
     )
+    mean_lengths = data.mean_lengths
     if num_steps is not None:
         nominal_steps = bound = num_steps
     elif budget_tokens is not None:
-        nominal_steps = expected_steps(budget_tokens, batch_size, data.mean_lengths, prior)
+        shares = prior if unit == "samples" else sample_shares(prior, mean_lengths)
+        nominal_steps = expected_steps(budget_tokens, batch_size, mean_lengths, shares)
         # No mixture has shorter samples than its shortest domain.
-        bound = math.ceil(1.5 * budget_tokens / (batch_size * data.mean_lengths.min())) + 10
+        bound = math.ceil(1.5 * budget_tokens / (batch_size * mean_lengths.min())) + 10
     else:
         raise ValueError("give budget_tokens or num_steps.")
     settings.max_steps = bound
@@ -177,7 +187,7 @@ def train_model(
         domain_of_sample=data.domain_of_sample,
         task_weights=np.ones(0) if task_weights is None else task_weights,
         sizes=data.sizes,
-        scored_tokens=data.mean_scored_tokens,
+        scored_tokens=data.mean_scored_tokens / (mean_lengths if unit == "tokens" else 1.0),
         initial_impact=initial_impact,
         prior=prior,
         on_step=on_step,
@@ -187,14 +197,13 @@ def train_model(
         args=settings,
         train_dataset=data.dataset,
         data_collator=PaddingCollator(int(tokenizer.pad_token_id or 0)),
-        rounds=rounds,
+        mixture=rounds,
+        log_domains=settings.report_to not in ([], ["none"]),
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = newest_checkpoint(folder) if folder.exists() else None
     if checkpoint is not None:
-        state = read_state(checkpoint)
-        rounds.load_state_dict(state)
-        trainer.first_step = state["step"]
+        rounds.resume(checkpoint)
     else:
         sampler.set_mixture(rounds.first_mixture(), 0)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

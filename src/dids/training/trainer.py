@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,47 +12,65 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from dids.data.domain_dataset import DOMAIN
 from dids.errors import InputError
 from dids.gradients.losses import scored_counts
-from dids.sampling.batch_sampler import MixtureBatchSampler
-from dids.training.rounds import MixtureRounds
+from dids.training.mixture_callback import MixtureCallback
 from dids.training.schedule import follow_tokens
 
 
 class DidsMixin:
-    """Draws batches from a mixture and reads the learning rate by tokens.
+    """Draws batches from a mixture and logs every domain's loss.
 
-    Put it before a Trainer: ``class DidsTrainer(DidsMixin, Trainer)``. The data set must be
-    map-style and its indices those of the sampler.
+    Put it before a Trainer: ``class DidsTrainer(DidsMixin, Trainer)``, or TRL's ``SFTTrainer``. The
+    data set must be map-style and its indices those of the sampler.
 
     Args:
-        rounds: The callback that changes the mixture; it is added to the Trainer's.
+        mixture: The callback that has the mixture; it is added to the Trainer's.
+        log_domains: Whether the Trainer's logs get ``domain_loss/NAME`` and what the mixture says
+            of itself. It costs reading the logits once more, and no forward pass.
+
+    Raises:
+        InputError: If the Trainer would pack or shuffle samples across domains.
     """
 
-    def __init__(self, *args: Any, rounds: MixtureRounds, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, mixture: MixtureCallback, log_domains: bool = True, **kwargs: Any
+    ) -> None:
+        for settings in (*args, *kwargs.values()):
+            for name, instead in _ACROSS_DOMAINS.items():
+                if getattr(settings, name, False) is True:
+                    raise InputError(f"training: {name} would join or move samples of several "
+                                     f"domains; {instead}.")  # fmt: skip
         super().__init__(*args, **kwargs)
-        self.rounds = rounds
-        self.add_callback(rounds)  # type: ignore[attr-defined]
-        self.first_step = 0
+        self.mixture = mixture
+        self.log_domains = log_domains
+        self.add_callback(mixture)  # type: ignore[attr-defined]
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:  # noqa: ANN401
+        """The Trainer's ``train``; the mixture resumes from the same checkpoint."""
+        if isinstance(resume_from_checkpoint, str):
+            self.mixture.checkpoint = Path(resume_from_checkpoint)
+        return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """A loader whose batches are planned step by step, from the step of the resumed run."""
-        args = self.args  # type: ignore[attr-defined]
-        workers = args.dataloader_num_workers
-        batches = MixtureBatchSampler(
-            self.rounds.sampler,
-            micro_batch_size=args.per_device_train_batch_size,
-            accumulation=args.gradient_accumulation_steps,
-            start_step=self.first_step,
-            num_steps=args.max_steps,
-        )
-        loader: DataLoader[Any] = DataLoader(
-            self.train_dataset,  # type: ignore[attr-defined]
-            batch_sampler=batches,
-            collate_fn=self.data_collator,  # type: ignore[attr-defined]
-            num_workers=workers,
-            pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
-            prefetch_factor=args.dataloader_prefetch_factor if workers else None,
+        dataset, collate = self.train_dataset, self.data_collator  # type: ignore[attr-defined]
+        # As the Trainer itself does it; TRL says through these which columns it needs.
+        if hasattr(dataset, "remove_columns"):
+            dataset = self._remove_unused_columns(dataset, description="training")  # type: ignore[attr-defined]
+        else:
+            collate = self._get_collator_with_removed_columns(collate, description="training")  # type: ignore[attr-defined]
+        loader = self.mixture.loader(
+            self.args,  # type: ignore[attr-defined]
+            dataset,
+            collate,
+            with_domains=self.log_domains,
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)  # type: ignore[attr-defined]
         return prepared
@@ -59,10 +78,11 @@ class DidsMixin:
     def create_scheduler(
         self, num_training_steps: int, optimizer: Optimizer | None = None
     ) -> LRScheduler:
-        """The Trainer's own schedule, read by tokens instead of by steps."""
-        nominal_steps = self.rounds.plan.nominal_steps
-        scheduler = super().create_scheduler(nominal_steps, optimizer)  # type: ignore[misc]
-        return follow_tokens(scheduler, self.rounds.progress, nominal_steps)
+        """The Trainer's own schedule; read by tokens where the mixture's run is one of tokens."""
+        by_tokens = self.mixture.token_schedule()
+        steps, progress = (num_training_steps, None) if by_tokens is None else by_tokens
+        scheduler: LRScheduler = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
+        return scheduler if progress is None else follow_tokens(scheduler, progress, steps)
 
     def training_step(
         self,
@@ -70,11 +90,15 @@ class DidsMixin:
         inputs: dict[str, Any],
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """One micro-batch, as the Trainer does it; its gradients are added up by domain as well."""
+        """One micro-batch, as the Trainer does it; what it shows of its domains is kept."""
+        domain_b = inputs.pop(DOMAIN, None)
         per_token = partial(self._loss_per_token, inputs, num_items_in_batch)
-        with self.rounds.collecting(inputs, per_token):
+        with (
+            self.mixture.collecting(inputs, per_token),
+            self.mixture.losses.recording(model, inputs.get("labels"), domain_b),
+        ):
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
-        if not math.isfinite(loss.item()):
+        if self.mixture.refuses_bad_losses and not math.isfinite(loss.item()):
             step = self.state.global_step  # type: ignore[attr-defined]
             rate = self.args.learning_rate  # type: ignore[attr-defined]
             raise InputError(
@@ -83,6 +107,17 @@ class DidsMixin:
                 f"(now {rate}), or train in float32 or bfloat16."
             )
         return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """The Trainer's log, with every domain's loss since the last one, over all ranks."""
+        if self.log_domains and "loss" in logs:
+            step = self.state.global_step  # type: ignore[attr-defined]
+            means = self.mixture.losses.means_since_last("log")
+            for name, mean in zip(self.mixture.domain_names, means, strict=True):
+                if mean is not None:
+                    logs[f"domain_loss/{name}"] = mean
+            logs.update(self.mixture.scalars(step))
+        super().log(logs, start_time)  # type: ignore[misc]
 
     def _loss_per_token(
         self, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None
@@ -97,6 +132,12 @@ class DidsMixin:
         if args.average_tokens_across_devices:
             factor *= accelerator.num_processes
         return factor / float(num_items_in_batch)
+
+
+_ACROSS_DOMAINS = {
+    "packing": "pack each domain before they are concatenated, and leave packing=False",
+    "shuffle_dataset": "the sampler has an order of its own, so leave shuffle_dataset=False",
+}
 
 
 class DidsTrainer(DidsMixin, Trainer):

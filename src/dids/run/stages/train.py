@@ -43,6 +43,7 @@ def _trained(work: Workspace, policy_name: str, name: str) -> TrainedRun:
             prior=np.full(num_domains, 1.0 / num_domains),
             seed=config.seed,
             arguments=config.training,
+            unit=config.mixture.unit,
             num_rounds=config.mixture.rounds,
             budget_tokens=config.budget.tokens,
             estimator=estimator(work, round_budget(work, model.num_parameters())),

@@ -1,0 +1,166 @@
+"""What every Trainer that follows a mixture shares: the sampler's loader, checkpoints, scalars."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dids.data.domain_dataset import DomainCollator, DomainDataset
+from dids.errors import InputError
+from dids.sampling.batch_sampler import MixtureBatchSampler
+from dids.sampling.sampler import MixtureSampler
+from dids.training.checkpoints import STATE_NAME, read_state, write_state
+from dids.training.domain_losses import DomainLosses
+
+CHECKPOINT_PREFIX = "checkpoint-"
+
+
+class MixtureCallback(TrainerCallback):
+    """Feeds a Trainer from a mixture; subclasses say where the mixtures come from.
+
+    It keeps its state in the checkpoints as ``dids_state.json`` and reads it before the first batch
+    of a resumed run, whether the Trainer replays the batches before or starts behind them
+    (``ignore_data_skip``). It is no ``ExportableState``, which a Trainer would make anew.
+
+    Args:
+        domain_names: In the order of their numbers.
+    """
+
+    refuses_bad_losses = False
+    """Whether a loss that is no number ends the run, at the price of waiting for every batch."""
+
+    def __init__(self, domain_names: list[str]) -> None:
+        self.domain_names = domain_names
+        self.losses = DomainLosses(len(domain_names))
+        self.checkpoint: Path | None = None
+        self._resumed_step: int | None = None
+        self._batches: MixtureBatchSampler | None = None
+
+    def sampler_for(self, args: TrainingArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
+        """The sampler of a run with these arguments, made at the first call."""
+        raise NotImplementedError
+
+    def domains_of(self, dataset: Any) -> DomainDataset:  # noqa: ANN401
+        """The data set with the domain in its items."""
+        raise NotImplementedError
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """Everything that a resumed run needs besides the Trainer's own checkpoint; JSON-able."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        raise NotImplementedError
+
+    def scalars(self, step: int) -> dict[str, float]:
+        """Named numbers for the Trainer's log besides the domains' losses."""
+        return {}
+
+    def token_schedule(self) -> tuple[int, Callable[[int], float]] | None:
+        """Nominal steps and progress by step, where the learning rate follows tokens."""
+        return None
+
+    def collecting(
+        self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
+    ) -> AbstractContextManager[None]:
+        """Inside, a backward pass of training may be looked at."""
+        return nullcontext()
+
+    def loader(
+        self,
+        args: TrainingArguments,
+        dataset: Any,  # noqa: ANN401
+        collate_fn: Callable[[list[Any]], Any],
+        *,
+        with_domains: bool = False,
+    ) -> DataLoader[Any]:
+        """What ``get_train_dataloader`` is to hand to ``accelerator.prepare``.
+
+        Args:
+            args: The Trainer's; ``max_steps`` must be given.
+            dataset: Map-style, prepared; its indices are the sampler's sample ids.
+            collate_fn: The Trainer's data collator.
+            with_domains: Whether batches have ``domain``, for `DomainLosses`; whoever trains must
+                take it out of the model's inputs.
+
+        Raises:
+            InputError: If the run has no length, or the data set is not that of the domains.
+        """
+        if args.max_steps <= 0:
+            raise InputError(
+                "training: max_steps is not given; a mixture has no epochs, so say how many steps "
+                "the run shall have."
+            )
+        if with_domains:
+            dataset, collate_fn = self.domains_of(dataset), DomainCollator(collate_fn)
+        self._batches = MixtureBatchSampler(
+            self.sampler_for(args, dataset),
+            micro_batch_size=args.per_device_train_batch_size,
+            accumulation=args.gradient_accumulation_steps,
+            num_steps=args.max_steps,
+        )
+        workers = args.dataloader_num_workers
+        return DataLoader(
+            dataset,
+            batch_sampler=self._batches,
+            collate_fn=collate_fn,
+            num_workers=workers,
+            pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
+            prefetch_factor=args.dataloader_prefetch_factor if workers else None,
+            # Its own: from the default generator each pass would take a number, after a resumed
+            # run's random state was set, and dropout would differ.
+            generator=torch.Generator().manual_seed(args.seed),
+        )
+
+    def resume(self, checkpoint: Path) -> None:
+        """Take the state that was saved with a checkpoint.
+
+        Raises:
+            InputError: If the checkpoint has none.
+        """
+        if not (checkpoint / STATE_NAME).exists():
+            raise InputError(
+                f"{checkpoint}: it has no {STATE_NAME}, so its mixture is not known; resume from a "
+                "checkpoint that was saved with this callback, or give the folder to train(...)."
+            )
+        state = read_state(checkpoint)
+        self.load_state_dict(state)
+        if "domain_losses" in state:
+            self.losses.load_state_dict(state["domain_losses"])
+        self._resumed_step = state["step"]
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take up the state of the checkpoint that the Trainer goes on from, before any batch."""
+        step = state.global_step
+        if step > 0 and self._resumed_step != step:
+            named = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{step}"
+            self.resume(named if self.checkpoint is None else self.checkpoint)
+        if self._batches is not None:
+            self._batches.start_step = step if args.ignore_data_skip else 0
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """End the run where the domains cannot fill another step."""
+        # The same number as without a stop; after a resume without replay Trainer counts from 0.
+        state.epoch = state.global_step / state.max_steps
+        if self._batches is not None and not self._batches.sampler.has_step(state.global_step):
+            control.should_training_stop = True
+        return control
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Complete the checkpoint that the Trainer has just written."""
+        losses = self.losses.state_dict()
+        if state.is_world_process_zero:
+            checkpoint = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{state.global_step}"
+            own = self.state_dict(state.global_step)
+            write_state(checkpoint, {**own, "domain_losses": losses})

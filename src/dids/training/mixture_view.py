@@ -1,0 +1,51 @@
+"""What a policy function sees of a run, and how its answer reaches every rank."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dids.sampling.usage import DomainUsage
+
+Weights = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MixtureView:
+    """What a policy function sees.
+
+    Attributes:
+        step: Optimizer steps done.
+        mixture: The newest mixture, whether it holds yet or not.
+        losses: Mean training loss of each domain since the policy was last asked, over all ranks;
+            None where nothing was scored, or without ``DidsMixin``.
+        metrics: The newest ``eval_...`` numbers of all evaluation sets together.
+        usage: Draws, epochs and what is left of each domain.
+    """
+
+    step: int
+    mixture: dict[str, float]
+    losses: dict[str, float | None]
+    metrics: dict[str, float]
+    usage: dict[str, DomainUsage]
+
+
+MixturePolicy = Callable[[MixtureView], Weights | None]
+"""Gives the next mixture, or None to keep the present one. It may have ``state_dict()`` and
+``load_state_dict(state)``, with plain JSON values."""
+
+
+def answer_of(policy: MixturePolicy, view: MixtureView) -> dict[str, float] | None:
+    """What a policy answers on the first rank, on every rank."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return _plain(policy(view))
+    answer: list[Any] = [None]
+    if torch.distributed.get_rank() == 0:
+        answer = [_plain(policy(view))]
+    torch.distributed.broadcast_object_list(answer, src=0)
+    return _plain(answer[0])
+
+
+def _plain(answer: Weights | None) -> dict[str, float] | None:
+    return None if answer is None else {name: float(weight) for name, weight in answer.items()}

@@ -1,0 +1,191 @@
+"""What breaks when weights change inside a Trainer: each trap has a law that would catch it."""
+
+import pytest
+import torch
+from tiny_trainer import (
+    LATER,
+    SIZES,
+    START,
+    arguments,
+    concatenated,
+    pad,
+    tiny_model,
+    tiny_trainer,
+    trained,
+)
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
+
+from dids.errors import InputError
+from dids.training import DomainMixture
+
+CODE = range(SIZES["web"], SIZES["web"] + SIZES["code"])
+ONLY_CODE = {"web": 0.0, "code": 1.0, "junk": 0.0}
+
+
+class ByHand(TrainerCallback):
+    """Sets a mixture at the end of a step, as a user would."""
+
+    def __init__(self, mixture, step):
+        self.mixture, self.step, self.start_step = mixture, step, None
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            self.start_step = self.mixture.set_mixture(ONLY_CODE)
+
+
+@pytest.mark.parametrize(("num_workers", "lag"), [(0, 1), (2, 3)])
+def test_a_mixture_set_by_hand_holds_from_the_step_that_was_promised(tmp_path, num_workers, lag):
+    # A sampler that draws everything up front never changes; a copy in a worker neither.
+    mixture = DomainMixture(START, SIZES)
+    hand = ByHand(mixture, 3)
+    settings = {"save_strategy": "no", "dataloader_num_workers": num_workers}
+    changed = trained(tmp_path / "a", mixture, callbacks=[hand], **settings)
+    fixed = trained(tmp_path / "b", DomainMixture(START, SIZES), **settings)
+    assert hand.start_step == 3 + lag
+    for step, ids in changed.seen.items():
+        if step < hand.start_step:
+            assert ids == fixed.seen[step]
+        else:
+            assert set(ids) <= set(CODE)
+
+
+def test_inside_a_step_a_mixture_starts_one_step_later(tmp_path):
+    mixture, args = DomainMixture(START, SIZES), arguments(tmp_path)
+    loader = mixture.loader(args, concatenated(), pad)
+    mixture.on_step_begin(args, TrainerState(), TrainerControl())
+    batches = iter(loader)
+    for _ in range(3):  # the step's two and the one that Accelerate reads ahead
+        next(batches)
+    assert mixture.set_mixture(LATER) == 2
+
+
+def test_replay_draws_the_past_with_the_mixtures_of_the_past(tmp_path):
+    def mixture():
+        return DomainMixture(START, SIZES, schedule={2: LATER, 4: ONLY_CODE, 6: START})
+
+    whole = trained(tmp_path / "a", mixture(), save_steps=5)
+    resumed = trained(tmp_path / "b", mixture(), resume=tmp_path / "a" / "checkpoint-5")
+    assert resumed.seen == {step: ids for step, ids in whole.seen.items() if step >= 5}
+
+
+def test_a_callback_that_a_trainer_restores_is_still_ours(tmp_path):
+    whole = trained(tmp_path / "a", save_steps=4)
+    resumed = tiny_trainer(tmp_path / "b", restore_callback_states_from_checkpoint=True)
+    ours = resumed.mixture
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-4"))
+    assert any(callback is ours for callback in resumed.callback_handler.callbacks)
+    assert resumed.seen == {step: ids for step, ids in whole.seen.items() if step >= 4}
+
+
+def test_a_checkpoint_without_our_state_is_refused_before_any_step(tmp_path):
+    plain = Trainer(
+        tiny_model(), arguments(tmp_path / "a", max_steps=2), pad, concatenated()
+    )  # fmt: skip
+    plain.train()
+    resumed = tiny_trainer(tmp_path / "b")
+    with pytest.raises(InputError, match=r"checkpoint-2: it has no dids_state\.json"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+    assert resumed.seen == {}
+
+
+def test_a_policy_is_asked_once_however_many_evaluation_sets_there_are(tmp_path):
+    views = []
+    mixture = DomainMixture(START, SIZES, policy=views.append, every_steps=2)
+    trainer = tiny_trainer(
+        tmp_path, mixture, max_steps=6, eval_strategy="steps", eval_steps=2, save_strategy="no",
+        eval_dataset={name: concatenated().select(range(4)) for name in ("sums", "colours")},
+    )  # fmt: skip
+    trainer.train()
+    assert [view.step for view in views] == [2, 4, 6]
+    assert views[0].metrics == {}
+    for view in views[1:]:
+        assert {"eval_sums_loss", "eval_colours_loss"} <= set(view.metrics)
+    assert set(views[0].losses) == set(SIZES)
+    assert views[2].usage["web"].samples == 6 * 4
+
+
+def test_domain_losses_are_those_of_the_forward_pass_that_trains(tmp_path):
+    passes, expected = [], {}
+    trainer = tiny_trainer(tmp_path, logging_steps=10, dropout=0.0, learning_rate=0.0)
+
+    def look(model, args, kwargs, output):
+        passes.append(len(kwargs["input_ids"]))
+        target = kwargs["labels"][:, 1:]
+        loss_bt = torch.nn.functional.cross_entropy(
+            output.logits[:, :-1].transpose(1, 2), target, reduction="none"
+        )
+        for row, first in enumerate(kwargs["input_ids"][:, 0].tolist()):
+            name = "web" if first < 40 else "code" if first < 49 else "junk"
+            expected.setdefault(name, []).extend(loss_bt[row][target[row] >= 0].tolist())
+
+    trainer.model.register_forward_hook(look, with_kwargs=True)
+    trainer.train()
+    assert passes == [4] * 20  # ten steps of two micro-batches, and not one more
+    logged = trainer.state.log_history[0]
+    for name, losses in expected.items():
+        assert logged[f"domain_loss/{name}"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert logged["mixture/code"] == LATER["code"]
+    assert logged["epochs/web"] == trainer.mixture.usage()["web"].epochs
+    plain = tiny_trainer(tmp_path / "plain", logging_steps=10, dropout=0.0, learning_rate=0.0)
+    plain.log_domains = False
+    plain.train()
+    assert plain.step_losses == trainer.step_losses
+    assert not any("domain_loss" in name for name in plain.state.log_history[0])
+
+
+def test_a_trainer_of_ones_own_needs_the_callback_alone(tmp_path):
+    class Own(Trainer):
+        def get_train_dataloader(self):
+            return self.accelerator.prepare(
+                mixture.loader(self.args, self.train_dataset, self.data_collator)
+            )
+
+    expected = trained(tmp_path / "a", save_steps=3)
+    for skips in (False, True):
+        seen = []
+        mixture = DomainMixture(START, SIZES, schedule={5: LATER})
+        trainer = Own(
+            tiny_model(), arguments(tmp_path / "a", ignore_data_skip=skips, save_strategy="no"),
+            pad, concatenated().remove_columns("note"), callbacks=[mixture],
+        )  # fmt: skip
+        trainer.model.register_forward_hook(
+            lambda model, args, kwargs, output, seen=seen: seen.extend(
+                kwargs["input_ids"][:, 0].tolist()
+            ),
+            with_kwargs=True,
+        )
+        trainer.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
+        assert seen == [i for step in range(3, 10) for i in expected.seen[step]]
+
+
+def test_a_run_ends_where_a_domain_ends_it(tmp_path):
+    mixture = DomainMixture(START, SIZES, max_repeats={"code": 1}, at_end={"code": "stop"})
+    trainer = trained(tmp_path, mixture, max_steps=50, save_strategy="no")
+    # 18 samples at two a step.
+    assert trainer.state.global_step == 9
+    assert mixture.usage()["code"].samples_left == 0
+    assert mixture.forecast(8, 50)["code"].cap_reached_at_step == 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mixture": {"web": 1.0}}, "'code' has no weight"),
+        ({"mixture": {"web": 0.5, "code": 0.5, "junk": 0.5}}, "must sum to 1, but they sum to 1.5"),
+        ({"schedule": {4: {"webb": 1.0}}}, "no domain 'webb'; the domains are web, code, junk"),
+        ({"max_repeats": {"docs": 1}}, "max_repeats: there is no domain 'docs'"),
+    ],
+)
+def test_mistakes_in_a_mixture_are_named(settings, message):
+    with pytest.raises(InputError, match=message):
+        DomainMixture(**{"mixture": START, "sizes": SIZES, **settings})
+
+
+def test_mistakes_in_a_run_are_named(tmp_path):
+    with pytest.raises(InputError, match="69 samples, but the domains have 70"):
+        tiny_trainer(tmp_path, DomainMixture(START, {**SIZES, "junk": 21})).train()
+    with pytest.raises(InputError, match="max_steps is not given"):
+        tiny_trainer(tmp_path, max_steps=-1).train()
+    mixture = DomainMixture(START, SIZES, lag=1)
+    with pytest.raises(InputError, match="can start 3 steps after a decision"):
+        tiny_trainer(tmp_path, mixture, dataloader_num_workers=2).train()
