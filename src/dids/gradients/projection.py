@@ -18,6 +18,7 @@ columns, n entries in the order of buckets.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ from dids.gradients.layer_gradient import (
     OuterGradient,
     RowGradient,
     VectorGradient,
+    wide,
 )
 from dids.gradients.layers import KeptInput
 from dids.gradients.random_signs import philox, random_signs
@@ -63,7 +65,7 @@ class Projection:
         self.dim, self.kind, self.input_dim, self.seed = dim, kind, input_dim, seed
         self._places: dict[str, _Place] = {}
         self._scratch = torch.empty(0)
-        self._inputs: dict[str, Tensor] = {}
+        self._inputs: dict[tuple[str, torch.dtype], Tensor] = {}
 
     @property
     def key(self) -> str:
@@ -89,12 +91,15 @@ class Projection:
             self._scatter_(feature_bd, layer)
         elif isinstance(layer, OuterGradient) and self.kind == "one-sided":
             right_btr = self.projected_input(layer.name, layer.right_bti)
+            left_bto = _as_multiplied(layer.left_bto)
+            if left_bto.dtype != right_btr.dtype:
+                left_bto, right_btr = wide(left_bto), wide(right_btr)
             # Columns before rows: 20 against 33 ms for a head of 4,096 rows and 2,048 tokens.
-            gradient_bro = torch.bmm(right_btr.transpose(1, 2), layer.left_bto)
-            self._fold_(feature_bd, layer.name, gradient_bro)
+            gradient_bro = torch.bmm(right_btr.transpose(1, 2), left_bto)
+            self._fold_(feature_bd, layer.name, wide(gradient_bro))
         elif isinstance(layer, OuterGradient):
             num_rows, num_columns = layer.left_bto.shape[-1], layer.right_bti.shape[-1]
-            gradient = layer.left_bto.new_empty(num_rows, num_columns)
+            gradient = feature_bd.new_empty(num_rows, num_columns)
             for sample in range(len(feature_bd)):  # one sample of one layer at a time: memory
                 layer.add_sample_(gradient, sample, is_first=True)
                 self._fold_(feature_bd[sample : sample + 1], layer.name, gradient.unsqueeze(0))
@@ -111,12 +116,12 @@ class Projection:
         Returns:
             Its part of the feature; sum over parameters for the whole.
         """
-        wide = gradient.detach()
-        wide = wide if wide.dtype == torch.float64 else wide.float()
-        feature_bd = wide.new_zeros(1, self.dim)
-        if self.kind == "one-sided" and wide.dim() == 2:
-            wide = self.projected_input(name, wide).T
-        self._fold_(feature_bd, name, wide.view(1, 1, -1) if wide.dim() == 1 else wide.unsqueeze(0))
+        tensor = wide(gradient.detach())
+        feature_bd = tensor.new_zeros(1, self.dim)
+        if self.kind == "one-sided" and tensor.dim() == 2:
+            tensor = self.projected_input(name, tensor).T
+        matrix = tensor.view(1, -1) if tensor.dim() == 1 else tensor
+        self._fold_(feature_bd, name, matrix.unsqueeze(0))
         return feature_bd[0]
 
     def input_matrix(self, name: str, num_inputs: int) -> Float[Tensor, "i r"]:
@@ -182,12 +187,14 @@ class Projection:
         Returns:
             ``input_dim`` columns, or as many as there are if there are fewer.
         """
-        num_inputs = right.shape[-1]
+        right, num_inputs = _as_multiplied(right), right.shape[-1]
         if num_inputs <= self.input_dim:
             return right
-        if name not in self._inputs or self._inputs[name].device != right.device:
-            self._inputs[name] = self.input_matrix(name, num_inputs).to(right.device)
-        projected: Tensor = right @ self._inputs[name].to(right.dtype)
+        input_ir = self._inputs.get((name, right.dtype))
+        if input_ir is None or input_ir.device != right.device:
+            input_ir = self.input_matrix(name, num_inputs).to(right)
+            self._inputs[name, right.dtype] = input_ir
+        projected: Tensor = right @ input_ir
         return projected
 
     def _place(self, name: str, num_rows: int, num_columns: int, like: Tensor) -> "_Place":
@@ -255,6 +262,22 @@ class _Place:
     sign_uv: Tensor
     pitch: int
     offset: int
+
+
+def _as_multiplied(tensor: Tensor) -> Tensor:
+    """A factor in the precision it is multiplied in.
+
+    Products of bfloat16 on a CPU that has them sum up in float32 and are rounded once, to what the
+    factors themselves are rounded to, in a quarter of the time; everything else is widened.
+    """
+    if tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu" and _has_bf16():
+        return tensor
+    return wide(tensor)
+
+
+@cache
+def _has_bf16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _odd_bits(number: np.ndarray) -> np.ndarray:
