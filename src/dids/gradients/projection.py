@@ -64,7 +64,7 @@ class Projection:
             raise ValueError(f"kind must be 'one-sided' or 'exact', but is {kind!r}.")
         self.dim, self.kind, self.input_dim, self.seed = dim, kind, input_dim, seed
         self._places: dict[str, _Place] = {}
-        self._scratch = torch.empty(0)
+        self._scratch: dict[tuple[int, int, int], _Scratch] = {}
         self._inputs: dict[tuple[str, torch.dtype], Tensor] = {}
 
     @property
@@ -94,9 +94,7 @@ class Projection:
             left_bto = _as_multiplied(layer.left_bto)
             if left_bto.dtype != right_btr.dtype:
                 left_bto, right_btr = wide(left_bto), wide(right_btr)
-            # Columns before rows: 20 against 33 ms for a head of 4,096 rows and 2,048 tokens.
-            gradient_bro = torch.bmm(right_btr.transpose(1, 2), left_bto)
-            self._fold_(feature_bd, layer.name, wide(gradient_bro))
+            self._fold_products_(feature_bd, layer.name, right_btr.transpose(1, 2), left_bto)
         elif isinstance(layer, OuterGradient):
             num_rows, num_columns = layer.left_bto.shape[-1], layer.right_bti.shape[-1]
             gradient = feature_bd.new_empty(num_rows, num_columns)
@@ -209,6 +207,23 @@ class Projection:
             self._places[name] = place
         return place
 
+    def _fold_products_(
+        self, feature_bd: Tensor, name: str, right_brt: Tensor, left_bto: Tensor
+    ) -> None:
+        """Fold ``right @ left`` of every sample.
+
+        Columns before rows: 20 against 33 ms for a head of 4,096 rows and 2,048 tokens.
+        """
+        num_samples, num_rows, num_columns = *right_brt.shape[:2], left_bto.shape[2]
+        if left_bto.dtype != feature_bd.dtype:
+            self._fold_(feature_bd, name, torch.bmm(right_brt, left_bto))
+            return
+        place = self._place(name, num_rows, num_columns, left_bto)
+        scratch = self._scratch_for(place, num_samples, feature_bd)
+        torch.bmm(right_brt, left_bto, out=scratch.entry_buv)
+        scratch.entry_buv.mul_(place.sign_uv)
+        self._add_buckets_(feature_bd, scratch, place)
+
     def _fold_(self, feature_bd: Tensor, name: str, matrix_buv: Tensor) -> None:
         """Add the entry in row u and column v, signed, to bucket offset + u · pitch + v.
 
@@ -216,25 +231,41 @@ class Projection:
         """
         num_samples, num_rows, num_columns = matrix_buv.shape
         place = self._place(name, num_rows, num_columns, matrix_buv)
-        used = num_rows * place.pitch
-        signed_bn = self._scratch_like(matrix_buv, num_samples, -(-used // self.dim) * self.dim)
-        padded_buv = signed_bn[:, :used].view(num_samples, num_rows, place.pitch)
-        torch.mul(matrix_buv, place.sign_uv, out=padded_buv[:, :, :num_columns])
-        if place.pitch > num_columns:
-            padded_buv[:, :, num_columns:] = 0.0
-        signed_bn[:, used:] = 0.0
-        folded_bd = signed_bn.view(num_samples, -1, self.dim).sum(1)
+        scratch = self._scratch_for(place, num_samples, feature_bd)
+        torch.mul(matrix_buv, place.sign_uv, out=scratch.entry_buv)
+        self._add_buckets_(feature_bd, scratch, place)
+
+    def _add_buckets_(self, feature_bd: Tensor, scratch: "_Scratch", place: "_Place") -> None:
+        folded_bd = scratch.bucket_bnd.sum(1)
         before_end = self.dim - place.offset
         feature_bd[:, place.offset :] += folded_bd[:, :before_end]
         feature_bd[:, : place.offset] += folded_bd[:, before_end:]
 
-    def _scratch_like(self, tensor: Tensor, num_samples: int, length: int) -> Tensor:
-        """Memory that is used again: fresh pages would cost as much as the fold."""
-        old, size = self._scratch, num_samples * length
-        is_fit = old.dtype == tensor.dtype and old.device == tensor.device and len(old) >= size
-        if not is_fit:
-            self._scratch = tensor.new_empty(size)
-        return self._scratch[:size].view(num_samples, length)
+    def _scratch_for(self, place: "_Place", num_samples: int, like: Tensor) -> "_Scratch":
+        """Memory that is used again: fresh pages would cost as much as the fold.
+
+        One for each shape, so that what lies between its rows stays zero.
+        """
+        num_rows, num_columns = place.sign_uv.shape
+        key = (num_rows, num_columns, place.pitch)
+        found = self._scratch.get(key)
+        is_fit = (
+            found is not None
+            and found.bucket_bnd.dtype == like.dtype
+            and found.bucket_bnd.device == like.device
+            and len(found.bucket_bnd) >= num_samples
+        )
+        if found is None or not is_fit:
+            length = -(-num_rows * place.pitch // self.dim) * self.dim
+            entry_bn = like.new_zeros(num_samples, length)
+            padded_buv = entry_bn[:, : num_rows * place.pitch].view(num_samples, num_rows, -1)
+            found = _Scratch(
+                padded_buv[:, :, :num_columns], entry_bn.view(num_samples, -1, self.dim)
+            )
+            self._scratch[key] = found
+        if len(found.bucket_bnd) == num_samples:
+            return found
+        return _Scratch(found.entry_buv[:num_samples], found.bucket_bnd[:num_samples])
 
     def _scatter_(self, feature_bd: Tensor, layer: RowGradient) -> None:
         """The same fold for an embedding, only where its tokens are."""
@@ -262,6 +293,14 @@ class _Place:
     sign_uv: Tensor
     pitch: int
     offset: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Scratch:
+    """The same memory as entries and as buckets."""
+
+    entry_buv: Tensor
+    bucket_bnd: Tensor
 
 
 def _as_multiplied(tensor: Tensor) -> Tensor:
