@@ -305,7 +305,7 @@ class _Hooks:
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[None]:
-    """Autocast off, where it is on at all: to enter and leave it takes longer than a short layer."""
+    """Autocast off, where it is on at all: to enter and leave it takes as long as a short layer."""
     if torch.is_autocast_enabled(device_type):
         off: AbstractContextManager[None] = torch.autocast(device_type, enabled=False)
         return off

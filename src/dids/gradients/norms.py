@@ -55,7 +55,9 @@ _BLOCK_ENTRIES = 1 << 16
 
 
 def _weighted_products(
-    scale_bt: Float[Tensor, "b t"], one_bto: Float[Tensor, "b t o"], other_bto: Float[Tensor, "b t o"]
+    scale_bt: Float[Tensor, "b t"],
+    one_bto: Float[Tensor, "b t o"],
+    other_bto: Float[Tensor, "b t o"],
 ) -> Float[Tensor, "b o"]:
     """Sums over tokens of ``scale · one · other``."""
     num_samples, entries = len(one_bto), one_bto[:1].numel()
