@@ -12,6 +12,7 @@ from dids.gradients import (
     GroupedGradients,
     LiveFeatures,
     Projection,
+    fisher_diagonal,
     gradient_statistics,
     sample_features,
     sample_losses,
@@ -81,20 +82,28 @@ def is_block_matrix(name: str, parameter: Tensor) -> bool:
     return ".layers." in name and parameter.dim() == 2
 
 
-def fisher(subject: Subject) -> Step:
-    """`gradient_statistics` with squares, on all coordinates."""
-    model = subject.model_copy()
-    coordinates = Coordinates.of(model)
+def fisher(*, with_means: bool) -> Callable[[Subject], Step]:
+    """`fisher_diagonal`, or `gradient_statistics` with squares, on all coordinates."""
 
-    def step(batch: Batch) -> dict[str, Tensor]:
-        square_p = gradient_statistics(model, [batch], coordinates, with_squares=True).square_p
-        assert square_p is not None
-        return {
-            name: square_p[slot.start : slot.stop].view(slot.shape)
-            for name, slot in coordinates.slots.items()
-        }
+    def prepare(subject: Subject) -> Step:
+        model = subject.model_copy()
+        coordinates = Coordinates.of(model)
 
-    return step
+        def step(batch: Batch) -> dict[str, Tensor]:
+            if with_means:
+                found = gradient_statistics(model, [batch], coordinates, with_squares=True)
+                square_p = found.square_p
+                assert square_p is not None
+            else:
+                square_p = fisher_diagonal(model, [batch], coordinates)
+            return {
+                name: square_p[slot.start : slot.stop].view(slot.shape)
+                for name, slot in coordinates.slots.items()
+            }
+
+        return step
+
+    return prepare
 
 
 class TrainingStep:
@@ -174,7 +183,13 @@ OWN_ROWS = (
         baseline=PLAIN_BF16,
         is_ours=True,
     ),
-    Row("DIDS Fisher diagonal, exact", "fisher", fisher, is_ours=True),
+    Row("DIDS Fisher diagonal, exact", "fisher", fisher(with_means=False), is_ours=True),
+    Row(
+        "DIDS Fisher diagonal, exact, and two halves' mean gradients",
+        "fisher",
+        fisher(with_means=True),
+        is_ours=True,
+    ),
     Row(TRAINING, "training", training),
     Row(
         "DIDS features of the batch beside a training step",

@@ -11,7 +11,7 @@ from dids.gradients.live_features import LiveFeatures
 from dids.gradients.losses import sample_losses
 from dids.gradients.projection import Projection
 from dids.gradients.sample_features import sample_features
-from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.gradients.statistics import GradientStatistics, fisher_diagonal, gradient_statistics
 
 __all__ = [
     "Coordinates",
@@ -25,6 +25,7 @@ __all__ = [
     "Receiver",
     "compute_features",
     "covered_parameters",
+    "fisher_diagonal",
     "gradient_pass",
     "gradient_statistics",
     "layer_gradients",

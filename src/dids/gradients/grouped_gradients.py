@@ -86,9 +86,10 @@ class GroupedGradients:
             if not bool((weight_2 > 0).all()):
                 groups.append(None)
                 continue
-            found = GradientStatistics.of_sums(
-                self._sum_2kp[:, group],
-                weight_2.to(self._sum_2kp),
+            weight_2 = weight_2.to(self._sum_2kp)
+            found = GradientStatistics(
+                halves_2p=self._sum_2kp[:, group] / weight_2.unsqueeze(1),
+                weight_2=weight_2,
                 square_p=None,
                 losses_n=self._sum_2kp.new_zeros(0),
                 num_samples=count,

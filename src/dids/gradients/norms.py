@@ -47,7 +47,29 @@ def weight_gradient(
     # A quarter of the time: 0.4 against 1.8 ms for 2,048 tokens of 256 channels.
     length_bt = torch.linalg.vector_norm(input_bto, dim=-1)
     scale_bt = (length_bt.square() / input_bto.shape[-1] + epsilon).rsqrt()
-    return torch.bmm(scale_bt.unsqueeze(1), gradient_bto * input_bto).squeeze(1)
+    return _weighted_products(scale_bt, gradient_bto, input_bto)
+
+
+_BLOCK_ENTRIES = 1 << 16
+"""Products that exist at once on a CPU: they stay in the cache, for two thirds of the time."""
+
+
+def _weighted_products(
+    scale_bt: Float[Tensor, "b t"],
+    one_bto: Float[Tensor, "b t o"],
+    other_bto: Float[Tensor, "b t o"],
+) -> Float[Tensor, "b o"]:
+    """Sums over tokens of ``scale · one · other``."""
+    num_samples, entries = len(one_bto), one_bto[:1].numel()
+    step = num_samples if one_bto.is_cuda else max(1, _BLOCK_ENTRIES // max(1, entries))
+    sum_b1o = one_bto.new_empty(num_samples, 1, one_bto.shape[-1])
+    product_bto = torch.empty_like(one_bto[:step], memory_format=torch.contiguous_format)
+    for start in range(0, num_samples, step):
+        rows = slice(start, min(start + step, num_samples))
+        product = product_bto[: rows.stop - start]
+        torch.mul(one_bto[rows], other_bto[rows], out=product)
+        torch.bmm(scale_bt[rows].unsqueeze(1), product, out=sum_b1o[rows])
+    return sum_b1o.squeeze(1)
 
 
 def normalised_input(norm: nn.Module, inputs: Tensor) -> Tensor:
