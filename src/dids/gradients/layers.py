@@ -269,7 +269,8 @@ class _Hooks:
         """
         inputs = inputs.detach()
         device_type = inputs.device.type
-        if not is_norm(module) and torch.is_autocast_enabled(device_type):
+        is_cast = torch.is_autocast_enabled(device_type) and inputs.dtype != torch.float64
+        if is_cast and not is_norm(module):
             inputs = inputs.to(torch.get_autocast_dtype(device_type))  # as the layer itself does
         if self.kept_input is not None and isinstance(module, nn.Linear):
             with _without_autocast(device_type):
