@@ -38,7 +38,7 @@ def markdown(
 
 
 def inserted(page: str, name: str, text: str) -> str:
-    """A page with a table between its markers instead of what stood there.
+    r"""A page with a table between its markers instead of what stood there.
 
     Args:
         page: Markdown with the lines ``<!-- NAME -->`` and ``<!-- /NAME -->``.
@@ -49,8 +49,8 @@ def inserted(page: str, name: str, text: str) -> str:
         ValueError: If there is no such place.
 
     Example:
-        >>> inserted("<!-- a -->\\nold\\n<!-- /a -->", "a", "new\\n")
-        '<!-- a -->\\nnew\\n<!-- /a -->'
+        >>> inserted("<!-- a -->\nold\n<!-- /a -->", "a", "new\n")
+        '<!-- a -->\nnew\n<!-- /a -->'
     """
     before, begin, rest = page.partition(f"<!-- {name} -->\n")
     _, end, after = rest.partition(f"<!-- /{name} -->")
