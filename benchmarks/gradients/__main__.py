@@ -28,7 +28,7 @@ from benchmarks.gradients.subject import (
     load_subject,
     subject_folder,
 )
-from benchmarks.gradients.table import as_json, markdown
+from benchmarks.gradients.table import as_json, inserted, markdown
 from benchmarks.gradients.timing import alternated, clock_of, progress
 from dids.atomic import write_json, write_text
 from dids.run.memory import keep_freed_memory
@@ -56,6 +56,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
     parser.add_argument("--work", type=Path, help="where the trained model is kept for next time")
     parser.add_argument("--out", type=Path, help="folder for gradients-SIZE.json and .md")
+    parser.add_argument("--page", type=Path, help="Markdown with markers where the table goes")
     return parser.parse_args(words)
 
 
@@ -99,9 +100,12 @@ def _measure(arguments: argparse.Namespace, work: Path) -> None:
     }
     text = markdown(results, aims, described, subject.batch_tokens)
     print(text)
+    name = f"gradients-{arguments.size}" + ("" if arguments.device == "cpu" else "-gpu")
+    if arguments.page is not None:
+        page = arguments.page.read_text(encoding="utf-8")
+        write_text(arguments.page, inserted(page, name, text))
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        name = f"gradients-{arguments.size}" + ("" if arguments.device == "cpu" else "-gpu")
         write_text(arguments.out / f"{name}.md", text)
         found = as_json(results, aims, described, subject.batch_tokens)
         write_json(arguments.out / f"{name}.json", {**found, "peak_mb_by_samples": peaks})

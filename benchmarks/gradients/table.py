@@ -37,6 +37,28 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
+def inserted(page: str, name: str, text: str) -> str:
+    r"""A page with a table between its markers instead of what stood there.
+
+    Args:
+        page: Markdown with the lines ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+        name: Of the table.
+        text: The table.
+
+    Raises:
+        ValueError: If there is no such place.
+
+    Example:
+        >>> inserted("<!-- a -->\nold\n<!-- /a -->", "a", "new\n")
+        '<!-- a -->\nnew\n<!-- /a -->'
+    """
+    before, begin, rest = page.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    if not begin or not end:
+        raise ValueError(f"the page has no markers <!-- {name} --> and <!-- /{name} -->.")
+    return before + begin + text + end + after
+
+
 def as_json(
     results: Sequence[Measured], aims: Sequence[Aim], settings: Mapping[str, Any], batch_tokens: int
 ) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from benchmarks.gradients.rivals.naive_loop import NAIVE_FISHER
 from benchmarks.gradients.row import PLAIN, Row
 from benchmarks.gradients.rows import ROWS
 from benchmarks.gradients.subject import SubjectSettings, load_subject, subject_folder
-from benchmarks.gradients.table import as_json, markdown
+from benchmarks.gradients.table import as_json, inserted, markdown
 from benchmarks.gradients.timing import alternated
 
 SETTINGS = SubjectSettings(
@@ -55,6 +55,13 @@ def test_the_table_and_its_json_have_every_row(results):
         assert f"| {result.row.name} |" in text
     assert [row["name"] for row in found["rows"]] == [result.row.name for result in results]
     assert "flat in the number of samples: eight times as many, at most 1.05 | 1.010 | yes" in text
+
+
+def test_a_table_goes_between_its_markers_and_nowhere_else():
+    page = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n<!-- y -->\nkept\n<!-- /y -->\n"
+    assert inserted(page, "x", "new\n") == page.replace("old", "new")
+    with pytest.raises(ValueError, match="<!-- z -->"):
+        inserted(page, "z", "new\n")
 
 
 def test_grams_are_those_of_whole_gradients_in_float64(subject):

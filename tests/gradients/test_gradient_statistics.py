@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from tiny_models import make_batch, sample_of, slow_gradients, slow_loss, tiny_gpt2, tiny_llama
 
 from dids.errors import InputError
-from dids.gradients import Coordinates, gradient_statistics
+from dids.gradients import (
+    Coordinates,
+    fisher_diagonal,
+    gradient_statistics,
+    layer_gradients,
+    sample_losses,
+)
 
 
 def slow_matrix(model, batches, coordinates):
@@ -154,12 +160,76 @@ def test_padding_never_counts_in_fisher():
     torch.testing.assert_close(one.square_p, other.square_p)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("max_coordinates", [None, 300])
+def test_the_fisher_diagonal_alone_equals_a_loop_over_samples(tied, max_coordinates):
+    model = tiny_llama(tied=tied, bias=True)
+    batches = [make_batch([9, 2, 5], seed=1, prompt=2), make_batch([4, 4], seed=2, vocab=3)]
+    coordinates = Coordinates.of(model, max_coordinates=max_coordinates, seed=1)
+    expected = slow_matrix(model, batches, coordinates).square().mean(0)
+    found = fisher_diagonal(model, batches, coordinates)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    drawn = fisher_diagonal(
+        model, batches, coordinates, labels="model", generator=torch.Generator().manual_seed(1)
+    )
+    both = gradient_statistics(
+        model,
+        batches,
+        coordinates,
+        with_squares=True,
+        labels="model",
+        generator=torch.Generator().manual_seed(1),
+    )
+    torch.testing.assert_close(drawn, both.square_p, rtol=1e-12, atol=0.0)
+
+
+def test_layers_that_never_meet_the_loss_have_neither_mean_nor_fisher():
+    # Sums begin in memory that was somebody else's.
+    model = tiny_llama()
+    model.aside = torch.nn.Linear(50, 60).double()
+    coordinates, batch = Coordinates.of(model), make_batch([5, 4])
+    statistics = gradient_statistics(model, [batch], coordinates, with_squares=True)
+    fisher_p = fisher_diagonal(model, [batch], coordinates)
+    for name in ("aside.weight", "aside.bias"):
+        slot = coordinates.slots[name]
+        for found_p in (statistics.mean_p, statistics.square_p, fisher_p):
+            assert not found_p[slot.start : slot.stop].any()
+
+
+def test_under_bfloat16_autocast_gradients_are_summed_and_squared_in_float32():
+    model, batch = tiny_llama(double=False).eval(), make_batch([10, 30])
+    coordinates, uses = Coordinates.of(model), []
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradient_statistics(model, [batch], coordinates, with_squares=True)
+        with layer_gradients(model, uses.append):
+            sample_losses(model, batch).sum().backward()
+    assert found.mean_p.dtype == found.square_p.dtype == torch.float32
+    for layer in uses:
+        if layer.num_uses > 1 or "proj" not in layer.name:
+            continue
+        slot = coordinates.slots[layer.name]
+        gradient_boi = layer.left_bto.double().transpose(1, 2) @ layer.right_bti.double()
+        for sums_p, expected in (
+            (found.mean_p, gradient_boi.mean(0)),
+            (found.square_p, gradient_boi.square().mean(0)),
+        ):
+            scale = float(expected.abs().max())
+            close = {"rtol": 1e-5, "atol": 1e-6 * scale}  # bfloat16 would be off by 4e-3
+            torch.testing.assert_close(
+                sums_p[slot.start : slot.stop].view(slot.shape).double(), expected, **close
+            )
+
+
 def test_no_samples_and_diverged_models_are_told():
     model = tiny_llama()
     coordinates = Coordinates.of(model)
     with pytest.raises(InputError, match="at least one sample"):
         gradient_statistics(model, [], coordinates, with_squares=False)
+    with pytest.raises(InputError, match="at least one sample"):
+        fisher_diagonal(model, [], coordinates)
     with torch.no_grad():
         model.lm_head.weight[3, 0] = torch.inf
     with pytest.raises(InputError, match="not finite"):
         gradient_statistics(model, [make_batch([4])], coordinates, with_squares=False)
+    with pytest.raises(InputError, match="not finite"):
+        fisher_diagonal(model, [make_batch([4])], coordinates)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dids.gradients import Projection
+from dids.gradients.layer_gradient import OuterGradient
 from dids.gradients.random_signs import random_signs
 
 
@@ -83,6 +84,34 @@ def test_projection_is_linear():
         projection.project("w", one + 2 * other),
         projection.project("w", one) + 2 * projection.project("w", other),
     )
+
+
+@pytest.mark.parametrize("kind", ["one-sided", "exact"])
+def test_a_projection_that_was_used_before_gives_what_a_fresh_one_gives(kind):
+    used, generator = Projection(24, kind=kind, input_dim=4), torch.Generator().manual_seed(0)
+    for num_samples in (3, 5, 2):  # the memory of one fold is that of the next
+        for name, num_rows, num_columns in (("a", 7, 9), ("b", 9, 7), ("c", 7, 9)):
+            left_bto = torch.randn(num_samples, 6, num_rows, generator=generator)
+            right_bti = torch.randn(num_samples, 6, num_columns, generator=generator)
+            layer = OuterGradient(name, 1, left_bto, right_bti)
+            found, expected = torch.zeros(2, num_samples, 24)
+            used.add_(found, layer)
+            Projection(24, kind=kind, input_dim=4).add_(expected, layer)
+            assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["one-sided", "exact"])
+def test_tokens_in_bfloat16_are_summed_in_float32(kind):
+    # Ones summed up in bfloat16 stop at 256.
+    generator = torch.Generator().manual_seed(0)
+    left_bto = 1 + torch.rand(2, 3000, 6, generator=generator)
+    right_bti = 1 + torch.rand(2, 3000, 40, generator=generator)
+    layer = OuterGradient("w", 1, left_bto.bfloat16(), right_bti.bfloat16())
+    projection, found = Projection(64, kind=kind, input_dim=8), torch.zeros(2, 64)
+    projection.add_(found, layer)
+    for feature, left, right in zip(found, layer.left_bto, layer.right_bti, strict=True):
+        expected = projection.project("w", left.double().T @ right.double())
+        assert (feature - expected).norm() < 2**-8 * expected.norm()
 
 
 def test_signs_depend_on_seed_and_name_alone_and_are_fair():

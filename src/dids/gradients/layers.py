@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from dids.errors import InputError
+from dids.gradients.attention import fast_attention
 from dids.gradients.layer_gradient import (
     LayerGradient,
     OuterGradient,
@@ -122,7 +123,8 @@ def layer_gradients(
             up in float32.
         weight_gradients: Whether ``.grad`` is filled as usual; if not, weights are frozen for the
             duration, that third of the work is saved, and so is all that lies before the first
-            layer that is asked for.
+            layer that is asked for. In evaluation mode attention then runs in float32 where that
+            is faster (:mod:`dids.gradients.attention`).
         layers: Patterns of names, as for :func:`covered_parameters`; others are left alone.
         kept_input: Makes less of a linear layer's input on its way forward: kept whole, inputs
             cost 4 % of a pass on a CPU. ``right_bti`` is then what it returned.
@@ -176,6 +178,7 @@ class _Hooks:
     handles: list[Any] = field(default_factory=list)
     is_forward: bool = False
     """Whether the model's own forward pass runs, and not a part of it again for the backward."""
+    attention: ExitStack = field(default_factory=ExitStack)
 
     def begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note the batch's shape as a new forward pass starts."""
@@ -186,13 +189,18 @@ class _Hooks:
         self.uses = {}
         self.handles = []
         self.is_forward = True
+        if self.starts_graph and not model.training:
+            # A pass of our own. One that trains is the trainer's, and may run parts of it again.
+            self.attention.enter_context(fast_attention(ids.device))
 
     def end(self, model: nn.Module, args: tuple[Any, ...], output: object) -> None:
         """Note that the forward pass is over."""
         self.is_forward = False
+        self.attention.close()
 
     def forget(self) -> None:
-        """Detach from a graph that somebody still holds."""
+        """Detach from a graph that somebody still holds, and from a forward pass that failed."""
+        self.attention.close()
         for handle in self.handles:
             handle.remove()
         self.handles = []
@@ -269,7 +277,8 @@ class _Hooks:
         """
         inputs = inputs.detach()
         device_type = inputs.device.type
-        if not is_norm(module) and torch.is_autocast_enabled(device_type):
+        is_cast = torch.is_autocast_enabled(device_type) and inputs.dtype != torch.float64
+        if is_cast and not is_norm(module):
             inputs = inputs.to(torch.get_autocast_dtype(device_type))  # as the layer itself does
         if self.kept_input is not None and isinstance(module, nn.Linear):
             with _without_autocast(device_type):

@@ -71,7 +71,7 @@ class Projection:
     def key(self) -> str:
         """Everything that the features depend on here, for naming what is stored."""
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
-        return f"{self.kind}{side}-{self.dim}-seed{self.seed}-v3"
+        return f"{self.kind}{side}-{self.dim}-seed{self.seed}-v4"
 
     @property
     def kept_input(self) -> KeptInput | None:
