@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
 .PHONY: help install demo instruct test lint types unit docs clean
-.PHONY: benchmark-gradients benchmark-clustering benchmark-domains
+.PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-sampling
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
@@ -16,6 +16,7 @@ help:
 	@echo "make benchmark-gradients   what gradients cost and keep, in about a quarter of an hour"
 	@echo "make benchmark-clustering  a million features into 256 domains, beside faiss and scikit-learn"
 	@echo "make benchmark-domains     what a share of the features costs, on the instruct example"
+	@echo "make benchmark-sampling    how fast and how closely mixtures are drawn, beside other loaders"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -57,6 +58,10 @@ benchmark-clustering: $(INSTALLED)
 
 benchmark-domains: $(INSTALLED)
 	$(BIN)/python -m benchmarks.domains examples/instruct.yaml --run runs/benchmark-domains
+
+# Other loaders are rows where they are installed: benchmarks/sampling/requirements.txt says how.
+benchmark-sampling: $(INSTALLED)
+	OMP_NUM_THREADS=1 PYTHONPATH=runs/rivals $(BIN)/python -m benchmarks.sampling
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
