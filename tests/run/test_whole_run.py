@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_run import WORDS, write_config
 
 from dids import cli
@@ -152,6 +153,31 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
     for word in ("sums", "steps", "features on disk", "epochs"):
         assert word in printed
     assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_says_which_source_is_used_up_when(tmp_path, monkeypatch, capsys):
+    config = write_config(tmp_path, budget={"tokens": 40_000}, mixture={"unit": "tokens"})
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    noise = {"path": settings["data"]["sources"]["noise"], "max_repeats": 3, "at_end": "stop"}
+    settings["data"]["sources"]["noise"] = noise
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    call(monkeypatch, "run", config, "--dry-run")
+    printed = capsys.readouterr().out
+    said = r"^noise: 4\.0 epochs, cap reached at step (\d+), which ends the run$"
+    found = re.search(said, printed, re.MULTILINE)
+    assert 10 < int(found.group(1)) < 200
+
+
+def test_weights_in_tokens_give_a_run_whose_token_shares_follow(tmp_path, monkeypatch):
+    config = write_config(
+        tmp_path, mixture={"policy": "uniform", "unit": "tokens", "rounds": 2},
+        domains={"number": "sources"}, control=None,
+    )  # fmt: skip
+    call(monkeypatch, "run", config)
+    drawn = json.loads((tmp_path / "run" / "train" / "drawn.json").read_text(encoding="utf-8"))
+    tokens = [domain["tokens_drawn"] for domain in drawn["domains"].values()]
+    assert sum(tokens) >= 4000
+    assert max(tokens) - min(tokens) < 100
 
 
 SHARE = {

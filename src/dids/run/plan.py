@@ -23,7 +23,8 @@ from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
 from dids.run.stages.tokenizer import texts_of
 from dids.run.workspace import Workspace
-from dids.sampling.forecast import forecast
+from dids.sampling.forecast import DomainForecast, forecast
+from dids.sampling.token_unit import sample_shares
 from dids.training.train import expected_steps
 
 _LOOKED_AT = 200  # records a source from which lengths are estimated
@@ -37,9 +38,7 @@ class SourcePlan:
     name: str
     num_samples: int
     num_tokens: int
-    epochs: float
-    cap_reached_at_step: int | None
-    # first step that it cannot serve in full, its repeats being used up; None if it lasts
+    drawn: DomainForecast
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,18 @@ def run_plan(config: Config) -> RunPlan:
     )
     mean_lengths = np.array([tokens / max(1, samples) for samples, tokens in sizes])
     uniform = np.full(len(sizes), 1.0 / len(sizes))
-    num_steps = expected_steps(config.budget.tokens, batch_size, mean_lengths, uniform)
+    unit = config.mixture.unit
+    share_s = uniform if unit == "samples" else sample_shares(uniform, mean_lengths)
+    num_steps = expected_steps(config.budget.tokens, batch_size, mean_lengths, share_s)
     forecasts = forecast(
         [samples for samples, _ in sizes],
         [source.max_repeats for source in config.data.sources.values()],
         uniform,
         batch_size,
         num_steps,
+        unit=unit,
+        mean_lengths=mean_lengths,
+        at_end=[source.at_end for source in config.data.sources.values()],
     )
     num_features = _num_features(config, [samples for samples, _ in sizes])
     number = config.domains.number
@@ -105,7 +109,7 @@ def run_plan(config: Config) -> RunPlan:
     )
     return RunPlan(
         sources=tuple(
-            SourcePlan(name, samples, tokens, drawn.epochs, drawn.cap_reached_at_step)
+            SourcePlan(name, samples, tokens, drawn)
             for name, (samples, tokens), drawn in zip(
                 config.data.sources, sizes, forecasts, strict=True
             )
@@ -131,17 +135,22 @@ def print_plan(config: Config, console: Console | None = None) -> None:
     for title in ("samples", "tokens", "epochs if uniform", "repeats used up"):
         table.add_column(title, justify="right")
     for source in plan.sources:
-        cap = source.cap_reached_at_step
+        cap = source.drawn.cap_reached_at_step
         table.add_row(
             source.name,
             f"{source.num_samples:,}",
             f"{source.num_tokens:,}",
-            f"{source.epochs:.2f}",
+            f"{source.drawn.epochs:.2f}",
             "" if cap is None else f"at step {cap:,}",
         )
     console.print(table)
     how = "counted" if plan.is_exact else f"estimated from {_LOOKED_AT} records a source"
     lines = [
+        *(
+            source.drawn.sentence(source.name)
+            for source in plan.sources
+            if source.drawn.cap_reached_at_step is not None
+        ),
         f"samples and tokens: {how}",
         f"steps: {plan.num_steps:,} of {plan.batch_size} samples "
         f"({plan.budget_tokens:,} tokens), {plan.num_runs} run(s)",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.batch_sampler import MixtureBatchSampler
@@ -52,7 +52,7 @@ class MixtureLoader(DataLoader[Any]):
 
     def __init__(
         self,
-        dataset: Dataset[Any] | Sequence[Any] | torch.Tensor,
+        dataset: Any,  # noqa: ANN401
         sampler: MixtureSampler,
         *,
         micro_batch_size: int,
@@ -79,7 +79,7 @@ class MixtureLoader(DataLoader[Any]):
                 f"{world_size} (micro-batch, accumulation, ranks), but it is {sampler.batch_size}."
             )
         super().__init__(
-            dataset,  # type: ignore[arg-type]
+            dataset,
             batch_sampler=batches,
             collate_fn=collate_fn,
             num_workers=num_workers,

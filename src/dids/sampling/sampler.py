@@ -193,7 +193,7 @@ class MixtureSampler:
     def asked_by_domain(self, step: int) -> Float64[np.ndarray, " k"]:
         """Samples that the mixtures asked for in the first ``step`` steps, there or not.
 
-        In ``unit="tokens"`` the same in shares of samples: what was asked of ``batch_size * step``.
+        Where the unit is tokens, the sum of the mixtures times ``batch_size``: shares of tokens.
         """
         return self._log.steps_asked(step) * self.batch_size
 

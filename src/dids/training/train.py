@@ -235,6 +235,9 @@ def expected_steps(
 def drawn(sampler: MixtureSampler, data: DomainData, steps: int) -> dict[str, Any]:
     """What a run asked of every domain and what it got, in samples and tokens."""
     asked_k = sampler.asked_by_domain(steps)
+    if sampler.unit == "tokens":
+        share_k = asked_k / max(1.0, asked_k.sum())
+        asked_k = share_k * sampler.tokens(steps) / np.maximum(data.mean_lengths, 1.0)
     drawn_k = sampler.draws_by_domain(steps)
     repeats_k = sampler.repeats_by_domain(steps)
     tokens_k = sampler.tokens_by_domain(steps)
