@@ -1,4 +1,4 @@
-"""Packing keeps every token in order and in its domain; only a domain's last short block is left."""
+"""Packing keeps every token in order and in its domain; only a last short block is left out."""
 
 import numpy as np
 import pytest
