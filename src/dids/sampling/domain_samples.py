@@ -6,6 +6,7 @@ Axis letters: k domains, n samples of the data set, b samples of one or more ste
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -102,8 +103,9 @@ class DomainSamples:
             return np.full(len(id_b), self._lengths, dtype=np.int64)
         return np.asarray(self._lengths[id_b])
 
-    def tokens_by_domain(self) -> Int64[np.ndarray, " k"]:
-        """Tokens of all samples of each domain."""
+    @cached_property
+    def tokens_k(self) -> Int64[np.ndarray, " k"]:
+        """Tokens of all samples of each domain; summed once."""
         if not isinstance(self._lengths, np.ndarray):
             return self.size_k * int(self._lengths)
         sums = [

@@ -214,7 +214,7 @@ class MixtureSampler:
         """Draws, epochs, repeats and what is left of every domain after ``step`` steps."""
         progress, domains = self._at(step), self._domains
         size_k = np.maximum(domains.size_k, 1)
-        mean_length_k = domains.tokens_by_domain() / size_k
+        mean_length_k = domains.tokens_k / size_k
         epoch_k = progress.drawn_k / size_k
         left_k = domains.capacity_k - progress.drawn_k
         return [

@@ -61,7 +61,7 @@ class StepPlanner:
         self._in_tokens = in_tokens and domains.equal_length is None
         self._mean_length_k = np.ones(domains.num_domains)
         if self._in_tokens:
-            mean_k = domains.tokens_by_domain() / np.maximum(domains.size_k, 1)
+            mean_k = domains.tokens_k / np.maximum(domains.size_k, 1)
             self._mean_length_k = np.maximum(mean_k, 1.0)
         zero_k = np.zeros_like(domains.size_k)
         self.start = Progress(0, zero_k, np.zeros(domains.num_domains), zero_k)

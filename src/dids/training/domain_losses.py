@@ -60,16 +60,19 @@ class DomainLosses:
         if nll_bt is None:
             return
         rows = domain_b if domain_b.dim() == 2 else domain_b[:, None].expand_as(target_bt)
-        is_scored = target_bt != NOT_SCORED
-        values = torch.stack([nll_bt[is_scored], torch.ones_like(nll_bt[is_scored])], dim=1)
-        device = nll_bt.device
+        is_scored_bt = (target_bt != NOT_SCORED).to(nll_bt.dtype)
+        values = torch.stack([(nll_bt * is_scored_bt).flatten(), is_scored_bt.flatten()], dim=1)
+        # Apple's GPUs have no float64.
+        device = torch.device("cpu") if nll_bt.device.type == "mps" else nll_bt.device
         self._sum_k2 = self._sum_k2.to(device)
-        self._sum_k2.index_add_(0, rows[is_scored].to(device), values.to(torch.float64))
+        self._sum_k2.index_add_(0, rows.flatten().to(device), values.to(device).double())
 
     def total(self) -> Tensor:
         """Loss and scored tokens by domain ``[k, 2]`` over all ranks; every rank must ask."""
         total_k2 = self._sum_k2.clone()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            if torch.distributed.get_backend() == "nccl":  # it reduces nothing that is on the CPU
+                total_k2 = total_k2.to(torch.device("cuda", torch.cuda.current_device()))
             torch.distributed.all_reduce(total_k2)
         return total_k2.cpu()
 

@@ -226,10 +226,10 @@ class DomainMixture(MixtureCallback):
         assert self._lag is not None
         due = self._schedule[self._num_scheduled :]
         for start_step, mixture_k in due:
-            first_free = self.sampler.num_planned_steps if self._step == 0 else 0
             if start_step > self._step + self._lag:
                 return
-            self.sampler.set_mixture(mixture_k, max(start_step, first_free))
+            # One that was added before a stopped run went on may lie in the past.
+            self.sampler.set_mixture(mixture_k, max(start_step, self._step))
             self._num_scheduled += 1
 
     def _ask_policy(self, policy: MixturePolicy) -> None:

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -240,6 +240,7 @@ class MixtureRounds(MixtureCallback):
         return {
             "step": step,
             "round": self.round,
+            "apply_lag": self.plan.apply_lag,
             "sampler": self.sampler.state_dict(step),
             "policy": self.policy.state_dict(),
             "history": self.history.to_json(),
@@ -248,6 +249,10 @@ class MixtureRounds(MixtureCallback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self.round = state["round"]
+        # Other workers may read less far ahead; with the lag of before, decisions act when they
+        # would have.
+        saved = state.get("apply_lag", 0)
+        self.plan = replace(self.plan, apply_lag=max(saved, self.plan.apply_lag))
         self.sampler.load_state_dict(state["sampler"])
         self.policy.load_state_dict(state["policy"])
         self.history = History.from_json(state["history"])

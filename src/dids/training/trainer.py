@@ -54,8 +54,8 @@ class DidsMixin:
         **kwargs: Any,
     ) -> Any:  # noqa: ANN401
         """The Trainer's ``train``; the mixture resumes from the same checkpoint."""
-        if isinstance(resume_from_checkpoint, str):
-            self.mixture.checkpoint = Path(resume_from_checkpoint)
+        named = isinstance(resume_from_checkpoint, str)
+        self.mixture.checkpoint = Path(str(resume_from_checkpoint)) if named else None
         return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
