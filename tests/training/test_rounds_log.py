@@ -5,6 +5,7 @@ import pytest
 from tiny_trainer import SIZES, arguments, concatenated, pad, tiny_model
 from transformers import PrinterCallback
 
+from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import make_policy
 from dids.sampling import MixtureSampler
@@ -15,13 +16,15 @@ from dids.training.rounds import MixtureRounds, RoundPlan
 class FallingLosses:
     """An estimator that measures no impact."""
 
+    budget = MeasuringBudget(0, 2, 1)
+
     def __init__(self):
         self.loss = 4.0
 
     def grouped_gradients(self, model):
         return None
 
-    def measure(self, model, optimizer, *, index, domains=None):
+    def measure(self, model, optimizer, *, index, training=None):
         raise AssertionError("the uniform policy needs no impact")
 
     def task_losses(self, model):
