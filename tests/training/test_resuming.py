@@ -93,7 +93,7 @@ def cases(draw):
     }
 
 
-@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=8, phases=[Phase.explicit, Phase.generate])
 @given(cases(), st.booleans(), st.sampled_from([0, 2]))
 def test_a_resumed_run_is_the_run_that_was_not_stopped(case, replays, num_workers):
     with tempfile.TemporaryDirectory() as name:
@@ -105,7 +105,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(case, replays, num_worker
             return {
                 "samples": trainer.seen,
                 "losses": trainer.step_losses,
-                "log": {entry["step"] - 1: entry for entry in log_of(trainer, 0)},
+                "log": {entry["step"] - 1: entry for entry in log_of(trainer, resume or 0)},
             }
 
         assert_resumes(
