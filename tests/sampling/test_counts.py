@@ -41,6 +41,14 @@ def test_no_credit_reaches_one_where_largest_remainders_would_owe_too_much():
         assert np.abs(credit).max() < 1 + 1e-9
 
 
+def test_a_weight_next_to_nothing_is_never_due_and_no_overflow():
+    # Regression: hypothesis found that 2e-313 divides to infinity, which numpy warns of.
+    mixture = np.array([2e-313, 1.0])
+    tie = np.arange(2, dtype=np.uint64)
+    count, _ = step_counts(mixture, np.zeros(2), np.full(2, 99), 8, tie)
+    assert count.tolist() == [0, 8]
+
+
 def test_a_step_that_cannot_be_filled_says_what_is_left():
     with pytest.raises(ValueError, match="needs 4 samples, but only 3 are left"):
         step_counts(

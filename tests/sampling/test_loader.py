@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resuming import assert_resumes
 
 from dids.sampling import MixtureLoader, MixtureSampler
 
@@ -28,16 +29,13 @@ def loader_of(*, accumulation=2, num_workers=0, rank=0, world_size=1, num_steps=
     )
 
 
-def steps_of(loader, changes=()):
-    """Samples by step; at the end of some steps another mixture is set."""
+def steps_of(loader):
+    """Samples by step."""
     found, batches = {}, []
     for batch in loader:
         batches += batch.tolist()
         if len(batches) == 8 // loader._batches.world_size:
-            step = loader.step
-            found[step - 1], batches = batches, []
-            if step in changes:
-                loader.set_mixture(changes[step])
+            found[loader.step - 1], batches = batches, []
     return found
 
 
@@ -50,23 +48,24 @@ def steps_of(loader, changes=()):
 )
 def test_a_loop_stopped_anywhere_goes_on_with_the_same_samples(seed, stop, accumulation, changes):
     changes = {step: [p, 1 - p] for step, p in changes.items()}
-    whole = loader_of(seed=seed, accumulation=accumulation)
-    expected = steps_of(whole, changes)
-    stopped = loader_of(seed=seed, accumulation=accumulation)
-    state = None
-    for number, _ in enumerate(stopped, start=1):
-        step, inside = divmod(number, accumulation)
-        if inside == 0 and step in changes:
-            stopped.set_mixture(changes[step])
-        if inside == 0 and step == stop:
-            state = json.loads(json.dumps(stopped.state_dict()))
-            break
-    resumed = loader_of(seed=seed, accumulation=accumulation)
-    resumed.load_state_dict(state)
-    assert steps_of(resumed, {s: m for s, m in changes.items() if s > stop}) == {
-        step: ids for step, ids in expected.items() if step >= stop
-    }
-    assert resumed.state_dict() == whole.state_dict()
+    saved = {}
+
+    def a_run(stop=None, resume=None):
+        loader = loader_of(seed=seed, accumulation=accumulation)
+        if resume is not None:
+            loader.load_state_dict(json.loads(json.dumps(saved[resume])))
+        samples, states, batches = {}, {}, []
+        for batch in loader:
+            batches += batch.tolist()
+            if len(batches) == 8:
+                step = loader.step
+                samples[step - 1], batches = batches, []
+                if step in changes:
+                    loader.set_mixture(changes[step])
+                states[step - 1] = saved[step] = loader.state_dict()
+        return {"samples": samples, "states": states}
+
+    assert_resumes(a_run, stop)
 
 
 def test_workers_and_ranks_read_the_same_steps():

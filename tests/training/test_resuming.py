@@ -9,6 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from ranks import on_ranks
+from resuming import assert_resumes
 from tiny_trainer import LATER, START, trained
 from transformers import TrainerCallback
 
@@ -92,23 +93,27 @@ def cases(draw):
     }
 
 
-@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=8, phases=[Phase.explicit, Phase.generate])
 @given(cases(), st.booleans(), st.sampled_from([0, 2]))
 def test_a_resumed_run_is_the_run_that_was_not_stopped(case, replays, num_workers):
     with tempfile.TemporaryDirectory() as name:
-        folder, stop = Path(name), case["stop"]
-        whole = run(folder / "whole", case, stop=stop)
-        resumed = run(
-            folder / "resumed",
-            case,
-            resume=folder / "whole" / f"checkpoint-{stop}",
+
+        def a_run(stop=None, resume=None, **changes):
+            checkpoint = None if resume is None else Path(name) / f"whole/checkpoint-{resume}"
+            folder = Path(name) / ("whole" if resume is None else "resumed")
+            trainer = run(folder, case, stop=stop, resume=checkpoint, **changes)
+            return {
+                "samples": trainer.seen,
+                "losses": trainer.step_losses,
+                "log": {entry["step"] - 1: entry for entry in log_of(trainer, resume or 0)},
+            }
+
+        assert_resumes(
+            a_run,
+            case["stop"],
             ignore_data_skip=not replays,
             dataloader_num_workers=num_workers,
         )
-        tail = {step: ids for step, ids in whole.seen.items() if step >= stop}
-        assert resumed.seen == tail
-        assert resumed.step_losses == {step: whole.step_losses[step] for step in tail}
-        assert log_of(resumed, stop) == log_of(whole, stop)
 
 
 CASE = {

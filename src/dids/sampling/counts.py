@@ -85,7 +85,8 @@ def _whole_samples(
     missing = to_give - int(count_k.sum())
     while missing > 0:
         owed_k = target_k - count_k
-        due_k = (1.0 - owed_k) / share_k
+        with np.errstate(over="ignore"):  # a weight of 1e-310 is never due
+            due_k = (1.0 - owed_k) / share_k
         chosen = _soonest(due_k, owed_k <= 0.0, tie_break_k, missing)
         count_k[chosen] += 1
         missing -= len(chosen)
