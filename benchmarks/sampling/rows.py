@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sampling.corpus import Corpus
+from dids.data.domain_dataset import DomainCollator, DomainDataset
 from dids.data.token_rows import TokenRows
 from dids.sampling import MixtureBatchSampler, MixtureLoader, MixtureSampler
 
@@ -84,6 +85,32 @@ def torch_loader(corpus: Corpus, seed: int) -> Iterator[Tensor]:
     return (batch["input_ids"] for batch in loader)
 
 
+def arrow_loader(corpus: Corpus, seed: int) -> Iterator[Tensor]:
+    """``MixtureLoader`` over concatenated ``datasets.Dataset``s, a micro-batch in one read."""
+    import datasets
+
+    domains = range(corpus.num_domains)
+    parts = [datasets.Dataset.from_dict({"input_ids": corpus.rows_of(k)}) for k in domains]
+    data = DomainDataset(
+        datasets.concatenate_datasets(parts).with_format("numpy"),
+        {str(k): corpus.samples_per_domain for k in domains},
+    )
+    loader = MixtureLoader(
+        data,
+        sampler_of(corpus, 256, seed),
+        micro_batch_size=MICRO_BATCH,
+        accumulation=32,
+        num_steps=10**9,
+        collate_fn=DomainCollator(_stacked),
+    )
+    return (batch["input_ids"] for batch in loader)
+
+
+def _stacked(items: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+    rows_bt = np.stack([item["input_ids"] for item in items])
+    return {"input_ids": torch.from_numpy(rows_bt.astype(np.int64))}
+
+
 OWN_ROWS: dict[str, Row] = {
     "floor: memory-map gather": floor,
     "floor through a plain array": floor_array,
@@ -93,5 +120,6 @@ OWN_ROWS: dict[str, Row] = {
     "DIDS, 1,024 samples a step": own_loader(1024),
     "DIDS, 4,096 samples a step": own_loader(4096),
     "DIDS in PyTorch's loader, 256": torch_loader,
+    "DIDS over a datasets.Dataset, 256": arrow_loader,
     "DIDS, 256, 2 workers": own_loader(256, num_workers=2),
 }
