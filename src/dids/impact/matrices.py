@@ -72,7 +72,6 @@ class ImpactMatrices:
         weight_p: Float[Tensor, " p"] | None = None,
         update_halves_2kp: Float[Tensor, "2 k p"] | None = None,
         target_halves_2tp: Float[Tensor, "2 t p"] | None = None,
-        error_kt: Float64[np.ndarray, "k t"] | None = None,
     ) -> "ImpactMatrices":
         """The matrices of measured parameter changes.
 
@@ -85,7 +84,6 @@ class ImpactMatrices:
             weight_p: How many parameters each entry stands for. None: one.
             update_halves_2kp: The changes from two independent halves of the samples.
             target_halves_2tp: The same for the tasks.
-            error_kt: Standard error of the kernel.
         """
         signal_tk = target_signal_t = None
         if update_halves_2kp is not None:
@@ -109,7 +107,6 @@ class ImpactMatrices:
             task_names=task_names,
             signal_tk=signal_tk,
             target_signal_t=target_signal_t,
-            error_kt=error_kt,
         )
 
     def kl_distance(self) -> Float64[np.ndarray, "k t"]:

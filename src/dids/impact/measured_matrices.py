@@ -4,7 +4,7 @@ Axis letters: k domains, t tasks, p parameters.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor
 from dids.gradients.sample_rows import GroupSample
 from dids.gradients.statistics import GradientStatistics
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.metric import fisher_kernel
 from dids.impact.preconditioner import Preconditioner
 from dids.impact.standard_error import domain_variance, preference_error, task_influence
 
@@ -65,9 +64,19 @@ def measured_matrices(
     if within == "fisher":
         squares = [each.mean.square_p for each in tasks]
         metric_tp = torch.stack([square_p for square_p in squares if square_p is not None])
+    matrices = ImpactMatrices.of(
+        update_kp=update_kp,
+        update_halves_2kp=step(torch.stack([each.mean.halves_2p for each in domains], dim=1)),
+        target_tp=target_tp,
+        target_halves_2tp=step(torch.stack([each.mean.halves_2p for each in tasks], dim=1)),
+        fisher_tp=metric_tp,
+        weight_p=weight_p,
+        domain_names=domain_names,
+        task_names=task_names,
+    )
     errors = []
     for task, (target_p, metric_p) in enumerate(zip(target_tp, metric_tp, strict=True)):
-        kernel_k = fisher_kernel(update_kp, target_p[None], metric_p[None], weight_p)[:, 0]
+        kernel_k = torch.from_numpy(matrices.kernel_kt[:, task])
         asked_p = weight_p * metric_p
         variance_k = domain_variance(
             [each.sample for each in domains], step(asked_p * target_p), kernel_k
@@ -79,14 +88,4 @@ def measured_matrices(
         by_square_kp = update_kp * (weight_p * target_p) if within == "fisher" else None
         influence_mk = task_influence(sample.row_rp, step(update_kp * asked_p), by_square_kp)
         errors.append(preference_error(kernel_k, variance_k, influence_mk))
-    return ImpactMatrices.of(
-        update_kp=update_kp,
-        update_halves_2kp=step(torch.stack([each.mean.halves_2p for each in domains], dim=1)),
-        target_tp=target_tp,
-        target_halves_2tp=step(torch.stack([each.mean.halves_2p for each in tasks], dim=1)),
-        fisher_tp=metric_tp,
-        weight_p=weight_p,
-        error_kt=torch.stack(errors, dim=1).numpy(),
-        domain_names=domain_names,
-        task_names=task_names,
-    )
+    return replace(matrices, error_kt=torch.stack(errors, dim=1).numpy())

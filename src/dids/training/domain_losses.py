@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from dids.gradients.losses import NOT_SCORED
 from dids.gradients.token_nll import token_nll
+from dids.training.ranks import rank
 
 
 class DomainLosses:
@@ -70,7 +71,7 @@ class DomainLosses:
     def total(self) -> Tensor:
         """Loss and scored tokens by domain ``[k, 2]`` over all ranks; every rank must ask."""
         total_k2 = self._sum_k2.clone()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if rank() is not None:
             if torch.distributed.get_backend() == "nccl":  # it reduces nothing that is on the CPU
                 total_k2 = total_k2.to(torch.device("cuda", torch.cuda.current_device()))
             torch.distributed.all_reduce(total_k2)
@@ -94,12 +95,7 @@ class DomainLosses:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the sums of a run, whose ranks may have been more or fewer."""
         total_k2 = torch.tensor(state["total"], dtype=torch.float64)
-        is_first = not (
-            torch.distributed.is_available()
-            and torch.distributed.is_initialized()
-            and torch.distributed.get_rank() > 0
-        )
-        self._sum_k2 = total_k2 if is_first else torch.zeros_like(total_k2)
+        self._sum_k2 = torch.zeros_like(total_k2) if rank() else total_k2
         self._read_at = {
             reader: torch.tensor(read, dtype=torch.float64)
             for reader, read in state["read_at"].items()

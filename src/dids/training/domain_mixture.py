@@ -146,10 +146,9 @@ class DomainMixture(MixtureCallback):
 
     def scalars(self, step: int) -> dict[str, float]:
         """The mixture of the step just done, and epochs by domain."""
-        mixture_k = self.sampler.log.mixture(max(0, step - 1))
         usage = self.sampler.usage(step)
         return {
-            **{f"mixture/{name}": float(mixture_k[k]) for k, name in enumerate(self.domain_names)},
+            **self.shares(self.sampler, step),
             **{f"epochs/{name}": usage[k].epochs for k, name in enumerate(self.domain_names)},
         }
 

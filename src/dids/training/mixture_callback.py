@@ -1,5 +1,6 @@
 """What every Trainer that follows a mixture shares: the sampler's loader, checkpoints, scalars."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -20,7 +21,7 @@ from dids.training.domain_losses import DomainLosses
 CHECKPOINT_PREFIX = "checkpoint-"
 
 
-class MixtureCallback(TrainerCallback):
+class MixtureCallback(TrainerCallback, ABC):
     """Feeds a Trainer from a mixture; subclasses say where the mixtures come from.
 
     It keeps its state in the checkpoints as ``dids_state.json`` and reads it before the first batch
@@ -41,25 +42,30 @@ class MixtureCallback(TrainerCallback):
         self._resumed_step: int | None = None
         self._batches: MixtureBatchSampler | None = None
 
+    @abstractmethod
     def sampler_for(self, args: TrainingArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
         """The sampler of a run with these arguments, made at the first call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def domains_of(self, dataset: Any) -> DomainDataset:  # noqa: ANN401
         """The data set with the domain in its items."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state_dict(self, step: int) -> dict[str, Any]:
         """Everything that a resumed run needs besides the Trainer's own checkpoint; JSON-able."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
-        raise NotImplementedError
 
     def scalars(self, step: int) -> dict[str, float]:
         """Named numbers for the Trainer's log besides the domains' losses."""
         return {}
+
+    def shares(self, sampler: MixtureSampler, step: int) -> dict[str, float]:
+        """The mixture of the step just done, for the log."""
+        mixture_k = sampler.log.mixture(max(0, step - 1))
+        return {f"mixture/{name}": float(mixture_k[k]) for k, name in enumerate(self.domain_names)}
 
     def token_schedule(self) -> tuple[int, Callable[[int], float]] | None:
         """Nominal steps and progress by step, where the learning rate follows tokens."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from dids.sampling.usage import DomainUsage
+from dids.training.ranks import rank
 
 Weights = Mapping[str, float]
 
@@ -38,10 +39,10 @@ MixturePolicy = Callable[[MixtureView], Weights | None]
 
 def answer_of(policy: MixturePolicy, view: MixtureView) -> dict[str, float] | None:
     """What a policy answers on the first rank, on every rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if rank() is None:
         return _plain(policy(view))
     answer: list[Any] = [None]
-    if torch.distributed.get_rank() == 0:
+    if rank() == 0:
         answer = [_plain(policy(view))]
     torch.distributed.broadcast_object_list(answer, src=0)
     return _plain(answer[0])

@@ -153,9 +153,8 @@ class MixtureRounds(MixtureCallback):
 
     def scalars(self, step: int) -> dict[str, float]:
         """The mixture of the step just done, and the newest validation loss of each task."""
-        mixture_k = self.sampler.log.mixture(max(0, step - 1))
         return {
-            **{f"mixture/{name}": float(mixture_k[k]) for k, name in enumerate(self.domain_names)},
+            **self.shares(self.sampler, step),
             **{f"task_loss/{t}": points[-1][1] for t, points in self.history.task_losses.items()},
         }
 
