@@ -48,6 +48,8 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=8, help="timed rounds of all rows")
     parser.add_argument("--row-seconds", type=float, default=25.0, help="a slow row's time in all")
     parser.add_argument("--sequences", type=int, default=128, help="sequences whose cosines count")
+    parser.add_argument("--batch-size", type=int, default=8, help="sequences of a batch")
+    parser.add_argument("--num-tokens", type=int, default=256, help="tokens of a sequence")
     parser.add_argument("--training-steps", type=int, default=200, help="of the model, once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -72,7 +74,12 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _measure(arguments: argparse.Namespace, work: Path) -> None:
     began_s = time.perf_counter()
-    settings = SubjectSettings(arguments.size, training_steps=arguments.training_steps)
+    settings = SubjectSettings(
+        arguments.size,
+        num_tokens=arguments.num_tokens,
+        batch_size=arguments.batch_size,
+        training_steps=arguments.training_steps,
+    )
     progress("model and sequences")
     folder = subject_folder(settings, work, arguments.device)
     subject = load_subject(folder, arguments.sequences, arguments.device)

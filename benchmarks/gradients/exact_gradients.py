@@ -19,17 +19,18 @@ _COLUMNS = 1 << 18
 """Entries whose products are summed in float32 before they go into the float64 sum."""
 
 
-def gradient_grams(subject: Subject, max_bytes: int = 2 << 30) -> dict[str, Tensor]:
+def gradient_grams(subject: Subject, max_bytes: int | None = None) -> dict[str, Tensor]:
     """Inner products over all pairs, of all parameters and of the blocks' matrices alone.
 
     Args:
         subject: Model and sequences.
-        max_bytes: Memory for gradients.
+        max_bytes: Memory for gradients; 2 GB, 24 GB on a GPU.
 
     Returns:
         ``all`` and ``linear``, each ``[n, n]`` in float64 on the CPU.
     """
     count = subject.num_sequences
+    max_bytes = max_bytes or (24 if subject.device.type == "cuda" else 2) << 30
     zeros_nn = torch.zeros(count, count, dtype=torch.float64)
     grams = {"all": zeros_nn, "linear": zeros_nn.clone()}
     max_entries = max_bytes // (4 * count)

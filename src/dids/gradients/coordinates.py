@@ -29,7 +29,7 @@ class Slot:
     shape: tuple[int, ...]
     """Of the whole parameter."""
     columns: Int64[Tensor, " kept"] | None
-    """The kept columns, ascending; None means all."""
+    """The kept columns, ascending, on the model's device; None means all."""
 
     @property
     def kept_shape(self) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ class Coordinates:
         for name, parameter in parameters.items():
             columns = None
             if parameter.dim() == 2 and share < 1.0:
-                columns = _subset(seed, name, parameter.shape[1], share)
+                columns = _subset(seed, name, parameter.shape[1], share).to(parameter.device)
             slot = Slot(start, start, tuple(parameter.shape), columns)
             start += int(np.prod(slot.kept_shape))
             slots[name] = replace(slot, stop=start)

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from dids.gradients.coordinates import Coordinates
-from dids.gradients.layer_gradient import LayerGradient, OuterGradient
+from dids.gradients.coordinates import Coordinates, Slot
+from dids.gradients.layer_gradient import LayerGradient, OuterGradient, block_size
 from dids.gradients.layers import layer_gradients
 from dids.gradients.model_state import sums_like
 from dids.gradients.sample_rows import GroupSample, SampleRows
@@ -45,6 +45,7 @@ class GroupedGradients:
         self.elapsed_s = 0.0
         """Seconds spent on adding up since ``clear``."""
         self._places: list[tuple[int, int]] = []
+        self._member_nb: Tensor | None = None
         self._per_token = 1.0
 
     @contextmanager
@@ -69,6 +70,10 @@ class GroupedGradients:
             self._count_k[group] += 1
             self._weight_2k[half, group] += scored
         self._rows.begin_batch(group_b, scored_b)
+        self._member_nb = None
+        if self._sum_2kp.is_cuda:  # beforehand: it would have to finish the pass for the numbers
+            self._members()
+            self._rows.locate()
         self._per_token = per_token
         with layer_gradients(self.model, self._receive, weight_gradients=True):
             yield
@@ -110,12 +115,44 @@ class GroupedGradients:
         self._weight_2k.zero_()
         self._count_k.zero_()
 
+    def _members(self) -> Tensor:
+        """One where a sample, a column, belongs to a half of a group, a row."""
+        if self._member_nb is None:
+            num_groups, num_samples = len(self._count_k), len(self._places)
+            row_b = torch.tensor([half * num_groups + group for half, group in self._places])
+            member_nb = torch.zeros(2 * num_groups, num_samples)
+            member_nb[row_b, torch.arange(num_samples)] = 1.0
+            self._member_nb = member_nb.to(self._sum_2kp)
+        return self._member_nb
+
     def _receive(self, layer: LayerGradient) -> None:
         slot = self.coordinates.slots.get(layer.name)
         if slot is None:
             return
         began_s = time.perf_counter()
         kept, scale = slot.restrict(layer), 1.0 / self._per_token
+        block = block_size(slot.stop - slot.start, kept.device)
+        if block > 1:
+            self._add_blocks(kept, slot, scale, block)
+        else:
+            self._add_one_by_one(layer, kept, slot, scale)
+        self.elapsed_s += time.perf_counter() - began_s
+
+    def _add_blocks(self, kept: LayerGradient, slot: Slot, scale: float, block: int) -> None:
+        """Many samples at once: a GPU would wait for the launch of each."""
+        num_entries, num_samples = slot.stop - slot.start, len(self._places)
+        total_np = self._sum_2kp.flatten(0, 1)[:, slot.start : slot.stop]
+        member_nb = self._members()
+        for start in range(0, num_samples, block):
+            stop = min(start + block, num_samples)
+            gradient_bp = total_np.new_empty(stop - start, num_entries)
+            kept.add_block_(gradient_bp.view(-1, *slot.kept_shape), start, stop, is_first=True)
+            total_np.addmm_(member_nb[:, start:stop], gradient_bp, alpha=scale)
+            self._rows.add_block(start, slot, gradient_bp, scale=scale)
+
+    def _add_one_by_one(
+        self, layer: LayerGradient, kept: LayerGradient, slot: Slot, scale: float
+    ) -> None:
         gradient_bio = None
         if slot.columns is not None and isinstance(kept, OuterGradient):
             gradient_bio = kept.each()
@@ -129,4 +166,3 @@ class GroupedGradients:
                 kept.add_samples_(total, sample, sample + 1, scale=scale)
         if gradient_bio is None:
             self._rows.receive(layer, scale=scale)
-        self.elapsed_s += time.perf_counter() - began_s

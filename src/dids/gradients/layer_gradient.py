@@ -16,6 +16,60 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+_BLOCK_ENTRIES = 1 << 24
+
+
+def block_size(num_entries: int, device: torch.device) -> int:
+    """Samples whose gradients of one parameter exist at once, where each must be looked at.
+
+    Args:
+        num_entries: Of the parameter.
+        device: Where the gradients lie.
+
+    Returns:
+        One on a CPU, where it stays in the cache; on a GPU, which would wait for every launch, what
+        64 MB hold.
+    """
+    return max(1, _BLOCK_ENTRIES // num_entries) if device.type == "cuda" else 1
+
+
+def add_rows_(
+    total_ui: Tensor, row_n: Int64[Tensor, " n"], value_ni: Float[Tensor, "n i"], scale: float = 1.0
+) -> None:
+    """Add values to rows of a matrix, in an order that does not change from one time to the next.
+
+    Args:
+        total_ui: The matrix.
+        row_n: Rows, which may repeat.
+        value_ni: What is added to each.
+        scale: What values are multiplied by.
+    """
+    if total_ui.is_cuda:  # index_add_ adds there in whatever order threads come
+        value_ni = value_ni if scale == 1.0 else value_ni * scale
+        total_ui.index_put_((row_n,), value_ni, accumulate=True)
+    else:
+        total_ui.index_add_(0, row_n, value_ni, alpha=scale)
+
+
+def products(left_bot: Tensor, right_bti: Tensor) -> Float[Tensor, "b o i"]:
+    """Products of matrices, summed up in float32 whatever precision the factors have.
+
+    Args:
+        left_bot: The left factors.
+        right_bti: The right ones.
+
+    Returns:
+        Float32, or float64 of float64 factors. A GPU multiplies bfloat16 factors as they are.
+    """
+    is_short = left_bot.dtype == right_bti.dtype == torch.bfloat16
+    if is_short and left_bot.is_cuda and _GIVES_FLOAT32:
+        return torch.bmm(left_bot, right_bti, out_dtype=torch.float32)
+    return torch.bmm(wide(left_bot), wide(right_bti))
+
+
+_GIVES_FLOAT32 = hasattr(torch.ops.aten.bmm, "dtype")
+"""Since PyTorch 2.8."""
+
 
 def wide(tensor: Tensor) -> Tensor:
     """Float32 for everything shorter, so that sums under autocast keep their digits."""
@@ -45,6 +99,10 @@ class LayerGradient(ABC):
         """Add one sample's gradient to a parameter-shaped tensor, or overwrite it with it."""
 
     @abstractmethod
+    def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
+        """Add each of several samples' gradients to its own tensor, or overwrite them."""
+
+    @abstractmethod
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add ``scale`` times the summed gradient of samples ``start`` to ``stop``."""
 
@@ -71,6 +129,16 @@ class OuterGradient(LayerGradient):
         """Add one sample's gradient; see the base class."""
         left_to, right_ti = wide(self.left_bto[sample]), wide(self.right_bti[sample])
         gradient.addmm_(left_to.T, right_ti, beta=0.0 if is_first else 1.0)
+
+    def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
+        """Add several samples' gradients; see the base class."""
+        left_bot, right_bti = self.left_bto[start:stop].mT, self.right_bti[start:stop]
+        if left_bot.dtype == right_bti.dtype == torch.bfloat16:
+            found_boi = products(left_bot, right_bti)
+            _ = gradient_bui.copy_(found_boi) if is_first else gradient_bui.add_(found_boi)
+        else:
+            beta = 0.0 if is_first else 1.0
+            gradient_bui.baddbmm_(wide(left_bot), wide(right_bti), beta=beta)
 
     def each(self) -> Float[Tensor, "b i o"]:
         """Every sample's gradient, transposed: for few columns, where it is small.
@@ -110,12 +178,31 @@ class RowGradient(LayerGradient):
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
-        gradient.index_add_(0, self.row_bt[sample], self.value_bti[sample])
+        add_rows_(gradient, self.row_bt[sample], self.value_bti[sample])
+
+    def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
+        """Add several samples' gradients; see the base class."""
+        if is_first:
+            gradient_bui.zero_()
+        first_b1 = torch.arange(stop - start, device=self.device).unsqueeze(1) * self.num_rows
+        row_n = (self.row_bt[start:stop] + first_b1).flatten()
+        add_rows_(gradient_bui.flatten(0, 1), row_n, self.value_bti[start:stop].flatten(0, 1))
+
+    def sum_of_squares(self) -> tuple[Int64[Tensor, " u"], Float[Tensor, "u i"]]:
+        """Sums over samples of squared gradients: rows, of the batch's own tokens, and their sums.
+
+        A row comes once for every sample that has it.
+        """
+        first_b1 = torch.arange(len(self.row_bt), device=self.device).unsqueeze(1) * self.num_rows
+        row_u, place_n = torch.unique((self.row_bt + first_b1).flatten(), return_inverse=True)
+        gradient_ui = self.value_bti.new_zeros(len(row_u), self.value_bti.shape[2])
+        add_rows_(gradient_ui, place_n, self.value_bti.flatten(0, 1))
+        return row_u % self.num_rows, gradient_ui.square_()
 
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""
         rows_n = self.row_bt[start:stop].flatten()
-        gradient.index_add_(0, rows_n, self.value_bti[start:stop].flatten(0, 1), alpha=scale)
+        add_rows_(gradient, rows_n, self.value_bti[start:stop].flatten(0, 1), scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +225,12 @@ class VectorGradient(LayerGradient):
         if is_first:
             gradient.zero_()
         gradient.add_(self.gradient_bo[sample])
+
+    def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
+        """Add several samples' gradients; see the base class."""
+        if is_first:
+            gradient_bui.zero_()
+        gradient_bui.add_(self.gradient_bo[start:stop])
 
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""

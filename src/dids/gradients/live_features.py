@@ -54,6 +54,8 @@ class LiveFeatures:
             filled as it would be outside.
         """
         feature_bd = torch.zeros(len(scored_b), self.projection.dim, **sums_like(self.model))
+        # Beforehand: a GPU would have to finish the pass before it took the numbers.
+        share_b = scored_b.clamp(min=1).to(feature_bd) * per_token
         with layer_gradients(
             self.model,
             lambda layer: self.projection.add_(feature_bd, layer),
@@ -62,5 +64,4 @@ class LiveFeatures:
             kept_input=self.projection.kept_input,
         ):
             yield feature_bd
-        share_b = scored_b.clamp(min=1).to(feature_bd) * per_token
         feature_bd /= share_b.unsqueeze(1)

@@ -31,6 +31,8 @@ from dids.gradients.layer_gradient import (
     OuterGradient,
     RowGradient,
     VectorGradient,
+    block_size,
+    products,
     wide,
 )
 from dids.gradients.layers import KeptInput
@@ -97,10 +99,7 @@ class Projection:
             self._fold_products_(feature_bd, layer.name, right_btr.transpose(1, 2), left_bto)
         elif isinstance(layer, OuterGradient):
             num_rows, num_columns = layer.left_bto.shape[-1], layer.right_bti.shape[-1]
-            gradient = feature_bd.new_empty(num_rows, num_columns)
-            for sample in range(len(feature_bd)):  # one sample of one layer at a time: memory
-                layer.add_sample_(gradient, sample, is_first=True)
-                self._fold_(feature_bd[sample : sample + 1], layer.name, gradient.unsqueeze(0))
+            self._fold_whole_(feature_bd, layer, num_rows, num_columns)
         else:
             raise TypeError(f"no projection is known for {type(layer).__name__}.")
 
@@ -207,6 +206,21 @@ class Projection:
             self._places[name] = place
         return place
 
+    def _fold_whole_(
+        self, feature_bd: Tensor, layer: OuterGradient, num_rows: int, num_columns: int
+    ) -> None:
+        """Fold whole gradients of a layer, of as few samples at a time as is quick: memory."""
+        block = min(block_size(num_rows * num_columns, feature_bd.device), len(feature_bd))
+        gradient_bui = feature_bd.new_empty(block, num_rows, num_columns)
+        for start in range(0, len(feature_bd), block):
+            stop = min(start + block, len(feature_bd))
+            part_bui = gradient_bui[: stop - start]
+            if block == 1:
+                layer.add_sample_(part_bui[0], start, is_first=True)
+            else:
+                layer.add_block_(part_bui, start, stop, is_first=True)
+            self._fold_(feature_bd[start:stop], layer.name, part_bui)
+
     def _fold_products_(
         self, feature_bd: Tensor, name: str, right_brt: Tensor, left_bto: Tensor
     ) -> None:
@@ -216,7 +230,8 @@ class Projection:
         """
         num_samples, num_rows, num_columns = *right_brt.shape[:2], left_bto.shape[2]
         if left_bto.dtype != feature_bd.dtype:
-            self._fold_(feature_bd, name, torch.bmm(right_brt, left_bto))
+            multiplied = products if left_bto.is_cuda else torch.bmm
+            self._fold_(feature_bd, name, multiplied(right_brt, left_bto))
             return
         place = self._place(name, num_rows, num_columns, left_bto)
         scratch = self._scratch_for(place, num_samples, feature_bd)
@@ -283,7 +298,12 @@ class Projection:
             sign_btr = place.sign_uv[layer.row_bt]
             bucket_btr = row_bt1 * place.pitch + column_r
         bucket_btr = (bucket_btr + place.offset) % self.dim
-        feature_bd.scatter_add_(1, bucket_btr.flatten(1), (value_btr * sign_btr).flatten(1))
+        entry_btr = value_btr * sign_btr
+        if feature_bd.is_cuda:  # scatter_add_ adds there in whatever order threads come
+            sample_b11 = torch.arange(len(feature_bd), device=feature_bd.device).view(-1, 1, 1)
+            feature_bd.index_put_((sample_b11, bucket_btr), entry_btr, accumulate=True)
+        else:
+            feature_bd.scatter_add_(1, bucket_btr.flatten(1), entry_btr.flatten(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,12 +326,12 @@ class _Scratch:
 def _as_multiplied(tensor: Tensor) -> Tensor:
     """A factor in the precision it is multiplied in.
 
-    Products of bfloat16 on a CPU that has them sum up in float32 and are rounded once, to what the
-    factors themselves are rounded to, in a quarter of the time; everything else is widened.
+    Products of bfloat16 on a GPU, or a CPU that has them, sum up in float32 and are rounded at most
+    once, to what the factors themselves are rounded to, in a quarter of the time; everything else
+    is widened.
     """
-    if tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu" and _has_bf16():
-        return tensor
-    return wide(tensor)
+    is_fast = tensor.is_cuda or (tensor.device.type == "cpu" and _has_bf16())
+    return tensor if tensor.dtype == torch.bfloat16 and is_fast else wide(tensor)
 
 
 @cache

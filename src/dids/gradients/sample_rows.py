@@ -7,6 +7,7 @@ more than an error needs.
 Axes: k groups, r rows of a group, b samples of a batch, p coordinates.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +64,7 @@ class SampleRows:
         self._weight_kr = torch.zeros(num_groups, self.rows)
         self._count_k = torch.zeros(num_groups, dtype=torch.int64)
         self._place_b: list[tuple[int, int] | None] = []
+        self._chosen: Tensor | None = None
 
     def begin_batch(self, group_b: Int64[Tensor, " b"], weight_b: Num[Tensor, " b"]) -> None:
         """Say whose gradients come next.
@@ -81,6 +83,11 @@ class SampleRows:
             self._weight_kr[group, row] = weight
             self._row_krp[group, row] = 0
             self._count_k[group] += 1
+        self._chosen = None
+
+    def _placed(self) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Samples of the batch whose rows are kept, and where."""
+        return ((b, place) for b, place in enumerate(self._place_b) if place is not None)
 
     def receive(self, layer: LayerGradient, *, scale: float = 1.0) -> None:
         """One use of one parameter, of all coordinates: ``scale`` times what it says is kept."""
@@ -88,11 +95,10 @@ class SampleRows:
         if slot is None or not any(self._place_b):
             return
         kept = slot.restrict(layer)
-        for sample, place in enumerate(self._place_b):
-            if place is not None:
-                gradient = torch.zeros(slot.kept_shape, **self._like)
-                kept.add_samples_(gradient, sample, sample + 1, scale=scale)
-                self.add(sample, slot, gradient)
+        for sample, _ in self._placed():
+            gradient = torch.zeros(slot.kept_shape, **self._like)
+            kept.add_samples_(gradient, sample, sample + 1, scale=scale)
+            self.add(sample, slot, gradient)
 
     def add(self, sample: int, slot: Slot, gradient: Tensor, *, scale: float = 1.0) -> None:
         """What is kept of one sample's gradient of one use of one parameter, if its row is kept."""
@@ -100,6 +106,33 @@ class SampleRows:
         if place is not None:
             row_p = self._row_krp[place][slot.start : slot.stop]
             row_p.view(slot.kept_shape).add_(gradient, alpha=scale)
+
+    def locate(self) -> Int64[Tensor, "m 2"]:
+        """Samples of the batch whose rows are kept, and their rows, all groups end to end."""
+        if self._chosen is None:
+            kept = [(b, k * self.rows + r) for b, (k, r) in self._placed()]
+            self._chosen = torch.tensor(kept, device=self._row_krp.device).view(-1, 2)
+        return self._chosen
+
+    def add_block(
+        self, start: int, slot: Slot, gradient_bp: Float[Tensor, "b p"], *, scale: float
+    ) -> None:
+        """The same of several samples at once.
+
+        Args:
+            start: The first sample's number in the batch.
+            slot: Of the parameter.
+            gradient_bp: What is kept of each sample's gradient.
+            scale: What it is multiplied by.
+        """
+        if not any(self._place_b):
+            return
+        sample_m, place_m = self.locate().unbind(1)
+        if len(gradient_bp) < len(self._place_b):
+            is_here_m = (sample_m >= start) & (sample_m < start + len(gradient_bp))
+            sample_m, place_m = sample_m[is_here_m], place_m[is_here_m]
+        part = self._row_krp.flatten(0, 1)[:, slot.start : slot.stop]
+        part[place_m] += (gradient_bp[sample_m - start] * scale).to(part.dtype)
 
     def receiver(self, group: int) -> "GroupReceiver":
         """Takes the rows of a pass over samples of one group."""

@@ -23,6 +23,8 @@ from dids.gradients.layer_gradient import (
     OuterGradient,
     RowGradient,
     VectorGradient,
+    add_rows_,
+    block_size,
 )
 from dids.gradients.model_state import sums_like
 
@@ -168,7 +170,7 @@ class _Sums:
     sum_2p: Tensor | None
     square_p: Tensor | None
     """Empty memory at first: filling 28 MB of it with zeros takes 0.4 % of a pass."""
-    weight_2: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    weight_2: Tensor | None = None
     num_samples: int = 0
     batch_even: int = 0
     batch_size: int = 0
@@ -181,8 +183,9 @@ class _Sums:
         """Count a batch's samples and what they weigh."""
         self.batch_even, self.batch_size = rows.num_even, len(rows.number_b)
         self.num_samples += self.batch_size
-        self.weight_2[0] += float(rows.weight_b[: rows.num_even].sum())
-        self.weight_2[1] += float(rows.weight_b[rows.num_even :].sum())
+        halves = rows.weight_b[: rows.num_even], rows.weight_b[rows.num_even :]
+        new_2 = torch.stack([weight_b.sum() for weight_b in halves])  # no number asked of a GPU yet
+        self.weight_2 = new_2 if self.weight_2 is None else self.weight_2 + new_2
 
     def receive(self, layer: LayerGradient) -> None:
         """Wait until every use of a parameter has come, then add its gradients."""
@@ -203,10 +206,10 @@ class _Sums:
 
     def statistics(self, losses_n: Tensor) -> GradientStatistics:
         """What came out; the sums become the means."""
-        assert self.sum_2p is not None
+        assert self.sum_2p is not None and self.weight_2 is not None
         self.finish()
         require_finite(self.sum_2p)
-        weight_2 = self.sum_2p.new_tensor(self.weight_2)
+        weight_2 = self.weight_2.to(self.sum_2p)
         return GradientStatistics(
             halves_2p=self.sum_2p.div_(weight_2.clamp(min=1).unsqueeze(1)),
             weight_2=weight_2,
@@ -257,6 +260,10 @@ class _Sums:
         """Sums and squares: one sample at a time, in a scratch tensor of the kept shape."""
         assert self.square_p is not None
         square_p = self.square_p[slot.start : slot.stop]
+        block = block_size(len(square_p), square_p.device)
+        if block > 1:
+            self._add_blocks(uses, slot, is_new, block)
+            return
         entry_p = self._scratch(square_p)
         gradient = self._shaped(entry_p, uses[0].name)
         for sample in range(self.batch_size):
@@ -270,6 +277,24 @@ class _Sums:
             else:
                 square_p.addcmul_(entry_p, entry_p)
 
+    def _add_blocks(self, uses: list[LayerGradient], slot: Slot, is_new: bool, block: int) -> None:
+        """The same, several samples at a time."""
+        assert self.square_p is not None
+        square_p = self.square_p[slot.start : slot.stop]
+        if is_new:
+            square_p.zero_()
+        for start in range(0, self.batch_size, block):
+            stop = min(start + block, self.batch_size)
+            entry_bp = square_p.new_empty(stop - start, len(square_p))
+            gradient_bui = self._shaped(entry_bp, uses[0].name)
+            for number, layer in enumerate(uses):
+                layer.add_block_(gradient_bui, start, stop, is_first=number == 0)
+            if self.sum_2p is not None:
+                middle = min(max(self.batch_even, start), stop) - start
+                for half, part_bp in enumerate((entry_bp[:middle], entry_bp[middle:])):
+                    self.sum_2p[half, slot.start : slot.stop].add_(part_bp.sum(0))
+            square_p.add_(entry_bp.square_().sum(0))
+
     def _add_squares(
         self, square_p: Tensor, layer: LayerGradient, slot: Slot, is_new: bool
     ) -> None:
@@ -279,19 +304,15 @@ class _Sums:
             square.zero_()
         if isinstance(layer, VectorGradient):
             square.add_(layer.gradient_bo.square().sum(0))
-        elif isinstance(layer, RowGradient):  # only the rows of a sample's own tokens
-            for row_t, value_ti in zip(layer.row_bt, layer.value_bti, strict=True):
-                row_u, place_t = row_t.unique(return_inverse=True)
-                gradient_ui = value_ti.new_zeros(len(row_u), value_ti.shape[1])
-                gradient_ui.index_add_(0, place_t, value_ti)
-                square.index_add_(0, row_u, gradient_ui.square_())
+        elif isinstance(layer, RowGradient):
+            add_rows_(square, *layer.sum_of_squares())
 
     def _shaped(self, part_p: Tensor, name: str) -> Tensor:
-        """A parameter's entries in its kept shape."""
+        """A parameter's entries, which stand last, in its kept shape."""
         kept_shape = self.coordinates.slots[name].kept_shape
         if self.is_columns_first[name]:
-            return part_p.view(*reversed(kept_shape)).T
-        return part_p.view(kept_shape)
+            return part_p.view(*part_p.shape[:-1], *reversed(kept_shape)).mT
+        return part_p.view(*part_p.shape[:-1], *kept_shape)
 
     def _scratch(self, like_p: Tensor) -> Tensor:
         """Memory for one parameter's gradient, used again: fresh pages would cost as much."""

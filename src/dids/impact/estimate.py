@@ -127,7 +127,7 @@ class ImpactEstimator:
     ) -> ImpactMeasurement:
         """Impact at a model whose optimizer has left its second moments alone."""
         coordinates = self._coordinates(model)
-        preconditioner = Preconditioner.adam(moments, coordinates)
+        preconditioner = Preconditioner.adam(moments, coordinates, next(model.parameters()).device)
         return self._measured(model, coordinates, preconditioner, index, None)
 
     def _measured(
@@ -153,7 +153,7 @@ class ImpactEstimator:
             tasks,
             within=self.within,
             preconditioner=preconditioner,
-            weight_p=coordinates.weight_p,
+            weight_p=coordinates.weight_p.to(next(model.parameters()).device),
             domain_names=tuple(self.domain_names),
             task_names=tuple(self.tasks),
         )

@@ -109,11 +109,16 @@ class Preconditioner:
         return cls(scale_p.to(_device(model)), roots)
 
     @classmethod
-    def adam(cls, moments: SecondMoments | None, coordinates: Coordinates) -> "Preconditioner":
+    def adam(
+        cls,
+        moments: SecondMoments | None,
+        coordinates: Coordinates,
+        device: torch.device | None = None,
+    ) -> "Preconditioner":
         """Adam's, from moments that were saved; None stands for plain gradient steps."""
         if moments is None:
             return cls()
-        second_moment_p = coordinates.gather(moments.by_name)
+        second_moment_p = coordinates.gather(moments.by_name).to(device)
         return cls(1.0 / (second_moment_p.sqrt() + moments.epsilon))
 
     def times(self, row_np: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:

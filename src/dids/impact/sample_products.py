@@ -71,7 +71,7 @@ class DomainRows:
 
     def lengths(self) -> Float64[np.ndarray, "r k"]:
         """Squared lengths of the domains' mean rows."""
-        grams = [(rows @ rows.T).double().numpy() for rows in self._rows]
+        grams = [(rows @ rows.T).double().cpu().numpy() for rows in self._rows]
         pairs = zip(self._shares, grams, strict=True)
         return np.stack([np.einsum("rn,nl,rl->r", w, gram, w) for w, gram in pairs], axis=1)
 
@@ -88,8 +88,8 @@ def plain_products(
     share_rm: Float64[np.ndarray, "r m"],
 ) -> Products:
     """Of the rows as they are."""
-    cross_nm = (domains.row_nd @ row_md.T).double().numpy()
-    gram_mm = (row_md @ row_md.T).double().numpy()
+    cross_nm = (domains.row_nd @ row_md.T).double().cpu().numpy()
+    gram_mm = (row_md @ row_md.T).double().cpu().numpy()
     return Products(
         np.einsum("rkm,rm->rk", domains.mean(cross_nm), share_rm),
         length_rk,
@@ -101,9 +101,9 @@ def whole_fisher_products(
     domains: DomainRows, row_md: Float[Tensor, "m d"], share_rm: Float64[np.ndarray, "r m"]
 ) -> Products:
     """In the metric ``mean s s'`` over the task's own rows s."""
-    cross_nm = (domains.row_nd @ row_md.T).double().numpy()
+    cross_nm = (domains.row_nd @ row_md.T).double().cpu().numpy()
     along_rkm = domains.mean(cross_nm)
-    own_rm = share_rm @ (row_md @ row_md.T).double().numpy()
+    own_rm = share_rm @ (row_md @ row_md.T).double().cpu().numpy()
     return Products(
         np.einsum("rm,rkm,rm->rk", share_rm, along_rkm, own_rm),
         np.einsum("rm,rkm->rk", share_rm, along_rkm**2),
@@ -119,11 +119,11 @@ def diagonal_fisher_products(
     """In the metric of the mean squared rows of the task, entry by entry."""
     kernel, length, own = [], [], []
     for mean_kd, share_m in zip(mean_rkd.double(), share_rm, strict=True):
-        weight_m = torch.from_numpy(share_m)
+        weight_m = torch.from_numpy(share_m).to(row_md.device)
         target_d = weight_m @ row_md.double()
         fisher_d = weight_m @ row_md.double().square()
         kernel.append(mean_kd @ (fisher_d * target_d))
         length.append(mean_kd.square() @ fisher_d)
         own.append(target_d.square() @ fisher_d)
-    found = (torch.stack(each).numpy() for each in (kernel, length, own))
+    found = (torch.stack(each).cpu().numpy() for each in (kernel, length, own))
     return Products(*found)
