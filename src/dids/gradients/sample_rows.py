@@ -111,7 +111,9 @@ class SampleRows:
         """Samples of the batch whose rows are kept, and their rows, all groups end to end."""
         if self._chosen is None:
             kept = [(b, k * self.rows + r) for b, (k, r) in self._placed()]
-            self._chosen = torch.tensor(kept, device=self._row_krp.device).view(-1, 2)
+            self._chosen = torch.tensor(kept, dtype=torch.int64, device=self._row_krp.device).view(
+                -1, 2
+            )
         return self._chosen
 
     def add_block(
