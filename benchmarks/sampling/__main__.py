@@ -76,7 +76,7 @@ def _line(name: str, row: Measured) -> str:
 def _print_planning(corpus: Corpus) -> None:
     print("| planning | ms a step (range) |\n|---|---|")
     for batch_size in (64, 512, 4096):
-        times = sorted(planning_ms(corpus, batch_size, 320))
+        times = sorted(planning_ms(corpus, batch_size, 10 * 512))
         print(
             f"| {batch_size:,} samples, {corpus.num_domains:,} domains "
             f"| {median(times):.3f} ({times[0]:.3f}–{times[-1]:.3f}) |"

@@ -71,17 +71,17 @@ def _start(
 def planning_ms(corpus: Corpus, batch_size: int, num_steps: int) -> list[float]:
     """Processor time of planning one step after the other, in milliseconds a step.
 
-    Several steps are planned together, so times are of blocks of 32 steps.
+    Several steps are planned together, so times are of blocks of 512 steps.
     """
     sampler = sampler_of(corpus, batch_size, 0)
-    for step in range(64):
+    for step in range(512):
         sampler.plan(step)
     times = []
-    for first in range(64, 64 + num_steps, 32):
+    for first in range(512, 512 + num_steps, 512):
         began = time.process_time()
-        for step in range(first, first + 32):
+        for step in range(first, first + 512):
             sampler.plan(step)
-        times.append((time.process_time() - began) / 32 * 1e3)
+        times.append((time.process_time() - began) / 512 * 1e3)
     return times
 
 

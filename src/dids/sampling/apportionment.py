@@ -1,4 +1,4 @@
-"""Whole samples by domain that stay near a mixture at every total, computed in one go for any total.
+"""Whole samples by domain that stay near a mixture, computed in one go for any totals.
 
 Domains of about equal weight form groups of at most 32. Groups are joined two by two, the lightest
 first (Huffman's tree), and every joint divides what it is given by rounding to the nearest: the
@@ -86,7 +86,7 @@ class Apportionment:
         owner = np.repeat(np.arange(len(num_a)), num_a)
         nth = np.arange(len(owner)) + np.repeat(given_a - (np.cumsum(num_a) - num_a), num_a)
         place = (nth + (0.5 - credit_a)[owner]) / self._rate_a[owner]
-        order = np.lexsort((place, self._group_a[owner]))
+        order = _order(place, self._group_a[owner], count_gs[:, 0].astype(np.int64))
         num_g = np.add.reduceat(num_a, self._first_g)
         rank = np.arange(len(owner)) - np.repeat(np.cumsum(num_g) - num_g, num_g)
         count_gs = count_gs.astype(np.int64)
@@ -102,18 +102,30 @@ class Apportionment:
     ) -> Float64[np.ndarray, "g s_plus_1"]:
         """Whole samples of every group at each total."""
         credits: list[float] = credit_g.tolist()
-        for light, heavy, _ in self._joints:
-            credits.append(credits[light] + credits[heavy])
+        for lighter, heavier, _ in self._joints:
+            credits.append(credits[lighter] + credits[heavier])
         credit_v1 = np.array(credits)[:, None]
         count_vs = np.empty((len(credits), len(total_s)))
         count_vs[-1] = total_s
         for joint, light, heavy, share in self._levels:
             above = count_vs[joint]
-            below = np.floor(share * (above - credit_v1[joint]) + (credit_v1[light] + 0.5))
+            below = share * above
+            below += credit_v1[light] - share * credit_v1[joint] + 0.5
+            np.floor(below, out=below)
             np.minimum(np.maximum(below, 0.0, out=below), above, out=below)
             count_vs[light] = below
-            count_vs[heavy] = above - below
+            above -= below
+            count_vs[heavy] = above
         return count_vs[: len(credit_g)]
+
+
+def _order(place: np.ndarray, group: np.ndarray, start_g: np.ndarray) -> Int64[np.ndarray, " n"]:
+    """Order by group and then by place; what lies in one millionth goes by domain.
+
+    ``lexsort`` takes nine times as long: numpy merges the runs that whole numbers come in.
+    """
+    millionth = np.floor(place * (1 << 20)).astype(np.int64) - (start_g << 20)[group]
+    return np.argsort((group << 48) + millionth, kind="stable")
 
 
 def _joined(weights: list[float]) -> list[tuple[int, int, float]]:

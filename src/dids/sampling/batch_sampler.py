@@ -36,8 +36,8 @@ class MixtureBatchSampler(Sampler[list[int]]):
     drop_last = False
 
     num_replayed: int
-    """Steps before this one are counted through and thrown away by a trainer that replays them: they
-    are not planned, and their batches are sample 0 again and again."""
+    """Steps before this one are only counted through, by a trainer that replays a run and throws
+    their batches away: they are not planned, and have sample 0 alone."""
 
     def __init__(
         self,

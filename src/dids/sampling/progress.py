@@ -69,7 +69,9 @@ class Block:
             return self.first
         if num_steps == len(self.plan_sb):
             return self.last
-        drawn_k, tokens_k = self._drawn(num_steps)
+        drawn_k, tokens_k = drawn_by_domain(
+            self.domain_sb[:num_steps], self._tokens(num_steps), len(self.first.drawn_k)
+        )
         return Progress(
             self.first.step + num_steps,
             self.anchor,
@@ -79,20 +81,17 @@ class Block:
 
     def until(self, num_steps: int) -> "Block":
         """Its first ``num_steps`` steps."""
-        tokens_sb = self.tokens_sb if isinstance(self.tokens_sb, int) else self.tokens_sb[:num_steps]
         return Block(
             self.first,
             self.progress(num_steps),
             self.anchor,
             self.domain_sb[:num_steps],
-            tokens_sb,
+            self._tokens(num_steps),
             self.plan_sb[:num_steps],
         )
 
-    def _drawn(self, num_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Samples and tokens of each domain in its first steps."""
-        tokens = self.tokens_sb if isinstance(self.tokens_sb, int) else self.tokens_sb[:num_steps]
-        return drawn_by_domain(self.domain_sb[:num_steps], tokens, len(self.first.drawn_k))
+    def _tokens(self, num_steps: int) -> np.ndarray | int:
+        return self.tokens_sb if isinstance(self.tokens_sb, int) else self.tokens_sb[:num_steps]
 
 
 def drawn_by_domain(

@@ -1,9 +1,9 @@
 """The sampler: the samples of an optimizer step as a pure function of seed, step and mixture log.
 
-Nothing is drawn from a generator with a state. A step's counts follow from its number and from where
-its mixture began (`apportionment`), the samples from their domains' permutations (`permutation`), so
-any step can be planned again from step 0 or from a saved step, whatever the number of workers or
-ranks.
+Nothing is drawn from a generator with a state. A step's counts follow from its number and from
+where its mixture began (`apportionment`), the samples from their domains' permutations
+(`permutation`), so any step can be planned again from step 0 or from a saved step, whatever the
+number of workers or ranks.
 
 Axis letters: k domains, n samples of the data set, b samples of one step.
 """
@@ -29,7 +29,7 @@ Unit = Literal["samples", "tokens"]
 _WINDOW_STEPS = 256
 # Samples that are planned at once. With 64 samples a step, one step takes 250 µs, a block of 128
 # steps 6 µs a step; larger blocks leave the cache.
-_SAMPLES_AT_ONCE = 8192
+_SAMPLES_AT_ONCE = 16384
 _STATE_VERSION = 2
 # Version 1 kept the whole log, and credits at the step that it was taken for.
 _KNOWN_VERSIONS = (1, 2)
@@ -121,7 +121,7 @@ class MixtureSampler:
 
     @property
     def log(self) -> MixtureLog:
-        """The mixtures of this run; of one that was resumed, from the step on that it resumed at."""
+        """The mixtures so far; of a resumed run, from the step on that it resumed at."""
         return self._log
 
     @property

@@ -16,7 +16,7 @@ from dids.sampling.domain_samples import UNLIMITED, DomainSamples
 from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.permutation import permuted
 from dids.sampling.progress import Anchor, Block, Progress, drawn_by_domain
-from dids.sampling.random_bits import random_bits
+from dids.sampling.random_bits import more_random_bits, random_bits
 from dids.sampling.token_unit import next_token_credits, sample_credits, sample_shares
 
 _TIES, _ORDER, _EPOCH = 1, 2, 3
@@ -56,6 +56,7 @@ class StepPlanner:
         nothing = Anchor(zero_k, np.zeros(domains.num_domains), np.zeros(domains.num_domains))
         self.start = Progress(0, nothing, zero_k, zero_k)
         self._tie_break_k = random_bits(seed, _TIES, np.arange(domains.num_domains))
+        self._epoch_bits_k = random_bits(seed, _EPOCH, np.arange(domains.num_domains))
         self._shares: tuple[np.ndarray, Apportionment] | None = None
 
     def can_fill(self, progress: Progress, log: MixtureLog) -> bool:
@@ -90,7 +91,7 @@ class StepPlanner:
         domains, num_steps = self._domains, len(domain_n) // self._batch_size
         size_n = domains.size_k[domain_n]
         epoch_n, position_n = np.divmod(ordinal_n, size_n)
-        key_n = random_bits(self._seed, _EPOCH, domain_n, epoch_n)
+        key_n = more_random_bits(self._epoch_bits_k[domain_n], epoch_n)
         id_n = domains.ids(domain_n, permuted(position_n, size_n, key_n))
         tokens_n = domains.lengths(id_n) if domains.equal_length is None else domains.equal_length
         drawn_k, tokens_k = drawn_by_domain(domain_n, tokens_n, domains.num_domains)
@@ -156,10 +157,11 @@ class StepPlanner:
         is_over_n = ordinal_n >= self._domains.capacity_k[domain_n]
         if is_over_n.any():
             domain = int(domain_n[is_over_n].min())
-            asked, over = int((domain_n == domain).sum()), int((domain_n[is_over_n] == domain).sum())
+            asked = int((domain_n == domain).sum())
+            left = asked - int((domain_n[is_over_n] == domain).sum())
             raise DataRunsOutError(
                 f"domain number {domain}, which ends the run, should give {asked} more "
-                f"samples, but only {asked - over} are left."
+                f"samples, but only {left} are left."
             )
 
     def _draws(
