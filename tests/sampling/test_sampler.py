@@ -226,12 +226,6 @@ def test_the_state_of_another_sampler_is_refused(change):
         sampler_of(**{**case, **change}).load_state_dict(state)
 
 
-def test_the_state_is_small():
-    sampler = sampler_of([50] * 24, [1 / 24] * 24, batch_size=16)
-    sampler.plan(500)
-    assert len(json.dumps(sampler.state_dict(500))) < 2000
-
-
 def test_the_achieved_mixture_is_ten_times_closer_than_independent_draws():
     achieved_distance, independent_distance = 0.0, 0.0
     for seed in range(5):

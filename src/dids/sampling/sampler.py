@@ -17,7 +17,8 @@ from jaxtyping import Float64, Int64, Integer
 from dids.errors import InputError
 from dids.sampling.domain_samples import UNLIMITED, AtEnd, DomainSamples
 from dids.sampling.mixture_log import MixtureLog
-from dids.sampling.progress import Anchor, Block, Progress
+from dids.sampling.progress import Block, Progress
+from dids.sampling.saved_state import loaded_state, saved_state
 from dids.sampling.step_planner import DataRunsOutError, StepPlanner
 from dids.sampling.usage import DomainUsage
 
@@ -30,9 +31,6 @@ _WINDOW_STEPS = 256
 # Samples that are planned at once. With 64 samples a step, one step takes 250 µs, a block of 128
 # steps 6 µs a step; larger blocks leave the cache.
 _SAMPLES_AT_ONCE = 16384
-_STATE_VERSION = 2
-# Version 1 kept the whole log, and credits at the step that it was taken for.
-_KNOWN_VERSIONS = (1, 2)
 
 
 class MixtureSampler:
@@ -240,18 +238,7 @@ class MixtureSampler:
             step: Steps that were trained on, not those that a loader has read ahead.
         """
         progress = self._planner.anchored(self._at(step), self._log)
-        return {
-            **self._identity(),
-            "version": _STATE_VERSION,
-            "step": step,
-            "draws": progress.drawn_k.tolist(),
-            "tokens": progress.tokens_k.tolist(),
-            "anchor": {
-                "draws": progress.anchor.drawn_k.tolist(),
-                "credits": progress.anchor.credit_k.tolist(),
-            },
-            "log": self._log.since(step).to_json(),
-        }
+        return {**self._identity(), **saved_state(progress, self._log)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken: the same steps get the same samples.
@@ -262,34 +249,14 @@ class MixtureSampler:
         Raises:
             ValueError: If the state belongs to other domains, another seed, unit or batch size.
         """
-        if state["version"] not in _KNOWN_VERSIONS:
-            raise ValueError(
-                f"the sampler was saved with version {state['version']}, but this one knows "
-                f"{_KNOWN_VERSIONS}."
-            )
         for name, value in self._identity().items():
             saved = state.get(name, "samples")  # states of before there was a unit
             if saved != value:
                 raise ValueError(
                     f"the sampler was saved with {name} {saved}, but this one has {value}."
                 )
-        step = int(state["step"])
-        self._log = MixtureLog.from_json(state["log"]).since(step)
-        anchor, mixture_k = state.get("anchor"), self._log.mixture(step)
-        if anchor is None:
-            anchor, mixture_k = state, np.zeros(self.num_domains)
-        self._restart(
-            Progress(
-                step,
-                Anchor(
-                    np.array(anchor["draws"], dtype=np.int64),
-                    np.array(anchor["credits"], dtype=np.float64),
-                    mixture_k,
-                ),
-                np.array(state["draws"], dtype=np.int64),
-                np.array(state["tokens"], dtype=np.int64),
-            )
-        )
+        progress, self._log = loaded_state(state)
+        self._restart(progress)
 
     def _identity(self) -> dict[str, Any]:
         return {

@@ -20,8 +20,8 @@ from dids.sampling.random_bits import more_random_bits, random_bits
 from dids.sampling.token_unit import next_token_credits, sample_credits, sample_shares
 
 _TIES, _ORDER, _EPOCH = 1, 2, 3
-# Credits are kept to a millionth of a sample, so that a saved state is short.
-_CREDIT_DECIMALS = 6
+# Credits are kept to a ten-thousandth of a sample, so that a saved state is short.
+_CREDIT_DECIMALS = 4
 
 
 class DataRunsOutError(Exception):
