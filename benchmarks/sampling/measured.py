@@ -101,6 +101,18 @@ def own_distance(corpus: Corpus, draws: int, seeds: int = 20) -> float:
     return float(np.mean(distances))
 
 
+def perfect_distance(mixture_k: np.ndarray, draws: int) -> float:
+    """Total variation of the nearest whole numbers with that sum: largest remainders round up.
+
+    No loader can be closer after so many draws, and none can be as close after every number of
+    them: from one to the next the nearest numbers may take a sample back.
+    """
+    asked_k = mixture_k * draws
+    count_k = np.floor(asked_k)
+    count_k[np.argsort(count_k - asked_k)[: draws - int(count_k.sum())]] += 1
+    return float(np.abs(count_k / draws - mixture_k).sum() / 2)
+
+
 def _speed(
     stream: Iterator[Tensor], draws: int, longest_s: float, clock: Callable[[], float]
 ) -> float:
