@@ -1,12 +1,21 @@
 """Whole samples by domain that stay near a mixture, computed in one go for any totals.
 
-Domains of about equal weight form groups of at most 32. Groups are joined two by two, the lightest
-first (Huffman's tree), and every joint divides what it is given by rounding to the nearest: the
-lighter side of ``n`` samples gets ``floor(share * n + 1/2)``. Inside a group samples follow the
-order of their ideal places ``(j - 1/2) / rate``, which is the method of Webster and Sainte-Lague
-(Balinski and Young 1982, "Fair Representation"). Both steps are functions of the total alone and
-never take a sample back, so steps can be looked up in blocks, and nothing is carried from one to
-the next.
+Domains whose weights lie in the same octave form a group. Groups are joined two by two, the lightest
+first (Huffman's tree), and every joint rounds to the nearest: of ``n`` samples its lighter side gets
+``floor(share * n + 1/2)``. Inside a group the next sample is the one with the smallest ideal place
+``(j - 1/2) / rate``, the method of Webster and Sainte-Lague (Balinski and Young 1982, "Fair
+Representation"). Both are functions of the total alone and never take a sample back, so any number
+of steps is looked up in one go, and nothing is carried from one to the next.
+
+No count is ever 1.7 samples from what was asked. A joint adds half a sample to its part of the error
+above it; in Huffman's tree weights grow towards the root like Fibonacci numbers, so a group is at
+most ``1/2 * (1 + 1/1 + 1/2 + 1/3 + 1/5 + ...) = 1.68`` off, and inside a group of m, where no rate is
+above ``2 / (m + 1)``, that shrinks faster than ``1/2 * (1 + rate * (m - 2))`` grows. Of 1,400 random
+mixtures the worst was 1.22 off.
+
+Why not one group for all: heavy domains would run ahead while many light ones wait for the same
+place, 6.8 samples of 0.9 beside 15 domains of 0.1 together. Why not single domains: 1,000 domains
+are 10.1 times closer than independent draws after 20,000 draws in place of 12.7.
 
 Axis letters: k domains, a domains with weight from light to heavy, g groups, v nodes of the tree,
 s steps, n samples.
@@ -16,10 +25,6 @@ import heapq
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
-
-# A group's members draw in one order: the larger, the nearer to the best rounding (1,000 domains
-# after 20,000 draws: 10.1 times nearer than independent draws with 1, 11.3 with 8, 12.5 with 32).
-_MOST_IN_GROUP = 32
 
 
 class Apportionment:
@@ -37,12 +42,8 @@ class Apportionment:
         self._domain_a = order[share_k[order] > 0]
         share_a = share_k[self._domain_a]
         octave_a = np.frexp(share_a)[1]
-        first_of_octave = np.flatnonzero(np.diff(octave_a, prepend=octave_a[:1] - 1))
-        place_a = np.arange(len(share_a))
-        place_a -= first_of_octave[np.searchsorted(first_of_octave, place_a, side="right") - 1]
-        is_first_a = place_a % _MOST_IN_GROUP == 0
-        self._first_g = np.flatnonzero(is_first_a)
-        self._group_a = np.cumsum(is_first_a) - 1
+        self._first_g = np.flatnonzero(np.diff(octave_a, prepend=octave_a[:1] - 1))
+        self._group_a = np.searchsorted(self._first_g, np.arange(len(octave_a)), side="right") - 1
         self._size_g = np.bincount(self._group_a)
         weight_g = np.add.reduceat(share_a, self._first_g)
         self._rate_a = share_a / weight_g[self._group_a]
