@@ -62,11 +62,11 @@ def test_every_sample_is_drawn_once_before_any_repeats(case):
 
 @settings(max_examples=30)
 @given(cases())
-def test_draws_stay_within_two_of_what_was_asked(case):
+def test_draws_stay_near_what_was_asked(case):
     sampler = sampler_of(**case)
     for step in range(1, 40):
         asked = case["mixture"] * step * case["batch_size"]
-        assert np.abs(sampler.draws_by_domain(step) - asked).max() < 2
+        assert np.abs(sampler.draws_by_domain(step) - asked).max() < 1.7
         assert sampler.draws_by_domain(step).sum() == step * case["batch_size"]
 
 
