@@ -121,7 +121,7 @@ class Apportionment:
 
 def _counted(num: np.ndarray) -> Int64[np.ndarray, " n"]:
     """``0, 1, ...`` up to each of the numbers, one run behind the other."""
-    return np.arange(int(num.sum())) - np.repeat(np.cumsum(num) - num, num)
+    return np.asarray(np.arange(int(num.sum())) - np.repeat(np.cumsum(num) - num, num))
 
 
 def _order(place: np.ndarray, group: np.ndarray, start_g: np.ndarray) -> Int64[np.ndarray, " n"]:
@@ -171,4 +171,5 @@ def _levels(
 def _places_by_step(count_gs: np.ndarray, first_s: np.ndarray) -> Int64[np.ndarray, " n"]:
     """Where samples that lie by group and then by step go, so that they lie by step."""
     goes_gs = first_s + np.cumsum(count_gs, axis=0) - count_gs
-    return np.repeat(goes_gs.ravel(), count_gs.ravel()) + _counted(count_gs.ravel())
+    count = count_gs.ravel()
+    return np.asarray(np.repeat(goes_gs.ravel(), count) + _counted(count))
