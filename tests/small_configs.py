@@ -56,8 +56,8 @@ def shrunk(config: dict) -> dict:
         domains["number"] = max(len(small["data"]["sources"]), min(4, domains["number"]))
     small["domains"] = domains
     small["impact"] = {**small.get("impact", {}), "task_samples": 4, "validation_samples": 4}
-    small["mixture"] = {**small.get("mixture", {}), "rounds": 3}
-    small["budget"] = {"tokens": 2000}
+    small["mixture"] = {**small.get("mixture", {}), "rounds": 2}
+    small["budget"] = {"tokens": 1200}
     small["training"] = {
         **{k: v for k, v in small.get("training", {}).items() if k not in ("bf16", "warmup_steps")},
         "per_device_train_batch_size": 4,

@@ -55,7 +55,7 @@ def call(arguments: list[str]) -> tuple[int, str, str]:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    config = write_config(folder, mixture={"policy": "dids", "rounds": 3}, budget={"tokens": 2000})
+    config = write_config(folder, mixture={"policy": "dids", "rounds": 2}, budget={"tokens": 1200})
     status, _, complaint = call(["run", str(config)])
     assert status == 0, complaint
     return folder

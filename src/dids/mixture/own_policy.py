@@ -97,7 +97,7 @@ class OwnPolicy:
             ) from None
 
 
-def own_policy_class(name: str) -> type[Policy]:
+def own_policy_class(name: str) -> type[Any]:
     """The class behind ``module:Class`` or the name of an entry point.
 
     Modules are looked for in the current folder first, then among installed packages.
@@ -119,8 +119,7 @@ def own_policy_class(name: str) -> type[Policy]:
         raise InputError(
             f"mixture.policy: {name} is no class; a policy is a class with {', '.join(_CONTRACT)}."
         )
-    policy: type[Policy] = found
-    return policy
+    return found
 
 
 def _imported(module_name: str, name: str) -> Any:  # noqa: ANN401

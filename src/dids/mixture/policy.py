@@ -54,8 +54,11 @@ def make_policy(name: str, **settings: Any) -> Policy:
     return OwnPolicy(name, _built(own_policy_class(name), name, settings))
 
 
-def _built(policy: type[Policy], name: str, settings: dict[str, Any]) -> Policy:
-    parameters = inspect.signature(policy).parameters.values()
+def _built(policy: type[Any], name: str, settings: dict[str, Any]) -> Any:  # noqa: ANN401
+    try:
+        parameters = inspect.signature(policy).parameters.values()
+    except ValueError:  # a class written in C: it says nothing of its arguments
+        parameters = {}.values()
     known = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
     for setting in settings:
