@@ -55,6 +55,7 @@ unit: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 benchmark-clustering: $(INSTALLED)
 	$(BIN)/python -m benchmarks.clustering --num 1000000 --dim 1024 --domains 256

@@ -1,5 +1,9 @@
 """Sphinx settings: MyST pages, furo, and the API read off the docstrings."""
 
+import re
+
+from sphinx.application import Sphinx
+
 from dids import __version__
 
 project = "DIDS"
@@ -7,7 +11,7 @@ author = "the DIDS authors"
 project_copyright = "the DIDS authors"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
@@ -16,6 +20,12 @@ html_static_path = []
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
+myst_url_schemes = {
+    "http": None,
+    "https": None,
+    "mailto": None,
+    "source": "_modules/{{path}}.html#{{fragment}}",
+}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
@@ -23,3 +33,19 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # Docstrings speak of other modules' names in passing.
 default_role = "code"
+
+SOURCE_LINK = re.compile(r"\[(`(?P<name>[\w.]+)`|[^\]]*)\]\(\.\./src/(?P<path>dids/[\w/]+)\.py\)")
+
+
+def link_to_source_pages(app: Sphinx, page: str, text: list[str]) -> None:
+    """A link to a file of the package, which GitHub opens, leads to the site's page of it."""
+
+    def as_scheme(match: re.Match[str]) -> str:
+        fragment = match["name"] or ""
+        return f"[{match[1]}](source:{match['path']}#{fragment})"
+
+    text[0] = SOURCE_LINK.sub(as_scheme, text[0])
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", link_to_source_pages)

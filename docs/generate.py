@@ -1,7 +1,7 @@
-"""Writes what the documentation says twice: every config field, and every command's help.
+"""Writes what the documentation says twice: config fields, commands' help, and names of the API.
 
-``python docs/generate.py`` rewrites ``config.md`` between its marks, and ``cli.md``; a test
-compares both with what this would write.
+``python docs/generate.py`` rewrites ``config.md`` between its marks, ``cli.md`` and ``api/``; a
+test compares them with what this would write.
 """
 
 import ast
@@ -18,11 +18,20 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import dids
 from dids.cli import app
 from dids.config import schema
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
+API_PACKAGES = (
+    "data", "gradients", "domains", "impact", "mixture", "sampling", "training", "evaluation",
+    "report", "run", "config",
+)  # fmt: skip
+EXCLUDED_MEMBERS = {
+    "dids.sampling.loader": "dataset, batch_size, num_workers, pin_memory, drop_last, timeout, "
+    "sampler, pin_memory_device, prefetch_factor",
+}
 COMMANDS = ("init", "run", "features", "domains", "impact", "train", "evaluate", "report")
 
 # What the schema leaves to the name, said in full.
@@ -42,7 +51,8 @@ MEANINGS = {
     "features.projection": "`exact` keeps more and costs about a training step, `one-sided` less.",
     "domains.number": "`auto` doubles it while held-out samples gain; `sources` keeps the sources.",
     "domains.within": "Cluster inside each source, or over `all` samples.",
-    "mixture.policy": "The rule that makes the next mixture.",
+    "mixture.policy": "The rule that makes the next mixture: one of these, one that an installed "
+    "package offers, or [a class of your own](own-policy.md).",
     "mixture.rounds": "Equal in tokens; at the end of each but the last the next mixture is made.",
     "evaluation.batch_size": "Samples in one forward pass.",
 }
@@ -90,6 +100,41 @@ def cli_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def api_pages() -> dict[str, str]:
+    """Pages of the API by file name: every module of every package, those it exports first."""
+    pages = {}
+    for package in API_PACKAGES:
+        parts = [f"# `dids.{package}`", _summary(f"dids.{package}")]
+        for module in _modules(package):
+            excluded = EXCLUDED_MEMBERS.get(module)
+            options = [":members:", *([f":exclude-members: {excluded}"] if excluded else [])]
+            lines = "\n   ".join([f".. automodule:: {module}", *options])
+            name = module.removeprefix(f"dids.{package}.")
+            parts.append(f"## `{name}`\n\n```{{eval-rst}}\n{lines}\n```")
+        pages[f"{package}.md"] = "\n\n".join(parts) + "\n"
+    return pages
+
+
+def _modules(package: str) -> list[str]:
+    """A package's modules, in the order in which it imports names from them, then by name."""
+    folder = Path(dids.__file__).parent / package
+    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+    exported = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    found = sorted(
+        ".".join(("dids", *path.relative_to(folder.parent).with_suffix("").parts))
+        for path in folder.rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    return list(dict.fromkeys([module for module in exported if module in found] + found))
+
+
+def _summary(package: str) -> str:
+    """What a package says of itself."""
+    path = Path(dids.__file__).parent / package.rpartition(".")[2] / "__init__.py"
+    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return said.replace("``", "`")
+
+
 def described(annotation: Any, metadata: Any = ()) -> str:
     """The form of a value in words.
 
@@ -109,7 +154,7 @@ def described(annotation: Any, metadata: Any = ()) -> str:
     words = {int: "integer", float: "number", bool: "true or false", str: "text"}
     words |= {type(None): "null", dict: "mapping"}
     for noun in (m for m in metadata if isinstance(m, str)):
-        words[tuple] = f"{noun} or list of {noun}s"
+        words |= {tuple: f"{noun} or list of {noun}s", str: noun}
     signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le")}
     bounds = [
         f"{signs[type(m)][0]} {getattr(m, signs[type(m)][1]):g}"
@@ -179,3 +224,5 @@ if __name__ == "__main__":
     (FOLDER / "cli.md").write_text(cli_page(), encoding="utf-8")
     page = FOLDER / "config.md"
     page.write_text(config_page(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, text in api_pages().items():
+        (FOLDER / "api" / name).write_text(text, encoding="utf-8")

@@ -2,32 +2,21 @@
 
 import importlib.util
 import inspect
+import pkgutil
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from pages import PAGES, ROOT, blocks_of, name_of, prose_of, text_of
 
+import dids
 from dids.cli import app
 from dids.config import load_config
 from dids.mixture.policy import POLICIES
+from dids.mixture.policy_names import BUILT_IN
 from dids.run.stages import STAGES
 
-ROOT = Path(__file__).parent.parent
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
-    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
-]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def name_of(page):
-    return str(page.relative_to(ROOT))
-
-
-def text_of(page):
-    return page.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +35,7 @@ def heading_anchors(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_relative_link_leads_somewhere(page):
-    for link in LINK.findall(BLOCK.sub("", text_of(page))):
+    for link in LINK.findall(prose_of(page)):
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = link.partition("#")
@@ -56,30 +45,15 @@ def test_every_relative_link_leads_somewhere(page):
             assert anchor in heading_anchors(target), f"{link}: no such heading"
 
 
-def config_blocks():
-    for page in PAGES:
-        for number, (language, body) in enumerate(BLOCK.findall(text_of(page))):
-            if language == "yaml" and re.search(r"^run:", body, re.MULTILINE):
-                yield pytest.param(body, id=f"{name_of(page)}-{number}")
-
-
-@pytest.mark.parametrize("body", list(config_blocks()))
-def test_every_config_in_the_documentation_loads(body, tmp_path, monkeypatch):
-    monkeypatch.setenv("DIDS_DATA", "/data")
-    path = tmp_path / "config.yaml"
-    path.write_text(body, encoding="utf-8")
-    load_config(path)
-
-
 @pytest.mark.parametrize("name", ["demo", "instruct"])
 def test_every_example_loads(name, monkeypatch):
     monkeypatch.setenv("DIDS_DATA", "/data")
     load_config(ROOT / "examples" / f"{name}.yaml")
 
 
-def test_the_tutorials_config_is_the_demos(monkeypatch):
-    blocks = [b for language, b in BLOCK.findall(text_of(ROOT / "docs/tutorial.md"))]
-    shown = next(yaml.safe_load(body) for body in blocks if body.startswith("run: runs/demo"))
+def test_the_tutorials_config_is_the_demos():
+    bodies = [block.body for block in blocks_of(ROOT / "docs/tutorial.md")]
+    shown = next(yaml.safe_load(body) for body in bodies if body.startswith("run: runs/demo"))
     demo = yaml.safe_load(text_of(ROOT / "examples/demo.yaml"))
     assert shown.pop("training").items() <= demo.pop("training").items()
     assert shown == demo
@@ -99,7 +73,47 @@ def test_every_command_is_in_the_reference(generator):
     assert sorted(names) == sorted(generator.COMMANDS)
 
 
+def test_every_public_name_is_on_the_pages_of_the_api(generator):
+    for name, text in generator.api_pages().items():
+        assert text_of(ROOT / "docs/api" / name) == text, "run: python docs/generate.py"
+
+
+def public_modules():
+    found = pkgutil.walk_packages(dids.__path__, "dids.")
+    return [module.name for module in found if not module.name.endswith("__main__")]
+
+
+def test_every_package_is_in_the_api(generator):
+    packages = {name.split(".")[1] for name in public_modules()}
+    assert packages - {"atomic", "cli", "errors"} == set(generator.API_PACKAGES)
+    index = text_of(ROOT / "docs/api/index.md")
+    assert all(f"\n{package}\n" in index for package in generator.API_PACKAGES)
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_every_public_name_has_a_docstring(name):
+    module = importlib.import_module(name)
+    assert inspect.getdoc(module)
+    for public, value in vars(module).items():
+        if public.startswith("_") or getattr(value, "__module__", None) != name:
+            continue
+        assert inspect.getdoc(value), public
+        for method, body in vars(value).items() if inspect.isclass(value) else ():
+            if not method.startswith("_") and inspect.isfunction(body):
+                assert inspect.getdoc(getattr(value, method)), f"{public}.{method}"
+
+
+def test_every_page_is_in_the_index():
+    index = text_of(ROOT / "docs/index.md")
+    trees = [block.body for block in blocks_of(ROOT / "docs/index.md")]
+    listed = {line for tree in trees for line in tree.splitlines() if line[:1] not in ("", ":")}
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert listed - {"api/index"} == pages
+    assert all(f"]({page}.md)" in index for page in pages)
+
+
 def test_every_policy_is_documented():
+    assert tuple(POLICIES) == BUILT_IN
     for page in ("README.md", "docs/config.md"):
         for policy in POLICIES:
             assert policy in text_of(ROOT / page)

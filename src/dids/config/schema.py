@@ -2,7 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from dids.mixture.policy_names import BUILT_IN, checked_policy_name
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -13,6 +23,11 @@ def _as_tuple(value: object) -> object:
 
 Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1), "path"]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1), "pattern"]
+PolicyName = Annotated[
+    str,
+    AfterValidator(checked_policy_name),
+    ", ".join(f"`{name}`" for name in (*BUILT_IN, "module:Class")),
+]
 
 
 class Section(BaseModel):
@@ -190,9 +205,8 @@ class ImpactConfig(Section):
 class MixtureConfig(Section):
     """The rule that makes the next mixture."""
 
-    policy: Literal[
-        "dids", "dids-joint", "dids-paper", "dids-descent", "uniform", "proportional"
-    ] = "dids"
+    policy: PolicyName = "dids"
+    """The rule that makes the next mixture: one of these, or a class of your own."""
     unit: Literal["samples", "tokens"] = "samples"
     """What weights are shares of. In tokens they are corrected for the samples' lengths."""
     rounds: Annotated[int, Field(ge=1)] = 25

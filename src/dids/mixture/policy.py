@@ -1,4 +1,4 @@
-"""The table of policies: one word in the config is one entry here."""
+"""The table of policies: one word in the config is one entry here, or ``module:Class``."""
 
 import difflib
 import inspect
@@ -10,7 +10,9 @@ from dids.mixture.dids_policy import Dids
 from dids.mixture.fixed_policies import Proportional, Uniform
 from dids.mixture.joint_policy import DidsJoint
 from dids.mixture.observation import Observation, Policy, PolicyDecision
+from dids.mixture.own_policy import OwnPolicy, own_policy_class
 from dids.mixture.paper_policy import DidsPaper
+from dids.mixture.policy_names import installed_policies, is_reference
 
 __all__ = ["POLICIES", "Observation", "Policy", "PolicyDecision", "make_policy"]
 
@@ -28,28 +30,49 @@ def make_policy(name: str, **settings: Any) -> Policy:
     """A policy by name.
 
     Args:
-        name: A key of ``POLICIES``.
+        name: A key of ``POLICIES``, the name of an entry point in the group ``dids.policies``, or
+            ``module:Class``.
         settings: The policy's own settings, by their names.
 
     Raises:
-        InputError: If there is no such policy or it has no such setting.
+        InputError: If there is no such policy, or its settings are not these.
 
     Example:
         >>> make_policy("dids", ema=0.8).needs_impact
         True
+        >>> make_policy("dids.mixture.fixed_policies:Uniform").needs_impact
+        False
     """
-    if name not in POLICIES:
-        raise InputError(f"mixture.policy: there is no policy '{name}'; {_nearest(name, POLICIES)}")
-    known = inspect.signature(POLICIES[name]).parameters
+    if name in POLICIES:
+        return _built(POLICIES[name], name, settings)
+    installed = installed_policies()
+    if not is_reference(name) and name not in installed:
+        raise InputError(
+            f"mixture.policy: there is no policy '{name}'; "
+            f"{_nearest(name, [*POLICIES, *installed])}"
+        )
+    return OwnPolicy(name, _built(own_policy_class(name), name, settings))
+
+
+def _built(policy: type[Any], name: str, settings: dict[str, Any]) -> Any:  # noqa: ANN401
+    try:
+        parameters = inspect.signature(policy).parameters.values()
+    except ValueError:  # a class written in C: it says nothing of its arguments
+        parameters = {}.values()
+    known = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    takes_any = any(p.kind == p.VAR_KEYWORD for p in parameters)
     for setting in settings:
-        if setting not in known:
+        if setting not in known and not takes_any:
             raise InputError(
                 f"mixture.settings.{setting}: policy '{name}' has no such setting; "
                 f"{_nearest(setting, known)}"
             )
-    return POLICIES[name](**settings)
+    try:
+        return policy(**settings)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"mixture.settings: policy '{name}' cannot be made: {error}") from error
 
 
-def _nearest(word: str, known: Any) -> str:  # noqa: ANN401
-    close = difflib.get_close_matches(word, list(known), n=1)
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known) or 'none'}."

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from dids import __version__
 from dids.atomic import read_json, write_json, write_text
@@ -120,12 +121,19 @@ def open_run(path: Path) -> Config:
     """The config that a run folder was made with.
 
     Raises:
-        InputError: If there is no run at that place.
+        InputError: If there is no run at that place, or its config names what is not here any more,
+            such as a policy of a package that is not installed.
     """
     recorded = path / CONFIG_NAME
     if not recorded.exists():
         raise InputError(f"{path}: there is no run here; `dids run CONFIG` starts one.")
-    return Config.model_validate(yaml.safe_load(recorded.read_text("utf-8")))
+    try:
+        return Config.model_validate(yaml.safe_load(recorded.read_text("utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{recorded}: '{field}': {message}.") from None
 
 
 def first_difference(

@@ -19,6 +19,7 @@ from dids.data.sources import SourceFiles
 from dids.data.tokenizer import load_tokenizer, train_tokenizer
 from dids.domains.needed_features import needed_shares
 from dids.impact.measuring_budget import MeasuringBudget
+from dids.mixture.policy import make_policy
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
 from dids.run.stages.tokenizer import texts_of
@@ -65,8 +66,9 @@ def run_plan(config: Config) -> RunPlan:
     """Count samples and tokens, and what the budget makes of them.
 
     Raises:
-        InputError: For any mistake in the config's files.
+        InputError: For any mistake in the config, its files or its policy.
     """
+    make_policy(config.mixture.policy, **config.mixture.settings)
     folder = RunFolder(Path(config.run))
     is_exact = folder.is_done("tokens")
     if is_exact:

@@ -4,6 +4,7 @@ import logging
 import time
 
 from dids.config import Config
+from dids.mixture.policy import make_policy
 from dids.run.folder import RunFolder
 from dids.run.stages import STAGES
 from dids.run.stages.tokens import check_unchanged
@@ -24,6 +25,8 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
     Raises:
         InputError: For any mistake of the user's; the stages finished so far stay.
     """
+    # A slip in a policy's name or settings must not wait for stage seven.
+    make_policy(config.mixture.policy, **config.mixture.settings)
     with folder.locked():
         folder.prepare(config)
         handlers = [folder.log_to_file(), log_to_progress(progress)]

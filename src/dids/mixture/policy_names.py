@@ -1,0 +1,48 @@
+"""Names of policies, without loading what is behind them: a config is checked by its words."""
+
+import difflib
+import re
+from importlib.metadata import EntryPoint, entry_points
+
+BUILT_IN = ("dids", "dids-joint", "dids-paper", "dids-descent", "uniform", "proportional")
+"""Keys of `dids.mixture.policy.POLICIES`."""
+
+ENTRY_POINT_GROUP = "dids.policies"
+"""Where an installed package offers policies of its own by name."""
+
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def installed_policies() -> dict[str, EntryPoint]:
+    """What installed packages offer, by name; a built-in name stays the built-in policy's."""
+    return {
+        entry.name: entry
+        for entry in entry_points(group=ENTRY_POINT_GROUP)
+        if entry.name not in BUILT_IN
+    }
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name has the form ``module:Class``.
+
+    Example:
+        >>> is_reference("my_package.my_policy:MyPolicy"), is_reference("dids")
+        (True, False)
+    """
+    return _REFERENCE.fullmatch(name) is not None
+
+
+def checked_policy_name(name: str) -> str:
+    """A name that may be a policy's; what is behind ``module:Class`` is not looked at.
+
+    Raises:
+        ValueError: If no policy can have this name.
+    """
+    if name in BUILT_IN or is_reference(name):
+        return name
+    known = [*BUILT_IN, *installed_policies()]
+    if name in known:
+        return name
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f" (the nearest is {nearest[0]})" if nearest else ""
+    raise ValueError(f"must be {', '.join(known)}, or module:Class for a policy of your own{hint}")
