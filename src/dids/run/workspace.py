@@ -13,15 +13,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dids.config import Config
 from dids.config.schema import ModelConfig, SourceConfig
+from dids.config.steering import STEERING_NAME
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.data.sources import SourceFiles
 from dids.data.token_store import TokenStore, open_token_store
 from dids.data.tokenizer import load_tokenizer
 from dids.domains.domains import Domains
 from dids.errors import InputError
-from dids.mixture.limits import MixtureLimits
 from dids.run.folder import RunFolder
 from dids.sampling.domain_samples import AtEnd
+from dids.steering.names import KnownNames
 from dids.training.models import build_model, saved_model
 from dids.training.train import DomainData
 
@@ -139,12 +140,6 @@ class Workspace:
         return TokenDataset([self.task_store(task, split)])
 
     @cached_property
-    def task_weights(self) -> np.ndarray:
-        """Weights of the scored tasks, summing to 1."""
-        weights = np.array([self.config.tasks[task].weight for task in self.scored_tasks])
-        return np.asarray(weights / weights.sum())
-
-    @cached_property
     def domains(self) -> Domains:
         """The domains that the samples were grouped into."""
         return Domains.load(self.path("domains"))
@@ -177,21 +172,20 @@ class Workspace:
         return [source for source, count in zip(sources, counts, strict=True) if count > 0]
 
     @cached_property
-    def limits(self) -> MixtureLimits:
-        """Floors of domains, floors and caps of sources."""
-        counts_ks = self.domains.source_counts_ks
-        share_sk = (counts_ks / counts_ks.sum(axis=1, keepdims=True)).T
-        sources = list(self.config.data.sources.values())
-        bounded = [s for s, source in enumerate(sources) if source.floor > 0 or source.cap < 1]
-        num_domains = len(self.domains.names)
-        return MixtureLimits(
-            lower_k=np.full(num_domains, self.config.mixture.floor / num_domains),
-            upper_k=np.ones(num_domains),
-            group_mk=share_sk[bounded] if bounded else None,
-            lower_m=np.array([sources[s].floor for s in bounded]) if bounded else None,
-            upper_m=np.array([sources[s].cap for s in bounded]) if bounded else None,
-            group_names=tuple(name for s, name in enumerate(self.sources) if s in bounded),
+    def known_names(self) -> KnownNames:
+        """What a steering may speak of."""
+        return KnownNames.of(
+            self.domains.names,
+            list(self.sources),
+            list(self.config.tasks),
+            self.scored_tasks,
+            self.domains.source_counts_ks,
         )
+
+    @property
+    def steering_path(self) -> Path:
+        """The file that steers the run."""
+        return self.path(STEERING_NAME)
 
     def _store(self, folder: dict[str, str]) -> TokenStore:
         store = open_token_store(Path(folder["folder"]), folder["key"])

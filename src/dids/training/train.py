@@ -25,6 +25,7 @@ from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.sampler import MixtureSampler, Unit
 from dids.sampling.token_unit import sample_shares
+from dids.steering.follower import SteeringFollower
 from dids.training.checkpoints import newest_checkpoint
 from dids.training.history import History
 from dids.training.rounds import MeasuresImpact, MixtureRounds, RoundPlan
@@ -115,6 +116,7 @@ def train_model(
     estimator: MeasuresImpact | None = None,
     initial_impact: ImpactMatrices | None = None,
     task_weights: np.ndarray | None = None,
+    steering: SteeringFollower | None = None,
     on_step: Callable[[float], None] | None = None,
 ) -> TrainedRun:
     """Train a model under a policy, going on from the newest checkpoint in the folder.
@@ -137,6 +139,7 @@ def train_model(
         estimator: Measures impact and task losses between rounds.
         initial_impact: What is known before the first round.
         task_weights: By task, in the estimator's order.
+        steering: Says from round to round what limits, prior and task weights are.
         on_step: Called after every step with the fraction of the run that it did.
 
     Raises:
@@ -190,6 +193,7 @@ def train_model(
         scored_tokens=data.mean_scored_tokens / (mean_lengths if unit == "tokens" else 1.0),
         initial_impact=initial_impact,
         prior=prior,
+        steering=steering,
         on_step=on_step,
     )
     trainer = DidsTrainer(

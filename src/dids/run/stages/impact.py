@@ -10,6 +10,7 @@ from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.preconditioner import SecondMoments
+from dids.run.steering import check_steering_file, write_steering_file
 from dids.run.workspace import Workspace
 from dids.training.rounds import impact_by_name
 from dids.training.train import MOMENTS_NAME
@@ -17,6 +18,8 @@ from dids.training.train import MOMENTS_NAME
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``impact.json``."""
+    write_steering_file(work)
+    check_steering_file(work)
     model = work.saved_model("proxy")
     moments_path = work.path("proxy") / MOMENTS_NAME
     moments = SecondMoments.load(moments_path) if moments_path.exists() else None

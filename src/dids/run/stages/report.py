@@ -7,6 +7,7 @@ from dids.atomic import read_json, write_json
 from dids.report.page import write_report
 from dids.report.record import RunRecord
 from dids.run.stages.evaluate import evaluation
+from dids.run.steering import steering_log
 from dids.run.workspace import Workspace
 from dids.training.history import History
 from dids.training.train import TrainedRun
@@ -39,6 +40,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "control": _control(work, tested),
         "mixture": history.mixture,
         "impact": _initial_impact(work) + history.impact,
+        "steering": steering_log(work).account(),
         "domains": _domains(work, drawn),
         "stability": _stability(work),
         "overhead": overhead,
