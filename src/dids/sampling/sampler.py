@@ -15,6 +15,7 @@ from jaxtyping import Float64, Int64, Integer
 
 from dids.errors import InputError
 from dids.sampling.domain_samples import UNLIMITED, AtEnd, DomainSamples
+from dids.sampling.draw_order import DrawOrder, DrawOrders
 from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.step_planner import DataRunsOutError, Progress, StepPlanner
 from dids.sampling.usage import DomainUsage
@@ -51,6 +52,8 @@ class MixtureSampler:
         at_end: For each domain with a limit, what happens when it is used up: ``renormalise``, or
             ``stop`` before the first step that it cannot serve in full. None for all:
             ``renormalise``.
+        orders: In which order each domain gives its samples, where domains were regrouped on the
+            way (`dids.sampling.regrouping`); such a sampler has to ``start_from`` somewhere.
 
     Raises:
         ValueError: If the lengths of the arguments do not fit each other, or the batch size is not
@@ -76,6 +79,7 @@ class MixtureSampler:
         max_repeats: Sequence[int | None] | None = None,
         unit: Unit = "samples",
         at_end: Sequence[AtEnd] | None = None,
+        orders: Sequence[DrawOrder] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, but it is {batch_size}.")
@@ -97,7 +101,11 @@ class MixtureSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.unit: Unit = unit
-        self._planner = StepPlanner(self._domains, batch_size, seed, in_tokens=unit == "tokens")
+        self._orders = DrawOrders(self._domains.size_k, orders)
+        self._planner = StepPlanner(
+            self._domains, batch_size, seed, in_tokens=unit == "tokens", orders=self._orders
+        )
+        self._begin = self._planner.start
         self._restart(self._planner.start)
 
     def _restart(self, progress: Progress) -> None:
@@ -115,6 +123,21 @@ class MixtureSampler:
     def num_planned_steps(self) -> int:
         """Steps whose samples are fixed: the first step that a new mixture may start at."""
         return self._num_planned_steps
+
+    def progress(self, step: int) -> Progress:
+        """Draws, credits and tokens that are carried into a step."""
+        return self._at(step)
+
+    def start_from(self, progress: Progress, log: MixtureLog) -> None:
+        """Go on in the middle of a run that other domains have begun.
+
+        Args:
+            progress: What is carried into the first step that can be planned.
+            log: The mixtures, those of before included.
+        """
+        self._log = log
+        self._begin = progress
+        self._restart(progress)
 
     @property
     def log(self) -> MixtureLog:
@@ -254,20 +277,22 @@ class MixtureSampler:
             ValueError: If the state belongs to other domains, another seed, unit or batch size.
         """
         for name, value in self._identity().items():
-            saved = state.get(name, "samples")  # states of before there was a unit
+            # States of before there was a unit, or an order.
+            saved = state.get(name, {"unit": "samples"}.get(name))
             if saved != value:
                 raise ValueError(
                     f"the sampler was saved with {name} {saved}, but this one has {value}."
                 )
         self._log = MixtureLog.from_json(state["log"])
-        self._restart(
-            Progress(
-                int(state["step"]),
-                np.array(state["draws"], dtype=np.int64),
-                np.array(state["credits"], dtype=np.float64),
-                np.array(state["tokens"], dtype=np.int64),
-            )
+        progress = Progress(
+            int(state["step"]),
+            np.array(state["draws"], dtype=np.int64),
+            np.array(state["credits"], dtype=np.float64),
+            np.array(state["tokens"], dtype=np.int64),
         )
+        if self._orders.to_json() is not None:
+            self._begin = progress
+        self._restart(progress)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -276,17 +301,23 @@ class MixtureSampler:
             "batch_size": self.batch_size,
             "sizes": self._domains.size_k.tolist(),
             "unit": self.unit,
+            "orders": self._orders.to_json(),
         }
 
     def _at(self, step: int) -> Progress:
         """What is carried into ``step``, planning whatever lies before it."""
         if step < 0:
             raise ValueError(f"steps are counted from 0, but step {step} was asked for.")
-        while step > 0 and step not in self._carried:
+        if step < self._begin.step:
+            raise ValueError(
+                f"step {step} was planned for other domains, which were regrouped before step "
+                f"{self._begin.step}."
+            )
+        while step > self._begin.step and step not in self._carried:
             earlier = [known for known in self._carried if known < step]
-            self._plan_from(self._carried[max(earlier)] if earlier else self._planner.start)
+            self._plan_from(self._carried[max(earlier)] if earlier else self._begin)
         self._num_planned_steps = max(self._num_planned_steps, step)
-        return self._carried.get(step, self._planner.start)
+        return self._carried.get(step, self._begin)
 
     def _plan_from(self, progress: Progress) -> None:
         """Plan the step that ``progress`` is carried into, and some after it."""

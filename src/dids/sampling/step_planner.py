@@ -12,12 +12,12 @@ import numpy as np
 
 from dids.sampling.counts import step_counts
 from dids.sampling.domain_samples import UNLIMITED, DomainSamples
+from dids.sampling.draw_order import DrawOrders
 from dids.sampling.mixture_log import MixtureLog
-from dids.sampling.permutation import permuted
 from dids.sampling.random_bits import random_bits
 from dids.sampling.token_unit import next_token_credits, sample_credits, sample_shares
 
-_TIES, _ORDER, _EPOCH = 1, 2, 3
+_TIES, _ORDER = 1, 2  # 3 are the passes of `draw_order`
 
 
 class DataRunsOutError(Exception):
@@ -49,12 +49,20 @@ class StepPlanner:
         batch_size: Samples of one step.
         seed: Whatever integer.
         in_tokens: Whether probabilities are shares of tokens.
+        orders: In which order each domain gives its samples. None: as from the start of a run.
     """
 
     def __init__(
-        self, domains: DomainSamples, batch_size: int, seed: int, *, in_tokens: bool
+        self,
+        domains: DomainSamples,
+        batch_size: int,
+        seed: int,
+        *,
+        in_tokens: bool,
+        orders: DrawOrders | None = None,
     ) -> None:
         self._domains = domains
+        self._orders = DrawOrders(domains.size_k) if orders is None else orders
         self._batch_size = batch_size
         self._seed = seed
         # Where all samples are equally long, shares of samples and of tokens are the same.
@@ -90,9 +98,7 @@ class StepPlanner:
         if self._in_tokens:
             num_steps = 1
         steps = progress.step + np.arange(num_steps)
-        tie_sk = random_bits(
-            self._seed, _TIES, steps[:, None], np.arange(self._domains.num_domains)
-        )
+        tie_sk = random_bits(self._seed, _TIES, steps[:, None], self._orders.key_k)
         counts, credits, drawn = [], [], [progress.drawn_k]
         credit_k = progress.credit_k
         for row in range(num_steps):
@@ -166,10 +172,7 @@ class StepPlanner:
         domain_n = cell_n % domains.num_domains
         first_c = drawn_sk.ravel() - (np.cumsum(count_c) - count_c)
         ordinal_n = first_c[cell_n] + np.arange(len(cell_n))
-        size_n = domains.size_k[domain_n]
-        epoch_n, position_n = np.divmod(ordinal_n, size_n)
-        key_n = random_bits(self._seed, _EPOCH, domain_n, epoch_n)
-        id_n = domains.ids(domain_n, permuted(position_n, size_n, key_n))
+        id_n = domains.ids(domain_n, self._orders.places(domain_n, ordinal_n, self._seed))
         if domains.equal_length is not None:
             tokens_sk = count_sk * domains.equal_length
         else:
