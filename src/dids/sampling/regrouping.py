@@ -3,7 +3,7 @@
 Axis letters: j domains of before, k domains of now, n samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +114,7 @@ def regrouped_log(
     step: int,
     passed_kj: Float64[np.ndarray, "k j"],
     added_k: Float64[np.ndarray, " k"],
+    allowed: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> MixtureLog:
     """The mixtures of a run in other domains.
 
@@ -123,20 +124,19 @@ def regrouped_log(
         passed_kj: Part of each domain of before that is in each domain of now.
         added_k: Share that every domain of new samples gets from ``step`` on; 0 for the others,
             which share the rest as they did.
+        allowed: Moves a mixture from ``step`` on into its limits.
     """
     rest = 1.0 - float(added_k.sum())
-    entries = before.entries
-    now = before.mixture(step)
-    kept = [(start, passed_kj @ mixture_j) for start, mixture_j in entries if start < step]
-    kept.append((step, added_k + rest * (passed_kj @ now)))
-    kept += [
-        (start, added_k + rest * (passed_kj @ mixture_j))
-        for start, mixture_j in entries
-        if start > step
-    ]
-    log = MixtureLog(kept[0][1])
-    for start, mixture_k in kept[1:]:
-        log.append(start, mixture_k)
+
+    def with_added(mixture_j: np.ndarray) -> np.ndarray:
+        return allowed(added_k + rest * (passed_kj @ mixture_j))
+
+    earlier = [(s, passed_kj @ mixture_j) for s, mixture_j in before.entries if s < step]
+    later = [(s, with_added(mixture_j)) for s, mixture_j in before.entries if s > step]
+    first, *others = [*earlier, (step, with_added(before.mixture(step))), *later]
+    log = MixtureLog(first[1])
+    for start_step, mixture_k in others:
+        log.append(start_step, mixture_k)
     return log
 
 

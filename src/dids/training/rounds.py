@@ -93,6 +93,7 @@ class MixtureRounds(MixtureCallback):
         scored_tokens: Mean scored tokens of each domain's samples: the loss is a mean over tokens.
         initial_impact: Measured before the run (on the proxy), for the first mixture.
         prior: The mixture to start from and to fall back on.
+        grouping: How often the domains were regrouped since the run began.
         steering: Asked at every round for the limits, prior and task weights that hold from then
             on. None: those given hold throughout.
         on_step: Called after every step with the fraction of the run that it did.
@@ -115,6 +116,7 @@ class MixtureRounds(MixtureCallback):
         scored_tokens: np.ndarray,
         initial_impact: ImpactMatrices | None,
         prior: np.ndarray,
+        grouping: int = 0,
         steering: SteeringFollower | None = None,
         on_step: Callable[[float], None] | None = None,
     ) -> None:
@@ -130,6 +132,8 @@ class MixtureRounds(MixtureCallback):
         self.scored_tokens = scored_tokens
         self.initial_impact = initial_impact
         self.prior = prior
+        self.grouping = grouping
+        self.regroupings: list[dict[str, Any]] = []
         self.steering = steering
         self.on_step = on_step
         self.history = History()
@@ -249,6 +253,9 @@ class MixtureRounds(MixtureCallback):
             "step": step,
             "round": self.round,
             "apply_lag": self.plan.apply_lag,
+            "nominal_steps": self.plan.nominal_steps,
+            "grouping": self.grouping,
+            "regroupings": self.regroupings,
             "sampler": self.sampler.state_dict(step),
             "policy": self.policy.state_dict(),
             "history": self.history.to_json(),
@@ -260,7 +267,13 @@ class MixtureRounds(MixtureCallback):
         # Other workers may read less far ahead; with the lag of before, decisions act when they
         # would have.
         saved = state.get("apply_lag", 0)
-        self.plan = replace(self.plan, apply_lag=max(saved, self.plan.apply_lag))
+        self.plan = replace(
+            self.plan,
+            apply_lag=max(saved, self.plan.apply_lag),
+            # Other domains have other mean lengths; the learning rate goes on as it was planned.
+            nominal_steps=state.get("nominal_steps", self.plan.nominal_steps),
+        )
+        self.regroupings = list(state.get("regroupings", []))
         self.sampler.load_state_dict(state["sampler"])
         self.policy.load_state_dict(state["policy"])
         self.history = History.from_json(state["history"])

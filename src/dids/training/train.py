@@ -23,11 +23,13 @@ from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Policy
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
+from dids.sampling.regrouping import OrderedDomains
 from dids.sampling.sampler import MixtureSampler, Unit
 from dids.sampling.token_unit import sample_shares
 from dids.steering.follower import SteeringFollower
-from dids.training.checkpoints import newest_checkpoint
+from dids.training.checkpoints import newest_checkpoint, read_state
 from dids.training.history import History
+from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
 from dids.training.rounds import MeasuresImpact, MixtureRounds, RoundPlan
 from dids.training.trainer import DidsTrainer
 
@@ -47,6 +49,7 @@ class DomainData:
         members: Flat sample ids of each domain.
         max_repeats: How often a sample of each domain may be drawn again; None: no limit.
         at_end: What happens when a domain's repeats are used up; None: the others share its weight.
+        earlier: The domains of before, from the run's beginning, where they were regrouped since.
     """
 
     dataset: TokenDataset
@@ -54,6 +57,12 @@ class DomainData:
     members: Sequence[np.ndarray]
     max_repeats: Sequence[int | None]
     at_end: Sequence[AtEnd] | None = None
+    earlier: Sequence[Grouping] = ()
+
+    @property
+    def groupings(self) -> list[Grouping]:
+        """All groupings of the run; the last one holds."""
+        return [*self.earlier, Grouping(self.names, self.members)]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -150,16 +159,14 @@ def train_model(
     batch_size = (
         settings.per_device_train_batch_size * settings.gradient_accumulation_steps * world_size
     )
-    sampler = MixtureSampler(
-        data.members,
-        data.dataset.lengths,
-        batch_size=batch_size,
-        seed=seed,
-        max_repeats=data.max_repeats,
-        at_end=data.at_end,
-        unit=unit,
-        mixture=prior,
-    )
+    checkpoint = newest_checkpoint(folder) if folder.exists() else None
+    state = None
+    if checkpoint is not None:
+        state = _state_in_domains_of_now(
+            read_state(checkpoint), data, policy, limits, prior, steering, batch_size, seed, unit
+        )
+    ordered = ordered_domains(data.groupings, state, seed)
+    sampler = _sampler(data, ordered, prior, batch_size, seed, unit)
     mean_lengths = data.mean_lengths
     if num_steps is not None:
         nominal_steps = bound = num_steps
@@ -193,6 +200,7 @@ def train_model(
         scored_tokens=data.mean_scored_tokens / (mean_lengths if unit == "tokens" else 1.0),
         initial_impact=initial_impact,
         prior=prior,
+        grouping=len(data.earlier),
         steering=steering,
         on_step=on_step,
     )
@@ -205,9 +213,8 @@ def train_model(
         log_domains=settings.report_to not in ([], ["none"]),
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = newest_checkpoint(folder) if folder.exists() else None
-    if checkpoint is not None:
-        rounds.resume(checkpoint)
+    if state is not None:
+        rounds.resume_from(state)
     else:
         sampler.set_mixture(rounds.first_mixture(), 0)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -222,6 +229,61 @@ def train_model(
     write_json(folder / "drawn.json", drawn(sampler, data, steps))
     write_json(folder / HISTORY_NAME, history.to_json())
     return TrainedRun(folder, history)
+
+
+def _state_in_domains_of_now(
+    state: Mapping[str, Any],
+    data: DomainData,
+    policy: Policy,
+    limits: MixtureLimits,
+    prior: np.ndarray,
+    steering: SteeringFollower | None,
+    batch_size: int,
+    seed: int,
+    unit: Unit,
+) -> dict[str, Any]:
+    """The state of a checkpoint, in the domains of now where they were regrouped since."""
+    before = data.groupings[state.get("grouping", 0)]
+    if steering is not None:
+        step, tokens = int(state["step"]), sum(state["sampler"]["tokens"])
+        steered = steering.for_round(state["round"], step=step, tokens=tokens)
+        limits, prior = steered.limits, steered.prior
+    data_before = DomainData(
+        data.dataset, before.names, before.members, [None] * len(before.names)
+    )
+    uniform = np.full(len(before.names), 1.0 / len(before.names))
+    return regrouped_state(
+        state,
+        data.groupings,
+        policy=policy,
+        limits=limits,
+        prior=prior,
+        lengths=data.dataset.lengths,
+        make_sampler=lambda o: _sampler(data, o, prior, batch_size, seed, unit),
+        make_sampler_before=lambda o: _sampler(data_before, o, uniform, batch_size, seed, unit),
+        seed=seed,
+    )
+
+
+def _sampler(
+    data: DomainData,
+    ordered: OrderedDomains,
+    mixture: np.ndarray,
+    batch_size: int,
+    seed: int,
+    unit: Unit,
+) -> MixtureSampler:
+    return MixtureSampler(
+        ordered.members,
+        data.dataset.lengths,
+        batch_size=batch_size,
+        seed=seed,
+        max_repeats=data.max_repeats,
+        at_end=data.at_end,
+        unit=unit,
+        mixture=mixture,
+        orders=ordered.orders,
+    )
 
 
 def expected_steps(

@@ -41,6 +41,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "mixture": history.mixture,
         "impact": _initial_impact(work) + history.impact,
         "steering": steering_log(work).account(),
+        "regroupings": history.regroupings,
         "domains": _domains(work, drawn),
         "stability": _stability(work),
         "overhead": overhead,
