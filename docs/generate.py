@@ -141,10 +141,10 @@ def _section(annotation: Any) -> type[schema.Section] | None:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
         return "required"
     words = {None: "null", True: "true", False: "false"}
-    value = field.default
     if isinstance(value, bool) or value is None:
         return f"`{words[value]}`"
     is_long = isinstance(value, int) and value >= 10_000
@@ -152,13 +152,14 @@ def _default(field: FieldInfo) -> str:
 
 
 def _docstring(model: type[BaseModel], name: str) -> str:
-    """The string that stands under a field."""
-    body = ast.parse(inspect.getsource(model)).body[0].body  # type: ignore[attr-defined]
-    for statement, after in pairwise(body):
-        is_field = isinstance(statement, ast.AnnAssign) and statement.target.id == name
-        if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            said = inspect.cleandoc(after.value.value)
-            return said.replace("``", "`").replace("None:", "null:")
+    """The string that stands under a field, in its model or one that this extends."""
+    for owner in (model for model in model.mro() if issubclass(model, schema.Section)):
+        body = ast.parse(inspect.getsource(owner)).body[0].body  # type: ignore[attr-defined]
+        for statement, after in pairwise(body):
+            is_field = isinstance(statement, ast.AnnAssign) and statement.target.id == name
+            if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                said = inspect.cleandoc(after.value.value)
+                return said.replace("``", "`").replace("None:", "null:")
     return ""
 
 

@@ -173,7 +173,7 @@ class MixtureConfig(SteeredMixture):
     unit: Literal["samples", "tokens"] = "samples"
     """What weights are shares of. In tokens they are corrected for the samples' lengths."""
     rounds: Annotated[int, Field(ge=1)] = 25
-    settings: dict[str, float | bool | str] = {}
+    settings: dict[str, float | bool | str] = Field(default_factory=dict)
     """The policy's own settings, for instance ``ema``."""
 
 
@@ -210,7 +210,7 @@ class Config(Section):
     impact: ImpactConfig = ImpactConfig()
     mixture: MixtureConfig = MixtureConfig()
     budget: BudgetConfig
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     """``transformers.TrainingArguments`` by their own names."""
     control: Literal["uniform", "proportional"] | None = "uniform"
     """Policy of a second run on the same budget to compare with; None: no such run."""

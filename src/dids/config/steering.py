@@ -73,16 +73,16 @@ class SteeredMixture(Section):
     floor: Share = 0.25
     """Least probability of a domain, as a fraction of its uniform share 1/k: tasks unlike every
     source live on the variety. It yields to what is said of a domain by name."""
-    domains: dict[str, Limits] = {}
+    domains: dict[str, Limits] = Field(default_factory=dict)
     """By name, ``*`` for anything: limits of each domain that it fits."""
-    groups: dict[str, GroupLimits] = {}
+    groups: dict[str, GroupLimits] = Field(default_factory=dict)
     """By any name: limits of sums."""
 
 
 class SteeredData(Section):
     """Limits of sources."""
 
-    sources: dict[str, Limits] = {}
+    sources: dict[str, Limits] = Field(default_factory=dict)
 
 
 class SteeredTask(Section):
@@ -97,7 +97,7 @@ class Steering(Section):
 
     data: SteeredData = SteeredData()
     mixture: SteeredMixture = SteeredMixture()
-    tasks: dict[str, SteeredTask] = {}
+    tasks: dict[str, SteeredTask] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, config: "Config") -> "Steering":

@@ -113,7 +113,9 @@ class YamlFile:
         if first["type"] == "extra_forbidden":
             known = _known_keys(model, location[:-1])
             nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.4)
-            hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(known)}."
+            hint = (
+                f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(known)}."
+            )
             return f"{where}: unknown key '{field}'; {hint}"
         if first["type"] == "missing":
             return f"{where}: '{field}' is missing; `dids init` shows a complete config."

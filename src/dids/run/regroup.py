@@ -56,12 +56,12 @@ def regroup_domains(
         InputError: If the run has no domains yet or is trained already, a change cannot be made, or
             ``steering.yaml`` does not fit the new domains. Nothing is changed then.
     """
+    _check_stage(folder)
     with folder.locked():
         folder.prepare(config)
         handlers = [folder.log_to_file(), log_to_progress(progress)]
         try:
             work = Workspace(config, folder, progress)
-            _check_stage(work)
             check_unchanged(work)
             domains, dataset = _with_added(work, work.domains, changes.adds)
             domains = _with_splits(work, domains, dataset, changes.splits)
@@ -78,14 +78,14 @@ def regroup_domains(
     return domains
 
 
-def _check_stage(work: Workspace) -> None:
-    if not work.folder.is_done("domains"):
+def _check_stage(folder: RunFolder) -> None:
+    if not folder.is_done("domains"):
         raise InputError(
-            f"{work.folder.path}: the run has no domains yet; `dids domains` makes them first."
+            f"{folder.path}: the run has no domains yet; `dids domains` makes them first."
         )
-    if work.folder.is_done("train"):
+    if folder.is_done("train"):
         raise InputError(
-            f"{work.folder.path}: the run is trained already; domains change only while it goes on."
+            f"{folder.path}: the run is trained already; domains change only while it goes on."
         )
 
 
@@ -167,7 +167,9 @@ def _check_steering(work: Workspace, domains: Domains) -> None:
     try:
         checked_steering(work.steering_path, names)
     except InputError as error:
-        raise InputError(f"{error} Edit it for the new domains first; nothing was changed.") from None
+        raise InputError(
+            f"{error} Edit it for the new domains first; nothing was changed."
+        ) from None
 
 
 def _parts(text: str, option: str, form: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.random_bits import random_bits
 from dids.sampling.token_unit import next_token_credits, sample_credits, sample_shares
 
-_TIES, _ORDER = 1, 2  # 3 are the passes of `draw_order`
+_TIES, _ORDER = 1, 2  # 3: the passes of `draw_order`
 
 
 class DataRunsOutError(Exception):

@@ -87,9 +87,7 @@ class KnownNames:
             raise FieldError(location, _nothing(name, self.tasks, "task"))
 
 
-def _fitting(
-    pattern: str, names: Sequence[str], kind: str, location: Sequence[str]
-) -> list[int]:
+def _fitting(pattern: str, names: Sequence[str], kind: str, location: Sequence[str]) -> list[int]:
     if pattern in names:  # whatever signs a name is made of
         return [names.index(pattern)]
     fitting = [number for number, name in enumerate(names) if fnmatchcase(name, pattern)]

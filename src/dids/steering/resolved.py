@@ -74,7 +74,9 @@ def _of_domains(steering: Steering, names: KnownNames) -> Iterator[_Said]:
         fitting = names.domains_like(pattern, field)
         shown = [names.domains[k] for k in fitting[:_SHOWN_NAMES]]
         dots = ", …" if len(fitting) > _SHOWN_NAMES else ""
-        each = "" if len(fitting) == 1 else f" for each of {len(fitting)} ({', '.join(shown)}{dots})"
+        each = (
+            "" if len(fitting) == 1 else f" for each of {len(fitting)} ({', '.join(shown)}{dots})"
+        )
         yield from _said(field, limits, identity_kk[fitting], each)
 
 
@@ -92,9 +94,7 @@ def _of_sums(steering: Steering, names: KnownNames) -> Iterator[_Said]:
         yield from _said(field, limits, row_k[None], "")
 
 
-def _said(
-    field: tuple[str, ...], limits: Limits, row_mk: np.ndarray, each: str
-) -> Iterator[_Said]:
+def _said(field: tuple[str, ...], limits: Limits, row_mk: np.ndarray, each: str) -> Iterator[_Said]:
     words = {"floor": limits.floor, "cap": limits.cap, "pin": limits.pin}
     for word, value in words.items():
         if value is not None:
@@ -115,9 +115,7 @@ def _bounds(said: list[_Said], floor: float, num_domains: int) -> tuple[np.ndarr
     lower_k, upper_k = np.full(num_domains, -np.inf), np.ones(num_domains)
     for limit, _ in said:
         if limit is not None and _is_of_domains(limit):
-            for row_k, lower, upper in zip(
-                limit.row_mk, limit.lower_m, limit.upper_m, strict=True
-            ):
+            for row_k, lower, upper in zip(limit.row_mk, limit.lower_m, limit.upper_m, strict=True):
                 lower_k = np.where(row_k > 0.0, np.maximum(lower_k, lower), lower_k)
                 upper_k = np.where(row_k > 0.0, np.minimum(upper_k, upper), upper_k)
     general_k = np.minimum(floor / num_domains, upper_k)
@@ -150,9 +148,7 @@ def _contradiction(found: list[NamedLimit]) -> FieldError:
     )
 
 
-def _mixture_limits(
-    said: list[_Said], lower_k: np.ndarray, upper_k: np.ndarray
-) -> MixtureLimits:
+def _mixture_limits(said: list[_Said], lower_k: np.ndarray, upper_k: np.ndarray) -> MixtureLimits:
     """Floor and cap of one sum are one row."""
     lower_by_sum: dict[tuple[str, ...], float] = {}
     upper_by_sum: dict[tuple[str, ...], float] = {}

@@ -248,9 +248,7 @@ def _state_in_domains_of_now(
         step, tokens = int(state["step"]), sum(state["sampler"]["tokens"])
         steered = steering.for_round(state["round"], step=step, tokens=tokens)
         limits, prior = steered.limits, steered.prior
-    data_before = DomainData(
-        data.dataset, before.names, before.members, [None] * len(before.names)
-    )
+    data_before = DomainData(data.dataset, before.names, before.members, [None] * len(before.names))
     uniform = np.full(len(before.names), 1.0 / len(before.names))
     return regrouped_state(
         state,
