@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -110,7 +110,7 @@ def described(annotation: Any, metadata: Any = ()) -> str:
     words |= {type(None): "null", dict: "mapping"}
     for noun in (m for m in metadata if isinstance(m, str)):
         words[tuple] = f"{noun} or list of {noun}s"
-    signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le")}
+    signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
     bounds = [
         f"{signs[type(m)][0]} {getattr(m, signs[type(m)][1]):g}"
         for m in metadata

@@ -1,4 +1,4 @@
-"""Contradictions are named exactly: all of them are needed, and without one the rest can be kept."""
+"""Contradictions are named exactly: without any one of them the rest can be kept."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""A run that is steered while it goes on, and killed, ends as one left alone with the same edits."""
+"""A run that is steered, and killed, ends as one left alone with the same edits."""
 
 import json
 

@@ -106,24 +106,24 @@ def test_every_sample_is_drawn_once_before_any_again_through_every_change(
             sampler, ordered = regrouped(sampler, ordered, *labels, step, lengths)
 
 
-BEFORE = np.array([0] * 20 + [1] * 13 + [2] * 7)
+begun_n = np.array([0] * 20 + [1] * 13 + [2] * 7)
 
 
 def after_split():
     """The first domain in two parts, which are domains 0 and 3."""
-    label_n = BEFORE.copy()
+    label_n = begun_n.copy()
     label_n[:12] = 3
     return label_n
 
 
 def test_untouched_domains_give_the_same_samples_as_without_the_change():
     lengths, mixture = np.full(40, 5), np.array([0.5, 0.3, 0.2])
-    alone = sampler_of(OrderedDomains(grouped(BEFORE)), lengths, mixture)
-    ordered = OrderedDomains(grouped(BEFORE))
+    alone = sampler_of(OrderedDomains(grouped(begun_n)), lengths, mixture)
+    ordered = OrderedDomains(grouped(begun_n))
     sampler = sampler_of(ordered, lengths, mixture)
-    changed, _ = regrouped(sampler, ordered, BEFORE, after_split(), 5, lengths)
+    changed, _ = regrouped(sampler, ordered, begun_n, after_split(), 5, lengths)
     for domain in (1, 2):
-        members = np.flatnonzero(BEFORE == domain)
+        members = np.flatnonzero(begun_n == domain)
         streams = [
             [i for step in range(5, 60) for i in sorted(s.plan(step)) if i in members]
             for s in (alone, changed)
@@ -142,10 +142,10 @@ def test_untouched_domains_give_the_same_samples_as_without_the_change():
 
 def test_parts_inherit_weight_draws_and_credit_by_their_size():
     lengths, mixture = np.full(40, 5), np.array([0.5, 0.3, 0.2])
-    ordered = OrderedDomains(grouped(BEFORE))
+    ordered = OrderedDomains(grouped(begun_n))
     sampler = sampler_of(ordered, lengths, mixture)
     sampler.plan(9)
-    changed, _ = regrouped(sampler, ordered, BEFORE, after_split(), 7, lengths)
+    changed, _ = regrouped(sampler, ordered, begun_n, after_split(), 7, lengths)
     np.testing.assert_allclose(changed.log.mixture(7), [0.5 * 8 / 20, 0.3, 0.2, 0.5 * 12 / 20])
     before, after = sampler.progress(7), changed.progress(7)
     assert after.drawn_k[0] + after.drawn_k[3] == before.drawn_k[0]
@@ -157,10 +157,10 @@ def test_parts_inherit_weight_draws_and_credit_by_their_size():
 
 def test_a_whole_has_the_weights_and_draws_of_its_parts():
     lengths, mixture = np.full(40, 5), np.array([0.5, 0.3, 0.2])
-    merged = np.where(BEFORE == 2, 1, BEFORE)
-    ordered = OrderedDomains(grouped(BEFORE))
+    merged = np.where(begun_n == 2, 1, begun_n)
+    ordered = OrderedDomains(grouped(begun_n))
     sampler = sampler_of(ordered, lengths, mixture)
-    changed, _ = regrouped(sampler, ordered, BEFORE, merged, 7, lengths)
+    changed, _ = regrouped(sampler, ordered, begun_n, merged, 7, lengths)
     np.testing.assert_allclose(changed.log.mixture(7), [0.5, 0.5])
     assert changed.draws_by_domain(7)[1] == sampler.draws_by_domain(7)[1:].sum()
     assert changed.tokens(7) == sampler.tokens(7)
@@ -168,11 +168,11 @@ def test_a_whole_has_the_weights_and_draws_of_its_parts():
 
 def test_samples_that_join_take_their_share_and_leave_the_others_in_proportion():
     lengths = np.full(50, 5)
-    joined = np.concatenate([BEFORE, np.full(10, 3)])
-    ordered = OrderedDomains(grouped(BEFORE))
+    joined = np.concatenate([begun_n, np.full(10, 3)])
+    ordered = OrderedDomains(grouped(begun_n))
     sampler = sampler_of(ordered, lengths, np.array([0.5, 0.3, 0.2]))
     sampler.set_mixture([0.2, 0.4, 0.4], 9)  # decided before the change, holds after it
-    changed, _ = regrouped(sampler, ordered, BEFORE, joined, 7, lengths)
+    changed, _ = regrouped(sampler, ordered, begun_n, joined, 7, lengths)
     np.testing.assert_allclose(changed.log.mixture(6), [0.5, 0.3, 0.2, 0.0])
     np.testing.assert_allclose(changed.log.mixture(7), [0.45, 0.27, 0.18, 0.1])
     np.testing.assert_allclose(changed.log.mixture(9), [0.18, 0.36, 0.36, 0.1])
@@ -199,13 +199,13 @@ def test_a_regrouped_sampler_resumes_identically(stages, stop):
 
 def test_a_limit_of_repeats_counts_every_samples_own():
     lengths = np.full(40, 5)
-    ordered = OrderedDomains(grouped(BEFORE))
+    ordered = OrderedDomains(grouped(begun_n))
     sampler = sampler_of(ordered, lengths, np.array([0.05, 0.05, 0.9]))
     count_n = np.zeros(40, dtype=int)
     for step in range(3):  # the smallest domain is in its third pass, the others in their first
         np.add.at(count_n, sampler.plan(step), 1)
-    merged = np.minimum(BEFORE, 1)
-    changed, _ = regrouped(sampler, ordered, BEFORE, merged, 3, lengths, max_repeats=[2, 2])
+    merged = np.minimum(begun_n, 1)
+    changed, _ = regrouped(sampler, ordered, begun_n, merged, 3, lengths, max_repeats=[2, 2])
     step = 3
     while changed.has_step(step):
         np.add.at(count_n, changed.plan(step), 1)

@@ -37,8 +37,8 @@ class Domains:
     grouping: int = 0
     """How often they were regrouped since the run began."""
     added_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Sources that joined the run after its beginning: ``path``, ``folder`` and ``key`` of the token
-    store, ``content`` hash. Their columns and samples come behind the others'."""
+    """Sources that joined the run after its beginning: ``path``, ``folder`` and ``key`` of the
+    token store, ``content`` hash. Their columns and samples come behind the others'."""
 
     def __len__(self) -> int:
         return len(self.names)

@@ -13,7 +13,9 @@ _SECTION = Markup(
   <h2>Steering</h2>
   <p class="lede">What was changed by hand while the run went on, and from when it held.</p>
   <table class="tasks">
-    <thead><tr><th scope="col">Round</th><th scope="col">Tokens</th><th scope="col">What</th></tr></thead>
+    <thead>
+      <tr><th scope="col">Round</th><th scope="col">Tokens</th><th scope="col">What</th></tr>
+    </thead>
     <tbody>
 {}
     </tbody>

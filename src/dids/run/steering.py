@@ -1,4 +1,4 @@
-"""A run's ``steering.yaml``: written for people to edit, checked before training, followed in it."""
+"""A run's ``steering.yaml``: written for people to edit, checked before training, then followed."""
 
 from dids.config.steering import Steering
 from dids.run.workspace import Workspace

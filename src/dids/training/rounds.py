@@ -251,6 +251,7 @@ class MixtureRounds(MixtureCallback):
         self._stop_clock()
         return {
             "step": step,
+            "tokens": self.sampler.tokens(step),
             "round": self.round,
             "apply_lag": self.plan.apply_lag,
             "nominal_steps": self.plan.nominal_steps,

@@ -245,7 +245,7 @@ def _state_in_domains_of_now(
     """The state of a checkpoint, in the domains of now where they were regrouped since."""
     before = data.groupings[state.get("grouping", 0)]
     if steering is not None:
-        step, tokens = int(state["step"]), sum(state["sampler"]["tokens"])
+        step, tokens = int(state["step"]), int(state.get("tokens", 0))
         steered = steering.for_round(state["round"], step=step, tokens=tokens)
         limits, prior = steered.limits, steered.prior
     data_before = DomainData(data.dataset, before.names, before.members, [None] * len(before.names))

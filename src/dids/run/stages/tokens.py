@@ -64,7 +64,7 @@ def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
     guard = _guard(work)
     store = _tokenised(work, source, "train", hashes, guard)
     for (task, split), by_source in guard.counts().items():
-        for _, count in by_source.items():
+        for count in by_source.values():
             logger.warning("%s: %d %s items also stand in source %s.", task, count, split, name)
     return {"path": [path], "content": hashes[name], **store}
 
