@@ -14,15 +14,17 @@ def said(draw):
         row = np.array(draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=4, max_size=4)))
         lower = draw(st.sampled_from([0.0, 0.2, 0.5, 0.9]))
         upper = draw(st.sampled_from([u for u in (0.1, 0.5, 0.9, 1.0) if u >= lower]))
-        limits.append(
-            NamedLimit((str(number),), "", row[None], np.array([lower]), np.array([upper]))
-        )
+        limits.append((str(number), row, lower, upper))
     return limits
 
 
 @settings(max_examples=60)
 @given(said())
 def test_a_conflict_is_irreducible(limits):
+    limits = [
+        NamedLimit((name,), "", row[None], np.array([lower]), np.array([upper]))
+        for name, row, lower, upper in limits
+    ]
     found = conflict(limits, 4)
     if not found:
         return

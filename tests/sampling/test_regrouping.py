@@ -31,7 +31,7 @@ def sampler_of(ordered, lengths, mixture, **changes):
 def regrouped(sampler, ordered, before_n, after_n, step, lengths, **changes):
     """The sampler of other domains from a step on, the new ones at a tenth each."""
     names = [list(map(str, range(label_n.max() + 1))) for label_n in (before_n, after_n)]
-    weight_n = lengths if sampler.unit == "tokens" else np.ones(len(after_n), dtype=int)
+    weight_n = lengths[: len(after_n)] if sampler.unit == "tokens" else np.ones(len(after_n), dtype=int)
     found = Regrouping.between(before_n, after_n, weight_n, *names)
     progress = sampler.progress(step)
     now = ordered.regrouped(progress.drawn_k, grouped(after_n), SEED)
@@ -193,8 +193,9 @@ def test_a_regrouped_sampler_resumes_identically(stages, stop):
     resumed.load_state_dict(state)
     for step in range(4 + stop, 4 + stop + 10):
         np.testing.assert_array_equal(resumed.plan(step), changed.plan(step))
-    with pytest.raises(ValueError, match="was planned for other domains"):
-        resumed.plan(3)
+    if state["orders"] is not None:  # else nothing but a domain at the end has changed
+        with pytest.raises(ValueError, match="was planned for other domains"):
+            resumed.plan(3)
 
 
 def test_a_limit_of_repeats_counts_every_samples_own():

@@ -72,7 +72,7 @@ class SteeredMixture(Section):
 
     floor: Share = 0.25
     """Least probability of a domain, as a fraction of its uniform share 1/k: tasks unlike every
-    source live on the variety. It yields to what is said of a domain by name."""
+    source live on the variety. It yields to all other limits."""
     domains: dict[str, Limits] = Field(default_factory=dict)
     """By name, ``*`` for anything: limits of each domain that it fits."""
     groups: dict[str, GroupLimits] = Field(default_factory=dict)

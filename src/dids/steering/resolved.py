@@ -16,7 +16,6 @@ from dids.mixture.prior import prior_with_shares
 from dids.steering.names import FieldError, KnownNames
 
 _SHOWN_NAMES = 4
-_FLOOR = ("mixture", "floor")
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,9 @@ class ResolvedSteering:
 def resolved(steering: Steering, names: KnownNames) -> ResolvedSteering:
     """Numbers for the domains and tasks that there are.
 
-    All that is said of a domain holds at once; only ``mixture.floor`` yields to a floor, cap or pin
-    of the domain by name.
+    All that is said of a domain holds at once; only ``mixture.floor`` yields. It is a fraction of
+    the domain's share in the mixture nearest to uniform within everything else, so it contradicts
+    nothing.
 
     Raises:
         FieldError: If a name or pattern fits nothing, no mixture keeps all the limits, none has all
@@ -46,14 +46,13 @@ def resolved(steering: Steering, names: KnownNames) -> ResolvedSteering:
             contradict each other.
     """
     said = [*_of_domains(steering, names), *_of_sums(steering, names)]
-    lower_k, upper_k = _bounds(said, steering.mixture.floor, len(names.domains))
-    named = [limit for limit, _ in said if limit is not None]
-    named.append(_general_floor(steering.mixture.floor, lower_k, said))
-    found = conflict(named, len(names.domains))
+    found = conflict([limit for limit, _ in said if limit is not None], len(names.domains))
     if found:
         raise _contradiction(found)
     return ResolvedSteering(
-        _mixture_limits(said, lower_k, upper_k), _prior(said, names), _weights(steering, names)
+        _limits(said, steering.mixture.floor, len(names.domains)),
+        _prior(said, names),
+        _weights(steering, names),
     )
 
 
@@ -110,31 +109,34 @@ def _is_of_domains(limit: NamedLimit) -> bool:
     return limit.field[:2] == ("mixture", "domains")
 
 
-def _bounds(said: list[_Said], floor: float, num_domains: int) -> tuple[np.ndarray, np.ndarray]:
-    """Floors and caps of single domains; the general floor where nothing else is said."""
-    lower_k, upper_k = np.full(num_domains, -np.inf), np.ones(num_domains)
+def _limits(said: list[_Said], floor: float, num_domains: int) -> MixtureLimits:
+    """What was said, and the general floor of every domain of which no floor was said."""
+    lower_k, upper_k, has_own_floor_k = _bounds(said, num_domains)
+    limits = _with_sums(said, lower_k, upper_k)
+    uniform_k = np.full(num_domains, 1.0 / num_domains)
+    within_k = limits.project(uniform_k)
+    if within_k is not uniform_k:  # a hair less, or rounding would leave no room at a floor of 1
+        within_k = np.minimum(uniform_k, (1.0 - 1e-6) * within_k)
+    general_k = np.maximum(lower_k, floor * within_k)
+    return _with_sums(said, np.where(has_own_floor_k, lower_k, general_k), upper_k)
+
+
+def _bounds(said: list[_Said], num_domains: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Floors and caps of single domains, and of which one a floor was said."""
+    lower_k, upper_k = np.zeros(num_domains), np.ones(num_domains)
+    has_own_floor_k = np.zeros(num_domains, dtype=bool)
     for limit, _ in said:
         if limit is not None and _is_of_domains(limit):
-            for row_k, lower, upper in zip(limit.row_mk, limit.lower_m, limit.upper_m, strict=True):
-                lower_k = np.where(row_k > 0.0, np.maximum(lower_k, lower), lower_k)
-                upper_k = np.where(row_k > 0.0, np.minimum(upper_k, upper), upper_k)
-    general_k = np.minimum(floor / num_domains, upper_k)
-    return np.where(np.isfinite(lower_k), lower_k, general_k), upper_k
-
-
-def _general_floor(floor: float, lower_k: np.ndarray, said: list[_Said]) -> NamedLimit:
-    by_name_k = np.zeros(len(lower_k), dtype=bool)
-    for limit, _ in said:
-        if limit is not None and _is_of_domains(limit) and limit.field[-1] != "cap":
-            by_name_k |= limit.row_mk.any(axis=0)
-    rest = np.flatnonzero(~by_name_k)
-    sentence = f"{floor:g} (at least {floor / len(lower_k):.4g} for each of {len(rest)} domains)"
-    row_mk = np.eye(len(lower_k))[rest]
-    return NamedLimit(_FLOOR, sentence, row_mk, lower_k[rest], np.full(len(rest), np.inf))
+            fits_k = limit.row_mk.any(axis=0)
+            lower, upper = float(limit.lower_m[0]), float(limit.upper_m[0])
+            lower_k = np.where(fits_k, np.maximum(lower_k, lower), lower_k)
+            upper_k = np.where(fits_k, np.minimum(upper_k, upper), upper_k)
+            has_own_floor_k |= fits_k & np.isfinite(lower)
+    return lower_k, upper_k, has_own_floor_k
 
 
 def _contradiction(found: list[NamedLimit]) -> FieldError:
-    *others, last = sorted(found, key=lambda limit: limit.field == _FLOOR, reverse=True)
+    *others, last = found
     if not others:
         return FieldError(
             last.field,
@@ -148,8 +150,8 @@ def _contradiction(found: list[NamedLimit]) -> FieldError:
     )
 
 
-def _mixture_limits(said: list[_Said], lower_k: np.ndarray, upper_k: np.ndarray) -> MixtureLimits:
-    """Floor and cap of one sum are one row."""
+def _with_sums(said: list[_Said], lower_k: np.ndarray, upper_k: np.ndarray) -> MixtureLimits:
+    """Bounds of domains with those of sums; floor and cap of one sum are one row."""
     lower_by_sum: dict[tuple[str, ...], float] = {}
     upper_by_sum: dict[tuple[str, ...], float] = {}
     row_by_sum: dict[tuple[str, ...], np.ndarray] = {}
