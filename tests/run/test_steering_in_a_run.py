@@ -124,10 +124,10 @@ def test_run_edited_alive_then_killed_and_edited_again_repeats_what_was_decided(
 def test_a_bad_edit_is_one_line_on_the_terminal_and_in_the_log_and_changes_nothing(
     tmp_path, monkeypatch, capsys
 ):
-    bad = NOISE_CAPPED.replace("floor: 0.9", "floor: 0.99")
+    bad = NOISE_CAPPED.replace("cap: 0.05", "pin: 0.05").replace("floor: 0.9", "floor: 0.99")
     result = run_left_alone(tmp_path / "a", monkeypatch, {3: bad})
     told = capsys.readouterr().err.replace("\n", "")
-    words = "line 5: 'mixture.groups.words.floor': 0.99 contradicts 'mixture.floor'"
+    words = "line 5: 'mixture.groups.words.floor': 0.99 contradicts 'mixture.domains.noise*.pin'"
     path = tmp_path / "a" / "run"
     assert words in told
     assert (path / "log.txt").read_text(encoding="utf-8").count(words) == 1

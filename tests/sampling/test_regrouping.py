@@ -31,7 +31,9 @@ def sampler_of(ordered, lengths, mixture, **changes):
 def regrouped(sampler, ordered, before_n, after_n, step, lengths, **changes):
     """The sampler of other domains from a step on, the new ones at a tenth each."""
     names = [list(map(str, range(label_n.max() + 1))) for label_n in (before_n, after_n)]
-    weight_n = lengths[: len(after_n)] if sampler.unit == "tokens" else np.ones(len(after_n), dtype=int)
+    weight_n = (
+        lengths[: len(after_n)] if sampler.unit == "tokens" else np.ones(len(after_n), dtype=int)
+    )
     found = Regrouping.between(before_n, after_n, weight_n, *names)
     progress = sampler.progress(step)
     now = ordered.regrouped(progress.drawn_k, grouped(after_n), SEED)

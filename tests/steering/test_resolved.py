@@ -44,7 +44,9 @@ def test_all_that_is_said_of_a_domain_holds():
     ("said", "lower"), [({"pin": 0.0}, 0.0), ({"cap": 0.01}, 0.0025), ({"floor": 0.01}, 0.01)]
 )
 def test_the_general_floor_yields_to_what_is_said_by_name(said, lower):
-    assert of(mixture={"domains": {"code": said}}).limits.lower_k[2] == pytest.approx(lower, rel=1e-5)
+    assert of(mixture={"domains": {"code": said}}).limits.lower_k[2] == pytest.approx(
+        lower, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("floor", [0.25, 1.0])

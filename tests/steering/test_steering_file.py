@@ -49,7 +49,11 @@ def test_examples_in_the_files_comments_are_accepted(tmp_path):
         ("pin: 0.4", "pni: 0.4", "unknown key 'mixture.groups.all.pni'; did you mean"),
         ("pin: 0.4", "pin: 0.4, cap: 0.5", "leave floor and cap out"),
         ("code, code+web", "codd", "'mixture.groups.all.domains': no domain is called"),
-        ("pin: 0.4", "pin: 0.99", "'mixture.groups.all.pin': 0.99 contradicts 'mixture.domains.web/*"),
+        (
+            "pin: 0.4",
+            "pin: 0.99",
+            "'mixture.groups.all.pin': 0.99 contradicts 'mixture.domains.web/*",
+        ),
         ("pin: 0.4", "pin: 0.4]", "not valid YAML"),
         ("weight: 2.0", "weight: -1", "'tasks.sums.weight'"),
         ("weight: 2.0", "weight: .nan", "'tasks.sums.weight'"),
@@ -84,7 +88,6 @@ def test_changes_name_fields_with_both_values():
     assert {(change.field, str(change.before), str(change.after)) for change in found} == {
         ("mixture.domains.code.cap", "None", "0.3"),
         ("mixture.groups.all.domains", "['code', 'code+web']", "None"),
-        ("mixture.groups.all.sources", "[]", "None"),
         ("mixture.groups.all.pin", "0.4", "None"),
         ("tasks.sums.weight", "2.0", "3.0"),
     }

@@ -1,10 +1,10 @@
 """What changed between two steerings, field by field."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dids.config.steering import Steering
+from dids.config.steering import SteeredTask, Steering
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def changes(before: Steering, after: Steering) -> list[FieldChange]:
         >>> [str(change) for change in changes(Steering(), looser)]
         ['mixture.floor from 0.25 to 0.1']
     """
-    old, new = _flat(before.to_json(), ""), _flat(after.to_json(), "")
+    tasks = [*after.tasks, *before.tasks]
+    old, new = (_flat(_complete(steering, tasks), "") for steering in (before, after))
     fields = [*new, *(field for field in old if field not in new)]
     return [
         FieldChange(field, old.get(field), new.get(field))
@@ -47,9 +48,21 @@ def changes(before: Steering, after: Steering) -> list[FieldChange]:
     ]
 
 
+def _complete(steering: Steering, tasks: Sequence[str]) -> dict[str, Any]:
+    """What is said, with the weights of tasks that are left out."""
+    default = SteeredTask().model_dump()
+    return {
+        **steering.to_json(),
+        "tasks": dict.fromkeys(tasks, default) | steering.to_json()["tasks"],
+    }
+
+
 def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
-        flat |= _flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{path}.")
+        elif value != []:
+            flat[path] = value
     return flat
