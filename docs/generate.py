@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -155,7 +155,7 @@ def described(annotation: Any, metadata: Any = ()) -> str:
     words |= {type(None): "null", dict: "mapping"}
     for noun in (m for m in metadata if isinstance(m, str)):
         words |= {tuple: f"{noun} or list of {noun}s", str: noun}
-    signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le")}
+    signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
     bounds = [
         f"{signs[type(m)][0]} {getattr(m, signs[type(m)][1]):g}"
         for m in metadata
@@ -186,10 +186,10 @@ def _section(annotation: Any) -> type[schema.Section] | None:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
         return "required"
     words = {None: "null", True: "true", False: "false"}
-    value = field.default
     if isinstance(value, bool) or value is None:
         return f"`{words[value]}`"
     is_long = isinstance(value, int) and value >= 10_000
@@ -197,13 +197,14 @@ def _default(field: FieldInfo) -> str:
 
 
 def _docstring(model: type[BaseModel], name: str) -> str:
-    """The string that stands under a field."""
-    body = ast.parse(inspect.getsource(model)).body[0].body  # type: ignore[attr-defined]
-    for statement, after in pairwise(body):
-        is_field = isinstance(statement, ast.AnnAssign) and statement.target.id == name
-        if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            said = inspect.cleandoc(after.value.value)
-            return said.replace("``", "`").replace("None:", "null:")
+    """The string that stands under a field, in its model or one that this extends."""
+    for owner in (model for model in model.mro() if issubclass(model, schema.Section)):
+        body = ast.parse(inspect.getsource(owner)).body[0].body  # type: ignore[attr-defined]
+        for statement, after in pairwise(body):
+            is_field = isinstance(statement, ast.AnnAssign) and statement.target.id == name
+            if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                said = inspect.cleandoc(after.value.value)
+                return said.replace("``", "`").replace("None:", "null:")
     return ""
 
 

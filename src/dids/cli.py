@@ -96,12 +96,35 @@ def features(run_folder: RunArgument) -> None:
 
 
 @app.command()
-def domains(run_folder: RunArgument) -> None:
-    """Group the samples into domains by their gradient features."""
-    _run_until(_settings(run_folder), "domains")
+def domains(
+    run_folder: RunArgument,
+    add: Annotated[
+        list[str] | None,
+        typer.Option("--add", metavar="NAME=PATH", help="Let a source join, as a domain."),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="NAME=NUMBER", help="Divide a domain by its features."),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--merge", metavar="NAME=DOMAIN,...", help="Make one domain of several, * for anything."
+        ),
+    ] = None,
+) -> None:
+    """Group the samples into domains by their gradient features.
+
+    With --add, --split or --merge: change the domains of a run that was stopped while it trained.
+    """
+    settings = _settings(run_folder)
+    if add or split or merge:
+        _regroup(settings, add or [], split or [], merge or [])
+    else:
+        _run_until(settings, "domains")
     from dids.run.summary import print_domains
 
-    print_domains(run_folder if run_folder.is_dir() else Path(_settings(run_folder).run))
+    print_domains(Path(settings.run))
 
 
 @app.command()
@@ -156,6 +179,16 @@ def _run_until(settings: "Config", last: str) -> None:
     _quieten_libraries()
     keep_freed_memory()
     run_stages(settings, RunFolder(Path(settings.run)), ConsoleProgress(), last=last)
+
+
+def _regroup(settings: "Config", adds: list[str], splits: list[str], merges: list[str]) -> None:
+    from dids.run.folder import RunFolder
+    from dids.run.progress import ConsoleProgress
+    from dids.run.regroup import DomainChanges, regroup_domains
+
+    _quieten_libraries()
+    changes = DomainChanges(adds, splits, merges)
+    regroup_domains(settings, RunFolder(Path(settings.run)), ConsoleProgress(), changes)
 
 
 def _quieten_libraries() -> None:

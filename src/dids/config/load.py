@@ -3,14 +3,12 @@
 import difflib
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
-
-import yaml
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from dids.config.schema import Config
+from dids.config.yaml_file import YamlFile
 from dids.errors import InputError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -31,23 +29,6 @@ _OWN_TRAINING_ARGUMENTS = {
 }
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A YAML loader that refuses a key given twice, which YAML would let win silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise InputError(
-                    f"{key_node.start_mark.name}, line {line}: '{key}' is given twice; names must "
-                    "differ."
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
 def load_config(path: Path) -> Config:
     """Read and check a config file.
 
@@ -58,39 +39,8 @@ def load_config(path: Path) -> Config:
         InputError: If the file is missing, no YAML, or says something that the schema does not
             allow.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: there is no such config file; `dids init {path}` writes one."
-        ) from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give the path of a config file.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8."
-        ) from None
-    loader = _UniqueKeyLoader(text)
-    loader.name = str(path)
-    try:
-        root = loader.get_single_node()
-        raw = loader.construct_document(root) if root is not None else None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise InputError(f"{path}{where}: not valid YAML: {problem}.") from None
-    finally:
-        loader.dispose()
-    if not isinstance(raw, dict):
-        raise InputError(
-            f"{path}: the config must be a mapping of sections; `dids init` writes one."
-        )
-    filled = _filled_in(raw, (), path)
-    try:
-        config = Config.model_validate(filled)
-    except ValidationError as error:
-        raise InputError(_one_sentence(error, filled, root, path)) from None
+    file = YamlFile.read(path, kind="config file", advice=f"`dids init {path}` writes one")
+    config = file.checked(Config, _filled_in(file.raw, (), path))
     check_training_arguments(config.training, str(path))
     return _with_absolute_paths(config)
 
@@ -114,77 +64,6 @@ def _filled_in(value: Any, where: tuple[str, ...], path: Path) -> Any:  # noqa: 
         return found
 
     return _VARIABLE.sub(variable, value)
-
-
-def _one_sentence(error: ValidationError, raw: Any, root: yaml.Node | None, path: Path) -> str:  # noqa: ANN401
-    first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
-    location = _location_in_file(first["loc"], raw)
-    line = _line_of(root, location)
-    where = f"{path}, line {line}" if line is not None else str(path)
-    field = ".".join(location)
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.4)
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys: {', '.join(known)}."
-        return f"{where}: unknown key '{field}'; {hint}"
-    if first["type"] == "missing":
-        return f"{where}: '{field}' is missing; `dids init` shows a complete config."
-    message = first["msg"].removeprefix("Value error, ")
-    value = first.get("input")
-    shown = f", got {value!r}" if isinstance(value, (str, int, float, bool)) else ""
-    return f"{where}: '{field}': {message[0].lower()}{message[1:]}{shown}."
-
-
-def _location_in_file(location: tuple[int | str, ...], raw: Any) -> tuple[str, ...]:  # noqa: ANN401
-    """Drop what pydantic adds to a path (names of union members), keep what the file has."""
-    kept: list[str] = []
-    value = raw
-    for i, part in enumerate(location):
-        is_last = i == len(location) - 1
-        if (isinstance(value, Mapping) and part in value) or (
-            isinstance(value, list) and isinstance(part, int) and part < len(value)
-        ):
-            value = value[part]  # type: ignore[index]
-        elif not (is_last and isinstance(value, Mapping)):
-            continue
-        kept.append(str(part))
-    return tuple(kept) or tuple(str(part) for part in location)
-
-
-def _line_of(node: yaml.Node | None, location: tuple[str, ...]) -> int | None:
-    if node is None:
-        return None
-    line = node.start_mark.line + 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == part), None)
-            if found is None:
-                return int(line)
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode):
-            node = node.value[int(part)]
-            line = node.start_mark.line + 1
-    return int(line)
-
-
-def _known_keys(location: tuple[str, ...]) -> list[str]:
-    model: type[BaseModel] = Config
-    for part in location:
-        field = model.model_fields.get(part)
-        inner = _model_in(field.annotation) if field is not None else None
-        if inner is not None:
-            model = inner
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
 
 
 def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:

@@ -2,27 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from dids.config.section import Patterns, Section, as_tuple
+from dids.config.steering import Limits, SteeredMixture, SteeredTask
 from dids.mixture.policy_names import BUILT_IN, checked_policy_name
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), "path"]
 
 
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1), "path"]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1), "pattern"]
 PolicyName = Annotated[
     str,
     AfterValidator(checked_policy_name),
@@ -30,13 +18,7 @@ PolicyName = Annotated[
 ]
 
 
-class Section(BaseModel):
-    """A part of the config: frozen, and closed to keys that nobody reads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceConfig(Section):
+class SourceConfig(Limits):
     """Where the records of one source lie, and how far they may be drawn."""
 
     path: Paths
@@ -48,16 +30,6 @@ class SourceConfig(Section):
     at_end: Literal["renormalise", "stop"] = "renormalise"
     """What happens when ``max_repeats`` is used up: the other domains share its weight, or the run
     ends."""
-    floor: Share = 0.0
-    """Least share of the source in every mixture."""
-    cap: Share = 1.0
-    """Greatest share of the source in every mixture."""
-
-    @model_validator(mode="after")
-    def _floor_below_cap(self) -> "SourceConfig":
-        if self.floor > self.cap:
-            raise ValueError(f"floor {self.floor} is above cap {self.cap}; swap or lower it")
-        return self
 
 
 def _source(value: object) -> object:
@@ -79,14 +51,12 @@ class DataConfig(Section):
     """Folder for tokenised data that several runs share. None: inside the run folder."""
 
 
-class TaskConfig(Section):
+class TaskConfig(SteeredTask):
     """A downstream target: what is measured during the run, and what only at its end."""
 
     validation: Paths
     test: Paths
     format: Literal["jsonl", "parquet", "text"] | None = None
-    weight: Annotated[float, Field(gt=0.0)] = 1.0
-    """Relative to the other tasks."""
 
 
 class TrainTokenizer(Section):
@@ -202,18 +172,15 @@ class ImpactConfig(Section):
         return self
 
 
-class MixtureConfig(Section):
-    """The rule that makes the next mixture."""
+class MixtureConfig(SteeredMixture):
+    """The rule that makes the next mixture, and what every mixture keeps."""
 
     policy: PolicyName = "dids"
     """The rule that makes the next mixture: one of these, or a class of your own."""
     unit: Literal["samples", "tokens"] = "samples"
     """What weights are shares of. In tokens they are corrected for the samples' lengths."""
     rounds: Annotated[int, Field(ge=1)] = 25
-    floor: Share = 0.25
-    """Least probability of a domain, as a fraction of its uniform share 1/k: tasks unlike every
-    source live on the variety."""
-    settings: dict[str, float | bool | str] = {}
+    settings: dict[str, float | bool | str] = Field(default_factory=dict)
     """The policy's own settings, for instance ``ema``."""
 
 
@@ -250,7 +217,7 @@ class Config(Section):
     impact: ImpactConfig = ImpactConfig()
     mixture: MixtureConfig = MixtureConfig()
     budget: BudgetConfig
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     """``transformers.TrainingArguments`` by their own names."""
     control: Literal["uniform", "proportional"] | None = "uniform"
     """Policy of a second run on the same budget to compare with; None: no such run."""
@@ -268,6 +235,13 @@ class Config(Section):
     def _not_two_proxies(cls, value: ProxyConfig) -> ProxyConfig:
         if value.name is not None and value.config is not None:
             raise ValueError("give a name or a config, not both")
+        return value
+
+    @field_validator("tasks")
+    @classmethod
+    def _some_task_counts(cls, value: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
+        if all(task.weight == 0.0 for task in value.values()):
+            raise ValueError("every task has weight 0; give one of them a weight above it")
         return value
 
     @property

@@ -121,13 +121,13 @@ def clusters(
     for group, count in zip(groups, counts, strict=True):
         if len(group) > 0:
             first = int(cluster_n.max()) + 1
-            cluster_n[group] = first + _clusters(
+            cluster_n[group] = first + clusters_of(
                 features, vectors, group, count, min_samples, seed, progress
             )
     return cluster_n
 
 
-def _clusters(
+def clusters_of(
     features: FeatureSource,
     vectors: FeatureSource | None,
     samples_m: Integer[np.ndarray, " m"],
@@ -136,7 +136,10 @@ def _clusters(
     seed: int,
     progress: Callable[[int], None] | None,
 ) -> Integer[np.ndarray, " m"]:
-    """Clusters of one group of samples, the small ones merged; a count of None is chosen."""
+    """Clusters of one group of samples, the small ones merged; a count of None is chosen.
+
+    Arguments as of `cluster_features`; ``samples_m`` are the group's.
+    """
     is_known_m = np.ones(len(samples_m), dtype=bool)
     if vectors is not None:
         is_known_m = have_direction(features, samples_m)
@@ -182,15 +185,21 @@ def _domains(
     rank_k = np.empty(len(order), dtype=np.int32)
     rank_k[order] = np.arange(len(order))
     ranked_n, counts_ks = rank_k[domain_n], counts_ks[order]
-    centroid_kd, central, cosines = _described(features, ranked_n, len(size_k))
+    centroid_kd, central, cosines = described(features, ranked_n, len(size_k))
     names = domain_names(counts_ks, source_names)
     return Domains(names, ranked_n, centroid_kd, counts_ks, central, cosines)
 
 
-def _described(
+def described(
     features: FeatureSource | None, domain_n: Integer[np.ndarray, " n"], num_domains: int
 ) -> tuple[Float[np.ndarray, "k d"], list[list[int]], list[float]]:
-    """Mean directions, most central samples and mean cosines, in two passes of flat memory."""
+    """Mean directions, most central samples and mean cosines, in two passes of flat memory.
+
+    Args:
+        features: By sample; None: the first samples of each domain are taken for central.
+        domain_n: Domain of each sample.
+        num_domains: Number of domains.
+    """
     if features is None:
         central = [
             np.flatnonzero(domain_n == domain)[:NUM_CENTRAL].tolist()

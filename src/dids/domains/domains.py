@@ -3,8 +3,10 @@
 Axes: n samples, k domains, s sources, d feature dimensions.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -32,6 +34,11 @@ class Domains:
     """Mean cosine of each domain's samples to its centre; 0 when there are no features."""
     stability: Agreement | None = None
     """Agreement with the domains that another seed gives; None where nothing was divided."""
+    grouping: int = 0
+    """How often they were regrouped since the run began."""
+    added_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Sources that joined the run after its beginning: ``path``, ``folder`` and ``key`` of the
+    token store, ``content`` hash. Their columns and samples come behind the others'."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -64,6 +71,8 @@ class Domains:
                     "central_samples": self.central_samples,
                     "cosines": self.cosines,
                     "stability": None if self.stability is None else asdict(self.stability),
+                    "grouping": self.grouping,
+                    "added_sources": dict(self.added_sources),
                 },
             )
 
@@ -93,6 +102,8 @@ class Domains:
                 saved["central_samples"],
                 saved["cosines"],
                 Agreement(**saved["stability"]) if saved.get("stability") else None,
+                saved.get("grouping", 0),
+                saved.get("added_sources", {}),
             )
             if saved["format"] != _FORMAT or len(domains.centroid_kd) != len(domains):
                 raise ValueError("another format")

@@ -219,6 +219,46 @@ class ImpactMatrices:
             error_kt=self.error_kt,
         )
 
+    def regrouped(
+        self, origin_kj: Float64[np.ndarray, "k j"], domain_names: tuple[str, ...]
+    ) -> "ImpactMatrices":
+        """The matrices of other domains, as far as those of before foretell them.
+
+        A mean of gradients is the mean of its parts' means: what was merged has the mean of its
+        parts' steps, what was split goes on with the whole's, and of a domain of new samples it is
+        taken that its step does nothing.
+
+        Args:
+            origin_kj: Part of each domain of now that comes from each domain of before.
+            domain_names: Of now.
+        """
+        diagonal_tj = np.diagonal(self.gram_tkk, axis1=1, axis2=2)
+        signal_tj = diagonal_tj if self.signal_tk is None else self.signal_tk
+        # Parts of one domain have its step in common, not the noise of estimating it.
+        exact_tjj = self.gram_tkk.copy()
+        on_before = np.arange(len(self.domain_names))
+        exact_tjj[:, on_before, on_before] = signal_tj
+        gram_tkk = np.einsum("kj,tji,li->tkl", origin_kj, exact_tjj, origin_kj)
+        on_now = np.arange(len(domain_names))
+        exact_tk = gram_tkk[:, on_now, on_now].copy()
+        gram_tkk[:, on_now, on_now] += (diagonal_tj - signal_tj) @ (origin_kj**2).T
+        error_kt = None
+        if self.error_kt is not None:
+            is_known_j = np.isfinite(self.error_kt)
+            square_jt = np.where(is_known_j, self.error_kt, 0.0) ** 2
+            is_known_k = ((origin_kj > 0) @ ~is_known_j == 0) & origin_kj.any(axis=1)[:, None]
+            error_kt = np.where(is_known_k, np.sqrt(origin_kj**2 @ square_jt), np.inf)
+        return ImpactMatrices(
+            gram_tkk=gram_tkk,
+            kernel_kt=origin_kj @ self.kernel_kt,
+            target_norm_t=self.target_norm_t,
+            domain_names=domain_names,
+            task_names=self.task_names,
+            signal_tk=None if self.signal_tk is None else exact_tk,
+            target_signal_t=self.target_signal_t,
+            error_kt=error_kt,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The matrices as plain lists."""
         state: dict[str, Any] = {

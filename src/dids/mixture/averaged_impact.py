@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dids.domains.regrouping import Regrouping
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.votes import Votes
 
@@ -44,6 +45,13 @@ class AveragedImpact:
         self.variance = before**2 * self.variance + (1.0 - before) ** 2
         self._num_measurements = seen + 1
         return self.matrices
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Go on with other domains, with what was measured of those of before."""
+        origin_kj = regrouping.origin_kj
+        if self.matrices is not None:
+            self.matrices = self.matrices.regrouped(origin_kj, regrouping.names)
+        self.votes = self.votes.regrouped(origin_kj)
 
     def state_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

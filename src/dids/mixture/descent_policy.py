@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from dids.domains.regrouping import Regrouping
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
@@ -68,6 +69,11 @@ class DidsDescent:
         return PolicyDecision(
             observation.limits.project(best_k), {"tasks": tasks, "domains": domains}
         )
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Go on with other domains; one of new samples begins with no gain."""
+        if self._gain_k is not None:
+            self._gain_k = np.asarray(regrouping.origin_kj @ self._gain_k)
 
     def state_dict(self) -> dict[str, Any]:
         """The gains so far."""

@@ -6,6 +6,7 @@ Axis letters: k domains, t tasks.
 from collections.abc import Mapping
 from typing import Any
 
+from dids.domains.regrouping import Regrouping
 from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
@@ -95,6 +96,10 @@ class Dids:
         return PolicyDecision(
             next_k, {"tasks": task_explanation(names, weight_t, progress), "domains": domains}
         )
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Go on with other domains."""
+        self._average.regroup(regrouping)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged impact."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dids.domains.regrouping import Regrouping
 from dids.mixture.observation import Observation, PolicyDecision
 
 
@@ -20,6 +21,9 @@ class Uniform:
         """``1 / k`` for every domain, moved into the limits if it breaks them."""
         num_domains = len(observation.sizes_k)
         return PolicyDecision(observation.limits.project(np.full(num_domains, 1.0 / num_domains)))
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Nothing is remembered."""
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing is remembered."""
@@ -38,6 +42,9 @@ class Proportional:
         """By the domains' numbers of samples, moved into the limits if it breaks them."""
         share_k = observation.sizes_k / observation.sizes_k.sum()
         return PolicyDecision(observation.limits.project(share_k))
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Nothing is remembered."""
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing is remembered."""

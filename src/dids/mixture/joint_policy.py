@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dids.domains.regrouping import Regrouping
 from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
@@ -104,6 +105,10 @@ class DidsJoint:
             domains[domain]["pull"] = dict(zip(impact.task_names, pull_t.tolist(), strict=True))
         tasks = task_explanation(impact.task_names, weight_t, progress)
         return PolicyDecision(next_k, {"tasks": tasks, "domains": domains})
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Go on with other domains."""
+        self._average.regroup(regrouping)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged impact."""

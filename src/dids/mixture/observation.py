@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float64, Integer
 
+from dids.domains.regrouping import Regrouping
 from dids.errors import InputError
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
@@ -97,6 +98,9 @@ class Policy(Protocol):
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The mixture for the round that begins."""
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Go on with other domains, made of those of before, and with what was learned of them."""
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers between rounds; plain JSON values."""

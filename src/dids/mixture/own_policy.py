@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dids.domains.regrouping import Regrouping
 from dids.errors import InputError
 from dids.mixture.observation import Observation, Policy, PolicyDecision
 from dids.mixture.policy_names import installed_policies, is_reference
@@ -72,6 +73,19 @@ class OwnPolicy:
             )
         self._checked_json("explanation", decision.explanation)
         return PolicyDecision(mixture_k, decision.explanation)
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Go on with other domains.
+
+        Raises:
+            InputError: If the policy cannot.
+        """
+        if not hasattr(self.policy, "regroup"):
+            raise InputError(
+                f"mixture.policy: {self.name} has no regroup(regrouping), so domains cannot be "
+                "added, split or merged while a run with it goes on."
+            )
+        self.policy.regroup(regrouping)
 
     def state_dict(self) -> dict[str, Any]:
         """What the policy remembers.

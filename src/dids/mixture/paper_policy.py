@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dids.domains.regrouping import Regrouping
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
@@ -69,6 +70,9 @@ class DidsPaper:
             return PolicyDecision(observation.limits.project(previous_k), explanation)
         next_k = self.ema * previous_k + (1.0 - self.ema) * score_k / score_k.sum()
         return PolicyDecision(observation.limits.project(next_k), explanation)
+
+    def regroup(self, regrouping: Regrouping) -> None:
+        """Nothing is remembered."""
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing is remembered."""

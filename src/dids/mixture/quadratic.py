@@ -51,14 +51,22 @@ def best_mixture(
     identity_kk = np.eye(num_domains)
     is_pinned_k = upper_k - lower_k <= _SAME
     has_cap_k = ~is_pinned_k & (upper_k < 1.0)
-    equal_rows = np.vstack([np.ones((1, num_domains)), identity_kk[is_pinned_k]])
-    equal_values = np.concatenate([[1.0], lower_k[is_pinned_k]])
-    has_ceiling_m = np.isfinite(upper_m)
+    is_pinned_m = upper_m - lower_m <= _SAME
+    equal_rows = np.vstack(
+        [np.ones((1, num_domains)), identity_kk[is_pinned_k], group_mk[is_pinned_m]]
+    )
+    equal_values = np.concatenate([[1.0], lower_k[is_pinned_k], lower_m[is_pinned_m]])
+    has_floor_m, has_ceiling_m = ~is_pinned_m, ~is_pinned_m & np.isfinite(upper_m)
     below_rows = np.vstack(
-        [-identity_kk[~is_pinned_k], identity_kk[has_cap_k], -group_mk, group_mk[has_ceiling_m]]
+        [
+            -identity_kk[~is_pinned_k],
+            identity_kk[has_cap_k],
+            -group_mk[has_floor_m],
+            group_mk[has_ceiling_m],
+        ]
     )
     below_values = np.concatenate(
-        [-lower_k[~is_pinned_k], upper_k[has_cap_k], -lower_m, upper_m[has_ceiling_m]]
+        [-lower_k[~is_pinned_k], upper_k[has_cap_k], -lower_m[has_floor_m], upper_m[has_ceiling_m]]
     )
     mixture_k = _solution(
         convex_kk, linear_k / size, equal_rows, equal_values, below_rows, below_values

@@ -11,7 +11,7 @@ Axis letters: k domains, t tasks.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,21 @@ class Votes:
         """The averaged votes, nearer to zero by ``caution`` standard errors, never across it."""
         doubt_kt = caution * np.sqrt(self.noise_kt)
         return np.asarray(np.sign(self.mean_kt) * np.maximum(np.abs(self.mean_kt) - doubt_kt, 0.0))
+
+    def regrouped(self, origin_kj: Float64[np.ndarray, "k j"]) -> "Votes":
+        """The votes on other domains: a part has the whole's, a whole the mean of its parts'.
+
+        A domain of new samples has none for or against it, and rounds are taken to have disagreed
+        on it as on the others.
+
+        Args:
+            origin_kj: Part of each domain of now that comes from each domain of before.
+        """
+        if len(self.mean_kt) == 0:
+            return self
+        scatter_kt = origin_kj**2 @ self.scatter_kt
+        scatter_kt[~origin_kj.any(axis=1)] = self.scatter_kt.mean(axis=0)
+        return replace(self, mean_kt=origin_kj @ self.mean_kt, scatter_kt=scatter_kt)
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers and lists."""

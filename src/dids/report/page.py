@@ -19,7 +19,17 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dids.atomic import write_text
-from dids.report import charts, comparison, evidence, names, numbers, reasons, story, tables
+from dids.report import (
+    charts,
+    comparison,
+    evidence,
+    names,
+    numbers,
+    reasons,
+    steering,
+    story,
+    tables,
+)
 from dids.report.groups import source_groups
 from dids.report.record import RunRecord
 
@@ -62,6 +72,7 @@ def report_html(run: RunRecord) -> str:
         heat=tables.heat_map(run, groups),
         harms=evidence.harms(run),
         domain_rows=tables.domain_rows(run, groups),
+        steering_section=steering.steering_section(run),
         stage_times=tables.stage_times(run),
         warnings=[*comparison.alarms(run), *reasons.held_mixtures(run), *run.warnings],
         num_bad_records=sum(len(records) for records in run.bad_records.values()),

@@ -127,6 +127,9 @@ class RunRecord:
     bad_records: Mapping[str, tuple[SkippedRecord, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    steering: Mapping[str, Any] = field(default_factory=dict)
+    # ``changes`` and ``refused`` edits of steering.yaml
+    regroupings: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_dict(cls, result: Mapping[str, Any]) -> "RunRecord":
@@ -160,6 +163,8 @@ class RunRecord:
             bad_records=fields.take("bad_records", _mapping_of(_tuple_of(_skipped)), {}),
             versions=fields.take("versions", _mapping_of(str), {}),
             config=fields.take("config", dict, {}),
+            steering=fields.take("steering", dict, {}),
+            regroupings=fields.take("regroupings", _tuple_of(dict), ()),
         )
 
 

@@ -1,29 +1,32 @@
 """What every stage works with: config, run folder, results of the stages before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dids.config import Config
 from dids.config.schema import ModelConfig, SourceConfig
+from dids.config.steering import STEERING_NAME
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.data.sources import SourceFiles
 from dids.data.token_store import TokenStore, open_token_store
 from dids.data.tokenizer import load_tokenizer
 from dids.domains.domains import Domains
 from dids.errors import InputError
-from dids.mixture.limits import MixtureLimits
 from dids.run.folder import RunFolder
 from dids.sampling.domain_samples import AtEnd
+from dids.steering.names import KnownNames
 from dids.training.models import build_model, saved_model
+from dids.training.regrouping import Grouping
 from dids.training.train import DomainData
+
+EARLIER_DOMAINS = "earlier_domains"
 
 Split = Literal["validation", "test"]
 
@@ -47,11 +50,13 @@ class Workspace:
         config: As resolved.
         folder: The run folder.
         progress: Where progress goes.
+        with_added: Whether sources that joined the run after its beginning are among its sources.
     """
 
     config: Config
     folder: RunFolder
     progress: Progress
+    with_added: bool = True
 
     def path(self, name: str) -> Path:
         """A place in the run folder."""
@@ -67,8 +72,24 @@ class Workspace:
         """The training sources."""
         return {
             name: SourceFiles(name=name, paths=source.path, format=source.format)
-            for name, source in self.config.data.sources.items()
+            for name, source in self.source_configs.items()
         }
+
+    @cached_property
+    def source_configs(self) -> dict[str, SourceConfig]:
+        """The sources of the config, then those that joined the run later."""
+        added = {
+            name: SourceConfig(path=tuple(source["path"]))
+            for name, source in self.added_sources.items()
+        }
+        return {**self.config.data.sources, **added}
+
+    @cached_property
+    def added_sources(self) -> Mapping[str, Mapping[str, Any]]:
+        """Sources that joined the run after its beginning."""
+        if not self.with_added or not self.path("domains").exists():
+            return {}
+        return self.domains.added_sources
 
     def task_files(self, split: Split) -> dict[str, SourceFiles]:
         """The validation or test files of the tasks."""
@@ -113,7 +134,7 @@ class Workspace:
     @cached_property
     def source_stores(self) -> list[TokenStore]:
         """The tokenised sources, in the config's order."""
-        stores = self.folder.facts("tokens")["sources"]
+        stores = {**self.folder.facts("tokens")["sources"], **self.added_sources}
         return [self._store(stores[name]) for name in self.sources]
 
     @cached_property
@@ -139,15 +160,15 @@ class Workspace:
         return TokenDataset([self.task_store(task, split)])
 
     @cached_property
-    def task_weights(self) -> np.ndarray:
-        """Weights of the scored tasks, summing to 1."""
-        weights = np.array([self.config.tasks[task].weight for task in self.scored_tasks])
-        return np.asarray(weights / weights.sum())
-
-    @cached_property
     def domains(self) -> Domains:
         """The domains that the samples were grouped into."""
         return Domains.load(self.path("domains"))
+
+    @cached_property
+    def earlier_domains(self) -> list[Domains]:
+        """The domains of before, from the run's beginning, where they were regrouped since."""
+        folder = self.path(EARLIER_DOMAINS)
+        return [Domains.load(folder / str(number)) for number in range(self.domains.grouping)]
 
     @cached_property
     def domain_data(self) -> DomainData:
@@ -159,6 +180,7 @@ class Workspace:
             members=members,
             max_repeats=[self._max_repeats(k) for k in range(len(members))],
             at_end=[self._at_end(k) for k in range(len(members))],
+            earlier=[Grouping(before.names, before.samples()) for before in self.earlier_domains],
         )
 
     def _max_repeats(self, domain: int) -> int | None:
@@ -173,27 +195,26 @@ class Workspace:
 
     def _sources_of(self, domain: int) -> list[SourceConfig]:
         counts = self.domains.source_counts_ks[domain]
-        sources = self.config.data.sources.values()
+        sources = self.source_configs.values()
         return [source for source, count in zip(sources, counts, strict=True) if count > 0]
 
     @cached_property
-    def limits(self) -> MixtureLimits:
-        """Floors of domains, floors and caps of sources."""
-        counts_ks = self.domains.source_counts_ks
-        share_sk = (counts_ks / counts_ks.sum(axis=1, keepdims=True)).T
-        sources = list(self.config.data.sources.values())
-        bounded = [s for s, source in enumerate(sources) if source.floor > 0 or source.cap < 1]
-        num_domains = len(self.domains.names)
-        return MixtureLimits(
-            lower_k=np.full(num_domains, self.config.mixture.floor / num_domains),
-            upper_k=np.ones(num_domains),
-            group_mk=share_sk[bounded] if bounded else None,
-            lower_m=np.array([sources[s].floor for s in bounded]) if bounded else None,
-            upper_m=np.array([sources[s].cap for s in bounded]) if bounded else None,
-            group_names=tuple(name for s, name in enumerate(self.sources) if s in bounded),
+    def known_names(self) -> KnownNames:
+        """What a steering may speak of."""
+        return KnownNames.of(
+            self.domains.names,
+            list(self.sources),
+            list(self.config.tasks),
+            self.scored_tasks,
+            self.domains.source_counts_ks,
         )
 
-    def _store(self, folder: dict[str, str]) -> TokenStore:
+    @property
+    def steering_path(self) -> Path:
+        """The file that steers the run."""
+        return self.path(STEERING_NAME)
+
+    def _store(self, folder: Mapping[str, Any]) -> TokenStore:
         store = open_token_store(Path(folder["folder"]), folder["key"])
         if store is None:
             raise InputError(

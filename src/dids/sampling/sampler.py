@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int64, Integer
 
 from dids.errors import InputError
 from dids.sampling.domain_samples import UNLIMITED, AtEnd, DomainSamples
+from dids.sampling.draw_order import DrawOrder, DrawOrders
 from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.progress import Block, Progress
 from dids.sampling.saved_state import loaded_state, saved_state
@@ -52,6 +53,8 @@ class MixtureSampler:
         at_end: For each domain with a limit, what happens when it is used up: ``renormalise``, or
             ``stop`` before the first step that it cannot serve in full. None for all:
             ``renormalise``.
+        orders: In which order each domain gives its samples, where domains were regrouped on the
+            way (`dids.sampling.regrouping`); such a sampler has to ``start_from`` somewhere.
 
     Raises:
         ValueError: If the lengths of the arguments do not fit each other, or the batch size is not
@@ -77,6 +80,7 @@ class MixtureSampler:
         max_repeats: Sequence[int | None] | None = None,
         unit: Unit = "samples",
         at_end: Sequence[AtEnd] | None = None,
+        orders: Sequence[DrawOrder] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, but it is {batch_size}.")
@@ -98,7 +102,10 @@ class MixtureSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.unit: Unit = unit
-        self._planner = StepPlanner(self._domains, batch_size, seed, in_tokens=unit == "tokens")
+        self._orders = DrawOrders(self._domains.size_k, orders)
+        self._planner = StepPlanner(
+            self._domains, batch_size, seed, in_tokens=unit == "tokens", orders=self._orders
+        )
         self._restart(self._planner.start)
 
     def _restart(self, progress: Progress) -> None:
@@ -116,6 +123,20 @@ class MixtureSampler:
     def num_planned_steps(self) -> int:
         """Steps whose samples are fixed: the first step that a new mixture may start at."""
         return self._num_planned_steps
+
+    def progress(self, step: int) -> Progress:
+        """Draws, credits and tokens that are carried into a step, anchored there."""
+        return self._planner.reanchored(self._at(step))
+
+    def start_from(self, progress: Progress, log: MixtureLog) -> None:
+        """Go on in the middle of a run that other domains have begun.
+
+        Args:
+            progress: What is carried into the first step that can be planned.
+            log: The mixtures, those of before included.
+        """
+        self._log = log
+        self._restart(progress)
 
     @property
     def log(self) -> MixtureLog:
@@ -250,7 +271,8 @@ class MixtureSampler:
             ValueError: If the state belongs to other domains, another seed, unit or batch size.
         """
         for name, value in self._identity().items():
-            saved = state.get(name, "samples")  # states of before there was a unit
+            # States of before there was a unit, or an order.
+            saved = state.get(name, {"unit": "samples"}.get(name))
             if saved != value:
                 raise ValueError(
                     f"the sampler was saved with {name} {saved}, but this one has {value}."
@@ -264,6 +286,7 @@ class MixtureSampler:
             "batch_size": self.batch_size,
             "sizes": self._domains.size_k.tolist(),
             "unit": self.unit,
+            "orders": self._orders.to_json(),
         }
 
     def _block(self, step: int) -> Block | None:

@@ -13,13 +13,13 @@ import numpy as np
 
 from dids.sampling.apportionment import Apportionment
 from dids.sampling.domain_samples import UNLIMITED, DomainSamples
+from dids.sampling.draw_order import DrawOrders
 from dids.sampling.mixture_log import MixtureLog
-from dids.sampling.permutation import permuted
 from dids.sampling.progress import Anchor, Block, Progress, drawn_by_domain
-from dids.sampling.random_bits import more_random_bits, random_bits
+from dids.sampling.random_bits import random_bits
 from dids.sampling.token_unit import next_token_credits, sample_credits, sample_shares
 
-_TIES, _ORDER, _EPOCH = 1, 2, 3
+_TIES, _ORDER = 1, 2  # 3: the passes of `draw_order`
 # Credits are kept to a ten-thousandth of a sample, so that a saved state is short.
 _CREDIT_DECIMALS = 4
 
@@ -36,12 +36,20 @@ class StepPlanner:
         batch_size: Samples of one step.
         seed: Whatever integer.
         in_tokens: Whether probabilities are shares of tokens.
+        orders: In which order each domain gives its samples. None: as from the start of a run.
     """
 
     def __init__(
-        self, domains: DomainSamples, batch_size: int, seed: int, *, in_tokens: bool
+        self,
+        domains: DomainSamples,
+        batch_size: int,
+        seed: int,
+        *,
+        in_tokens: bool,
+        orders: DrawOrders | None = None,
     ) -> None:
         self._domains = domains
+        self._orders = DrawOrders(domains.size_k) if orders is None else orders
         self._batch_size = batch_size
         self._seed = seed
         # Where all samples are equally long, shares of samples and of tokens are the same.
@@ -55,8 +63,7 @@ class StepPlanner:
         zero_k = np.zeros_like(domains.size_k)
         nothing = Anchor(zero_k, np.zeros(domains.num_domains), np.zeros(domains.num_domains))
         self.start = Progress(0, nothing, zero_k, zero_k)
-        self._tie_break_k = random_bits(seed, _TIES, np.arange(domains.num_domains))
-        self._epoch_bits_k = random_bits(seed, _EPOCH, np.arange(domains.num_domains))
+        self._tie_break_k = random_bits(seed, _TIES, self._orders.key_k)
         self._shares: tuple[np.ndarray, Apportionment] | None = None
 
     def can_fill(self, progress: Progress, log: MixtureLog) -> bool:
@@ -72,6 +79,13 @@ class StepPlanner:
         if self._in_tokens:
             return progress
         return replace(progress, anchor=self._anchor(progress, log.mixture(progress.step)))
+
+    def reanchored(self, progress: Progress) -> Progress:
+        """The same progress, with an anchor at its step."""
+        credit_k = self._credits(progress)
+        return replace(
+            progress, anchor=Anchor(progress.drawn_k, credit_k, progress.anchor.mixture_k)
+        )
 
     def planned(self, progress: Progress, log: MixtureLog, num_steps: int) -> Block:
         """Steps from the one that ``progress`` is carried into.
@@ -89,10 +103,7 @@ class StepPlanner:
         num_steps = 1 if self._in_tokens else log.num_steps_alike(progress.step, num_steps)
         domain_n, ordinal_n, anchor, last_anchor = self._drawn(progress, mixture_k, num_steps)
         domains, num_steps = self._domains, len(domain_n) // self._batch_size
-        size_n = domains.size_k[domain_n]
-        epoch_n, position_n = np.divmod(ordinal_n, size_n)
-        key_n = more_random_bits(self._epoch_bits_k[domain_n], epoch_n)
-        id_n = domains.ids(domain_n, permuted(position_n, size_n, key_n))
+        id_n = domains.ids(domain_n, self._orders.places(domain_n, ordinal_n, self._seed))
         tokens_n = domains.lengths(id_n) if domains.equal_length is None else domains.equal_length
         drawn_k, tokens_k = drawn_by_domain(domain_n, tokens_n, domains.num_domains)
         if self._in_tokens:
@@ -197,11 +208,17 @@ class StepPlanner:
         has_left_k = progress.drawn_k < self._endless_k
         if np.array_equal(last.mixture_k, share_k) and has_left_k[is_active_k].all():
             return last
+        return Anchor(progress.drawn_k, self._credits(progress), share_k)
+
+    def _credits(self, progress: Progress) -> np.ndarray:
+        """What was asked for minus what was drawn."""
+        last = progress.anchor
         drawn_k, credit_k = progress.drawn_k - last.drawn_k, last.credit_k
         if drawn_k.any():
+            is_active_k = self._is_active(last)
             asked_k, credit_k = _shared(last, is_active_k)
             credit_k = np.where(is_active_k, credit_k + asked_k * drawn_k.sum() - drawn_k, 0.0)
-        return Anchor(progress.drawn_k, np.round(credit_k, _CREDIT_DECIMALS), share_k)
+        return np.asarray(np.round(credit_k, _CREDIT_DECIMALS))
 
     def _sample_anchor(
         self, progress: Progress, mixture_k: np.ndarray, share_k: np.ndarray

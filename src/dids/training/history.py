@@ -18,6 +18,8 @@ class History:
             and task.
         task_losses: By task, pairs of tokens trained on and mean validation loss.
         training_losses: Pairs of step and training loss.
+        regroupings: One object for each time that the domains were regrouped: round, step, tokens,
+            changes (what became of what, by name).
         measuring_s: Seconds spent on impact and mixture.
         training_s: Seconds of the whole run, measuring included.
         num_gradient_samples: Samples whose gradient was taken for an impact.
@@ -27,6 +29,7 @@ class History:
     impact: list[dict[str, Any]] = field(default_factory=list)
     task_losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     training_losses: list[tuple[int, float]] = field(default_factory=list)
+    regroupings: list[dict[str, Any]] = field(default_factory=list)
     measuring_s: float = 0.0
     training_s: float = 0.0
     num_gradient_samples: int = 0

@@ -134,7 +134,10 @@ class MixtureCallback(TrainerCallback, ABC):
                 f"{checkpoint}: it has no {STATE_NAME}, so its mixture is not known; resume from a "
                 "checkpoint that was saved with this callback, or give the folder to train(...)."
             )
-        state = read_state(checkpoint)
+        self.resume_from(read_state(checkpoint))
+
+    def resume_from(self, state: Mapping[str, Any]) -> None:
+        """Take a state that was saved with a checkpoint."""
         self.load_state_dict(state)
         if "domain_losses" in state:
             self.losses.load_state_dict(state["domain_losses"])

@@ -2,12 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from dids.sampling.usage import DomainUsage
-from dids.training.ranks import rank
+from dids.training.ranks import from_first_rank
 
 Weights = Mapping[str, float]
 
@@ -39,13 +36,8 @@ MixturePolicy = Callable[[MixtureView], Weights | None]
 
 def answer_of(policy: MixturePolicy, view: MixtureView) -> dict[str, float] | None:
     """What a policy answers on the first rank, on every rank."""
-    if rank() is None:
-        return _plain(policy(view))
-    answer: list[Any] = [None]
-    if rank() == 0:
-        answer = [_plain(policy(view))]
-    torch.distributed.broadcast_object_list(answer, src=0)
-    return _plain(answer[0])
+    answer: dict[str, float] | None = from_first_rank(lambda: _plain(policy(view)))
+    return answer
 
 
 def _plain(answer: Weights | None) -> dict[str, float] | None:

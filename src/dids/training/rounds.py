@@ -26,6 +26,8 @@ from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Observation, Policy
 from dids.sampling.sampler import MixtureSampler
+from dids.steering.follower import SteeringFollower
+from dids.steering.resolved import ResolvedSteering
 from dids.training.history import History
 from dids.training.mixture_callback import MixtureCallback
 
@@ -91,6 +93,9 @@ class MixtureRounds(MixtureCallback):
         scored_tokens: Mean scored tokens of each domain's samples: the loss is a mean over tokens.
         initial_impact: Measured before the run (on the proxy), for the first mixture.
         prior: The mixture to start from and to fall back on.
+        grouping: How often the domains were regrouped since the run began.
+        steering: Asked at every round for the limits, prior and task weights that hold from then
+            on. None: those given hold throughout.
         on_step: Called after every step with the fraction of the run that it did.
     """
 
@@ -111,6 +116,8 @@ class MixtureRounds(MixtureCallback):
         scored_tokens: np.ndarray,
         initial_impact: ImpactMatrices | None,
         prior: np.ndarray,
+        grouping: int = 0,
+        steering: SteeringFollower | None = None,
         on_step: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__(list(domain_names))
@@ -125,16 +132,21 @@ class MixtureRounds(MixtureCallback):
         self.scored_tokens = scored_tokens
         self.initial_impact = initial_impact
         self.prior = prior
+        self.grouping = grouping
+        self.regroupings: list[dict[str, Any]] = []
+        self.steering = steering
         self.on_step = on_step
         self.history = History()
         self.round = 0
         self.gradients: GroupedGradients | None = None
         self._is_collected = False
+        self._steered: ResolvedSteering | None = None
         self._began_s = time.perf_counter()
         self._shown = 0.0
 
     def first_mixture(self) -> np.ndarray:
         """The mixture of the first round, from what is known before the run."""
+        self._steer(0, 0)
         decision = self.policy.mixture(self._observation(0, 0, self.initial_impact, self.prior))
         self._remember(decision.mixture, 0, 0, decision.explanation)
         return decision.mixture
@@ -213,11 +225,12 @@ class MixtureRounds(MixtureCallback):
         if is_over:
             control.should_training_stop = True
             self._look_at_the_tasks(step, kwargs["model"])
+        elif self.steering is not None:
+            self.steering.look(self.round)
         round_ended = int(done * self.plan.num_rounds) > self.round
         if round_ended and not is_over:
             self.round = int(done * self.plan.num_rounds)
-            if self.estimator is None or self.estimator.budget.is_measured(self.round):
-                self._next_mixture(step, kwargs["model"], kwargs["optimizer"])
+            self._end_round(step, kwargs["model"], kwargs["optimizer"])
             control.should_save = True
         return control
 
@@ -238,8 +251,12 @@ class MixtureRounds(MixtureCallback):
         self._stop_clock()
         return {
             "step": step,
+            "tokens": self.sampler.tokens(step),
             "round": self.round,
             "apply_lag": self.plan.apply_lag,
+            "nominal_steps": self.plan.nominal_steps,
+            "grouping": self.grouping,
+            "regroupings": self.regroupings,
             "sampler": self.sampler.state_dict(step),
             "policy": self.policy.state_dict(),
             "history": self.history.to_json(),
@@ -251,10 +268,17 @@ class MixtureRounds(MixtureCallback):
         # Other workers may read less far ahead; with the lag of before, decisions act when they
         # would have.
         saved = state.get("apply_lag", 0)
-        self.plan = replace(self.plan, apply_lag=max(saved, self.plan.apply_lag))
+        self.plan = replace(
+            self.plan,
+            apply_lag=max(saved, self.plan.apply_lag),
+            # Other domains have other mean lengths; the learning rate goes on as it was planned.
+            nominal_steps=state.get("nominal_steps", self.plan.nominal_steps),
+        )
+        self.regroupings = list(state.get("regroupings", []))
         self.sampler.load_state_dict(state["sampler"])
         self.policy.load_state_dict(state["policy"])
         self.history = History.from_json(state["history"])
+        self._steer(state["step"], self.sampler.tokens(state["step"]))
 
     def finish(self) -> History:
         """The whole history, at the end of the run."""
@@ -266,30 +290,55 @@ class MixtureRounds(MixtureCallback):
         self.history.training_s += now_s - self._began_s
         self._began_s = now_s
 
-    def _next_mixture(self, step: int, model: nn.Module, optimizer: Optimizer) -> None:
+    def _end_round(self, step: int, model: nn.Module, optimizer: Optimizer) -> None:
+        """Set the next mixture where impact is measured or something else is steered for."""
         began_s = time.perf_counter()
         tokens = self.sampler.tokens(step)
-        matrices = None
-        if self.estimator is not None:
-            self._follow_task_losses(model, tokens)
-            if self.policy.needs_impact:
-                measured = self.estimator.measure(
-                    model, optimizer, index=self.round, training=self.gradients
-                )
-                if self.gradients is not None:
-                    self.history.measuring_s += self.gradients.elapsed_s
-                    self.gradients.clear()
-                matrices = measured.matrices
-                self.history.num_gradient_samples += measured.num_gradient_samples
-                self.history.impact.append(
-                    {"round": self.round, "step": step, **impact_by_name(matrices)}
-                )
+        is_steered = self._steer(step, tokens)
+        is_measured = self.estimator is None or self.estimator.budget.is_measured(self.round)
+        matrices = self._measured(step, tokens, model, optimizer) if is_measured else None
+        if is_measured or is_steered:
+            self._next_mixture(step, tokens, matrices)
+        self.history.measuring_s += time.perf_counter() - began_s
+
+    def _steer(self, step: int, tokens: int) -> bool:
+        """Take what holds from the round that begins; whether it is something else than before."""
+        if self.steering is None:
+            return False
+        steered = self.steering.for_round(self.round, step=step, tokens=tokens)
+        is_other = steered is not self._steered
+        self._steered = steered
+        self.limits, self.prior = steered.limits, steered.prior
+        self.task_weights = steered.task_weights
+        return is_other
+
+    def _measured(
+        self, step: int, tokens: int, model: nn.Module, optimizer: Optimizer
+    ) -> ImpactMatrices | None:
+        """Impact and task losses at the end of a round; None where no impact is needed."""
+        if self.estimator is None:
+            return None
+        self._follow_task_losses(model, tokens)
+        if not self.policy.needs_impact:
+            return None
+        measured = self.estimator.measure(
+            model, optimizer, index=self.round, training=self.gradients
+        )
+        if self.gradients is not None:
+            self.history.measuring_s += self.gradients.elapsed_s
+            self.gradients.clear()
+        self.history.num_gradient_samples += measured.num_gradient_samples
+        self.history.impact.append(
+            {"round": self.round, "step": step, **impact_by_name(measured.matrices)}
+        )
+        return measured.matrices
+
+    def _next_mixture(self, step: int, tokens: int, matrices: ImpactMatrices | None) -> None:
         previous = self.sampler.log.entries[-1][1]
         decision = self.policy.mixture(self._observation(step, tokens, matrices, previous))
         start_step = step + self.plan.apply_lag
         self.sampler.set_mixture(decision.mixture, start_step)
         self._remember(decision.mixture, start_step, tokens, decision.explanation)
-        self.history.measuring_s += time.perf_counter() - began_s
 
     def _look_at_the_tasks(self, step: int, model: nn.Module) -> None:
         if self.estimator is not None:

@@ -24,10 +24,13 @@ from dids.mixture.policy import Policy
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.mixture_log import MixtureLog
+from dids.sampling.regrouping import OrderedDomains
 from dids.sampling.sampler import MixtureSampler, Unit
 from dids.sampling.token_unit import sample_shares
-from dids.training.checkpoints import newest_checkpoint
+from dids.steering.follower import SteeringFollower
+from dids.training.checkpoints import newest_checkpoint, read_state
 from dids.training.history import History
+from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
 from dids.training.rounds import MeasuresImpact, MixtureRounds, RoundPlan
 from dids.training.trainer import DidsTrainer
 
@@ -47,6 +50,7 @@ class DomainData:
         members: Flat sample ids of each domain.
         max_repeats: How often a sample of each domain may be drawn again; None: no limit.
         at_end: What happens when a domain's repeats are used up; None: the others share its weight.
+        earlier: The domains of before, from the run's beginning, where they were regrouped since.
     """
 
     dataset: TokenDataset
@@ -54,6 +58,12 @@ class DomainData:
     members: Sequence[np.ndarray]
     max_repeats: Sequence[int | None]
     at_end: Sequence[AtEnd] | None = None
+    earlier: Sequence[Grouping] = ()
+
+    @property
+    def groupings(self) -> list[Grouping]:
+        """All groupings of the run; the last one holds."""
+        return [*self.earlier, Grouping(self.names, self.members)]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -116,6 +126,7 @@ def train_model(
     estimator: MeasuresImpact | None = None,
     initial_impact: ImpactMatrices | None = None,
     task_weights: np.ndarray | None = None,
+    steering: SteeringFollower | None = None,
     on_step: Callable[[float], None] | None = None,
 ) -> TrainedRun:
     """Train a model under a policy, going on from the newest checkpoint in the folder.
@@ -138,6 +149,7 @@ def train_model(
         estimator: Measures impact and task losses between rounds.
         initial_impact: What is known before the first round.
         task_weights: By task, in the estimator's order.
+        steering: Says from round to round what limits, prior and task weights are.
         on_step: Called after every step with the fraction of the run that it did.
 
     Raises:
@@ -148,16 +160,14 @@ def train_model(
     batch_size = (
         settings.per_device_train_batch_size * settings.gradient_accumulation_steps * world_size
     )
-    sampler = MixtureSampler(
-        data.members,
-        data.dataset.lengths,
-        batch_size=batch_size,
-        seed=seed,
-        max_repeats=data.max_repeats,
-        at_end=data.at_end,
-        unit=unit,
-        mixture=prior,
-    )
+    checkpoint = newest_checkpoint(folder) if folder.exists() else None
+    state = None
+    if checkpoint is not None:
+        state = _state_in_domains_of_now(
+            read_state(checkpoint), data, policy, limits, prior, steering, batch_size, seed, unit
+        )
+    ordered = ordered_domains(data.groupings, state, seed)
+    sampler = _sampler(data, ordered, prior, batch_size, seed, unit)
     mean_lengths = data.mean_lengths
     if num_steps is not None:
         nominal_steps = bound = num_steps
@@ -191,6 +201,8 @@ def train_model(
         scored_tokens=data.mean_scored_tokens / (mean_lengths if unit == "tokens" else 1.0),
         initial_impact=initial_impact,
         prior=prior,
+        grouping=len(data.earlier),
+        steering=steering,
         on_step=on_step,
     )
     trainer = DidsTrainer(
@@ -202,9 +214,8 @@ def train_model(
         log_domains=settings.report_to not in ([], ["none"]),
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = newest_checkpoint(folder) if folder.exists() else None
-    if checkpoint is not None:
-        rounds.resume(checkpoint)
+    if state is not None:
+        rounds.resume_from(state)
     else:
         sampler.set_mixture(rounds.first_mixture(), 0)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -219,6 +230,59 @@ def train_model(
     write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
     write_json(folder / HISTORY_NAME, history.to_json())
     return TrainedRun(folder, history)
+
+
+def _state_in_domains_of_now(
+    state: Mapping[str, Any],
+    data: DomainData,
+    policy: Policy,
+    limits: MixtureLimits,
+    prior: np.ndarray,
+    steering: SteeringFollower | None,
+    batch_size: int,
+    seed: int,
+    unit: Unit,
+) -> dict[str, Any]:
+    """The state of a checkpoint, in the domains of now where they were regrouped since."""
+    before = data.groupings[state.get("grouping", 0)]
+    if steering is not None:
+        step, tokens = int(state["step"]), int(state.get("tokens", 0))
+        steered = steering.for_round(state["round"], step=step, tokens=tokens)
+        limits, prior = steered.limits, steered.prior
+    data_before = DomainData(data.dataset, before.names, before.members, [None] * len(before.names))
+    uniform = np.full(len(before.names), 1.0 / len(before.names))
+    return regrouped_state(
+        state,
+        data.groupings,
+        policy=policy,
+        limits=limits,
+        prior=prior,
+        lengths=data.dataset.lengths,
+        make_sampler=lambda o: _sampler(data, o, prior, batch_size, seed, unit),
+        make_sampler_before=lambda o: _sampler(data_before, o, uniform, batch_size, seed, unit),
+        seed=seed,
+    )
+
+
+def _sampler(
+    data: DomainData,
+    ordered: OrderedDomains,
+    mixture: np.ndarray,
+    batch_size: int,
+    seed: int,
+    unit: Unit,
+) -> MixtureSampler:
+    return MixtureSampler(
+        ordered.members,
+        data.dataset.lengths,
+        batch_size=batch_size,
+        seed=seed,
+        max_repeats=data.max_repeats,
+        at_end=data.at_end,
+        unit=unit,
+        mixture=mixture,
+        orders=ordered.orders,
+    )
 
 
 def expected_steps(

@@ -8,17 +8,19 @@ from dids.domains.domains import Domains
 from dids.domains.feature_source import FeatureSource
 from dids.domains.stability import MAX_COMPARED, seed_stability
 from dids.run.stages.features import computed_features, text_vectors
+from dids.run.steering import write_steering_file
 from dids.run.workspace import Workspace
 
 
 def run(work: Workspace) -> dict[str, Any]:
-    """Write ``domains/``."""
+    """Write ``domains/``, and ``steering.yaml``, which speaks of them."""
     if work.config.domains.number == "sources":
         domains = _domains(work, None)
     else:
         features = computed_features(work)
         domains = _with_stability(work, features, _domains(work, features))
     domains.save(work.path("domains"))
+    write_steering_file(work)
     work.progress.say(f"{len(domains.names)} domains")
     return {"num_domains": len(domains.names)}
 

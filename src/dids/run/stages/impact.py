@@ -6,10 +6,12 @@ It makes the first mixture; during training, impact is measured on the model its
 from typing import Any
 
 from dids.atomic import read_json, write_json
+from dids.domains.regrouping import Regrouping
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.preconditioner import SecondMoments
+from dids.run.steering import check_steering_file, write_steering_file
 from dids.run.workspace import Workspace
 from dids.training.rounds import impact_by_name
 from dids.training.train import MOMENTS_NAME
@@ -17,6 +19,8 @@ from dids.training.train import MOMENTS_NAME
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``impact.json``."""
+    write_steering_file(work)
+    check_steering_file(work)
     model = work.saved_model("proxy")
     moments_path = work.path("proxy") / MOMENTS_NAME
     moments = SecondMoments.load(moments_path) if moments_path.exists() else None
@@ -24,14 +28,31 @@ def run(work: Workspace) -> dict[str, Any]:
     matrices = measured.matrices
     write_json(
         work.path("impact.json"),
-        {"matrices": matrices.to_json(), **impact_by_name(matrices)},
+        {
+            "grouping": work.domains.grouping,
+            "matrices": matrices.to_json(),
+            **impact_by_name(matrices),
+        },
     )
     return {"num_gradient_samples": measured.num_gradient_samples}
 
 
 def initial_impact(work: Workspace) -> ImpactMatrices:
-    """What this stage measured."""
-    return ImpactMatrices.from_json(read_json(work.path("impact.json"))["matrices"])
+    """What this stage measured, in the domains of now."""
+    saved = read_json(work.path("impact.json"))
+    matrices = ImpactMatrices.from_json(saved["matrices"])
+    grouping = saved.get("grouping", 0)
+    if grouping == work.domains.grouping:
+        return matrices
+    before = work.earlier_domains[grouping]
+    regrouping = Regrouping.between(
+        before.domain_of_sample,
+        work.domains.domain_of_sample,
+        work.dataset.lengths,
+        before.names,
+        work.domains.names,
+    )
+    return matrices.regrouped(regrouping.origin_kj, regrouping.names)
 
 
 def estimator(work: Workspace, budget: MeasuringBudget) -> ImpactEstimator:

@@ -1,5 +1,6 @@
 """Stage two: sources and tasks as memory-mapped token ids, keyed by what made them."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from dids.data.token_store import open_token_store, token_store_key, write_token
 from dids.data.tokenizer import tokenizer_hash
 from dids.errors import InputError
 from dids.run.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 
 def run(work: Workspace) -> dict[str, Any]:
@@ -32,7 +35,8 @@ def run(work: Workspace) -> dict[str, Any]:
 
 def check_unchanged(work: Workspace) -> None:
     """Refuse to go on with other data than the run began with."""
-    recorded = work.folder.facts("tokens")["content"]
+    added = {name: source["content"] for name, source in work.added_sources.items()}
+    recorded = {**work.folder.facts("tokens")["content"], **added}
     files = [*work.sources.values()]
     files += [*work.task_files("validation").values(), *work.task_files("test").values()]
     for source in files:
@@ -42,6 +46,27 @@ def check_unchanged(work: Workspace) -> None:
                 "run another "
                 "folder, or bring the old file back."
             )
+
+
+def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
+    """Tokenise a source that joins a run under way.
+
+    Args:
+        work: The run.
+        name: Of the source.
+        path: As in the config.
+
+    Returns:
+        What `Domains.added_sources` keeps of it.
+    """
+    source = SourceFiles(name=name, paths=(path,), format=None)
+    hashes: dict[str, str] = {}
+    guard = _guard(work)
+    store = _tokenised(work, source, "train", hashes, guard)
+    for (task, split), by_source in guard.counts().items():
+        for count in by_source.values():
+            logger.warning("%s: %d %s items also stand in source %s.", task, count, split, name)
+    return {"path": [path], "content": hashes[name], **store}
 
 
 def _guard(work: Workspace) -> LeakGuard:

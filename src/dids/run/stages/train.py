@@ -2,22 +2,25 @@
 
 from typing import Any
 
-import numpy as np
-
 from dids.mixture.policy import make_policy
 from dids.run.stages.impact import estimator, initial_impact, round_budget
+from dids.run.steering import steering_follower, write_steering_file
 from dids.run.workspace import Workspace
 from dids.training.train import TrainedRun, train_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``train/``."""
+    write_steering_file(work)
     trained = _trained(work, work.config.mixture.policy, "train")
     return {"measuring_s": trained.history.measuring_s}
 
 
 def run_control(work: Workspace) -> dict[str, Any]:
-    """Write ``control/``: the same model, samplers and budget under a plain policy."""
+    """Write ``control/``: the same model, samplers and budget under a plain policy.
+
+    It keeps the limits that the run began with; who edits ``steering.yaml`` steers the run alone.
+    """
     policy = work.config.control
     if policy is None:
         return {"trained": False}
@@ -30,7 +33,8 @@ def _trained(work: Workspace, policy_name: str, name: str) -> TrainedRun:
     is_main = name == "train"
     policy = make_policy(policy_name, **(config.mixture.settings if is_main else {}))
     model = work.new_model(config.model)
-    num_domains = len(work.domain_data.names)
+    follower = steering_follower(work)
+    steered = follower.at_start()
     title = "training" if is_main else f"control run ({policy_name})"
     with work.progress.bar(title, 1.0) as advance:
         return train_model(
@@ -39,8 +43,8 @@ def _trained(work: Workspace, policy_name: str, name: str) -> TrainedRun:
             tokenizer=work.tokenizer,
             data=work.domain_data,
             policy=policy,
-            limits=work.limits,
-            prior=np.full(num_domains, 1.0 / num_domains),
+            limits=steered.limits,
+            prior=steered.prior,
             seed=config.seed,
             arguments=config.training,
             unit=config.mixture.unit,
@@ -48,6 +52,7 @@ def _trained(work: Workspace, policy_name: str, name: str) -> TrainedRun:
             budget_tokens=config.budget.tokens,
             estimator=estimator(work, round_budget(work, model.num_parameters())),
             initial_impact=initial_impact(work) if policy.needs_impact else None,
-            task_weights=work.task_weights,
+            task_weights=steered.task_weights,
+            steering=follower if is_main else None,
             on_step=advance,
         )

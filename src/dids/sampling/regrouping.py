@@ -1,0 +1,153 @@
+"""Other domains while a run goes on: what was drawn stays drawn, untouched domains go on as before.
+
+Axis letters: j domains of before, k domains of now, n samples.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64, Integer
+
+from dids.sampling.draw_order import DrawOrder
+from dids.sampling.mixture_log import MixtureLog
+from dids.sampling.progress import Anchor, Progress
+
+Members = Sequence[Integer[np.ndarray, " ..."]]
+
+
+@dataclass(frozen=True)
+class OrderedDomains:
+    """Domains with the order in which each gives its samples.
+
+    Attributes:
+        members: Sample ids of each domain, in the places that ``orders`` speaks of.
+        orders: Of each domain. None: the domains that a run begins with.
+    """
+
+    members: Members
+    orders: Sequence[DrawOrder] | None = None
+
+    @property
+    def draw_orders(self) -> Sequence[DrawOrder]:
+        """The orders, those of the domains that a run begins with spelt out."""
+        return self.orders or [DrawOrder(key) for key in range(len(self.members))]
+
+    def regrouped(
+        self, drawn_j: Int64[np.ndarray, " j"], members: Members, seed: int
+    ) -> "OrderedDomains":
+        """Other domains of the same samples, and of new ones.
+
+        A domain of the same samples as one of before goes on in the middle of its pass. In any
+        other, the samples that were drawn least come first.
+
+        Args:
+            drawn_j: Draws of each domain so far.
+            members: Sample ids of each domain to come, ascending.
+            seed: Of the sampler.
+        """
+        before = self.draw_orders
+        num_samples = 1 + max(int(ids.max(initial=-1)) for ids in (*self.members, *members))
+        domain_n = np.full(num_samples, -1, dtype=np.int64)
+        for domain, ids in enumerate(self.members):
+            domain_n[ids] = domain
+        count_n = np.zeros(num_samples, dtype=np.int64)
+        is_counted = [False] * len(self.members)
+        next_key = 1 + max(order.key for order in before)
+        new_members, new_orders = [], []
+        for ids in members:
+            parents = np.unique(domain_n[ids])
+            parent = int(parents[0]) if len(parents) == 1 else -1
+            if parent >= 0 and len(self.members[parent]) == len(ids):
+                new_members.append(np.asarray(self.members[parent]))
+                new_orders.append(before[parent])
+                continue
+            for number in parents[parents >= 0].tolist():
+                if not is_counted[number]:
+                    own = self.members[number]
+                    count = before[number].counts(len(own), int(drawn_j[number]), seed)
+                    count_n[own] = count
+                    is_counted[number] = True
+            ordered, order = _levelled(np.asarray(ids), count_n[ids], next_key)
+            next_key += 1
+            new_members.append(ordered)
+            new_orders.append(order)
+        return OrderedDomains(new_members, new_orders)
+
+
+def regrouped_progress(
+    progress: Progress,
+    before: OrderedDomains,
+    now: OrderedDomains,
+    passed_kj: Float64[np.ndarray, "k j"],
+    lengths: Integer[np.ndarray, " n"],
+    seed: int,
+) -> Progress:
+    """What planning carries on with.
+
+    Draws and their tokens are counted sample by sample; credits go where the samples went.
+
+    Args:
+        progress: Of the domains of before, anchored at its step.
+        before: These.
+        now: Those that ``before.regrouped`` gave.
+        passed_kj: Part of each domain of before that is in each domain of now.
+        lengths: Tokens of every sample id.
+        seed: Of the sampler.
+    """
+    number_by_key = {order.key: domain for domain, order in enumerate(before.draw_orders)}
+    drawn_k = np.zeros(len(now.members), dtype=np.int64)
+    tokens_k = np.zeros_like(drawn_k)
+    for domain, (ids, order) in enumerate(zip(now.members, now.draw_orders, strict=True)):
+        if order.key in number_by_key:
+            same = number_by_key[order.key]
+            drawn_k[domain], tokens_k[domain] = progress.drawn_k[same], progress.tokens_k[same]
+        else:
+            drawn_k[domain] = order.start
+            count_m = order.counts(len(ids), order.start, seed)
+            tokens_k[domain] = int((lengths[ids].astype(np.int64) * count_m).sum())
+    # No mixture holds in it yet: the next step's begins there.
+    anchor = Anchor(drawn_k, passed_kj @ progress.anchor.credit_k, np.zeros(len(drawn_k)))
+    return Progress(progress.step, anchor, drawn_k, tokens_k)
+
+
+def regrouped_log(
+    before: MixtureLog,
+    step: int,
+    passed_kj: Float64[np.ndarray, "k j"],
+    added_k: Float64[np.ndarray, " k"],
+    allowed: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> MixtureLog:
+    """The mixtures of a run in other domains.
+
+    Args:
+        before: In the domains of before.
+        step: From which the new domains hold.
+        passed_kj: Part of each domain of before that is in each domain of now.
+        added_k: Share that every domain of new samples gets from ``step`` on; 0 for the others,
+            which share the rest as they did.
+        allowed: Moves a mixture from ``step`` on into its limits.
+    """
+    rest = 1.0 - float(added_k.sum())
+
+    def with_added(mixture_j: np.ndarray) -> np.ndarray:
+        return allowed(added_k + rest * (passed_kj @ mixture_j))
+
+    earlier = [(s, passed_kj @ mixture_j) for s, mixture_j in before.entries if s < step]
+    later = [(s, with_added(mixture_j)) for s, mixture_j in before.entries if s > step]
+    first, *others = [*earlier, (step, with_added(before.mixture(step))), *later]
+    log = MixtureLog(first[1])
+    for start_step, mixture_k in others:
+        log.append(start_step, mixture_k)
+    return log
+
+
+def _levelled(ids: np.ndarray, count_m: np.ndarray, key: int) -> tuple[np.ndarray, DrawOrder]:
+    """Samples by how often they were drawn, and the passes that bring them level."""
+    by_count = np.argsort(count_m, kind="stable")
+    level, first = np.unique(count_m[by_count], return_index=True)
+    passes = tuple(
+        (int(higher - lower), int(limit))
+        for lower, higher, limit in zip(level[:-1], level[1:], first[1:], strict=True)
+    )
+    return ids[by_count], DrawOrder(key, int(count_m.sum()), passes)
