@@ -125,21 +125,25 @@ def test_untouched_domains_give_the_same_samples_as_without_the_change():
     sampler = sampler_of(ordered, lengths, mixture)
     changed, _ = regrouped(sampler, ordered, begun_n, after_split(), 5, lengths)
     for domain in (1, 2):
-        members = np.flatnonzero(begun_n == domain)
-        streams = [
-            [i for step in range(5, 60) for i in sorted(s.plan(step)) if i in members]
-            for s in (alone, changed)
-        ]
-        length = min(map(len, streams))
-        assert length > 50  # several passes
-        # By the pass: how a step orders its samples depends on the domains beside it.
-        for passed in range(0, length - len(members), len(members)):
-            counts = [np.bincount(s[:passed], minlength=40) for s in streams]
-            np.testing.assert_array_equal(*counts)
-    np.testing.assert_array_equal(alone.draws_by_domain(60)[1:3], changed.draws_by_domain(60)[1:3])
-    for step in range(5, 60):
-        own = [sorted(i for i in s.plan(step) if i >= 20) for s in (alone, changed)]
-        assert own[0] == own[1]
+        # After as many draws of a domain, the same samples of it; how a step shares its draws out
+        # depends on the domains beside it, by a sample or two.
+        drawn = [counts_by_draws(s, begun_n == domain, range(5, 200)) for s in (alone, changed)]
+        in_both = drawn[0].keys() & drawn[1].keys()
+        assert len(in_both) > 50
+        for draws in in_both:
+            np.testing.assert_array_equal(drawn[0][draws], drawn[1][draws])
+    apart_k = alone.draws_by_domain(200)[1:3] - changed.draws_by_domain(200)[1:3]
+    assert abs(apart_k).max() <= 2
+
+
+def counts_by_draws(sampler, is_own_n, steps):
+    """How often each sample of a domain was drawn, by the number of draws of the domain."""
+    found, count_n = {}, np.zeros(len(is_own_n), dtype=np.int64)
+    for step in steps:
+        np.add.at(count_n, sampler.plan(step), 1)
+        count_n[~is_own_n] = 0
+        found[int(count_n.sum())] = count_n.copy()
+    return found
 
 
 def test_parts_inherit_weight_draws_and_credit_by_their_size():
@@ -153,7 +157,12 @@ def test_parts_inherit_weight_draws_and_credit_by_their_size():
     assert after.drawn_k[0] + after.drawn_k[3] == before.drawn_k[0]
     assert after.drawn_k[1:3].tolist() == before.drawn_k[1:3].tolist()
     np.testing.assert_allclose(
-        after.anchor.credit_k, [0.4 * before.anchor.credit_k[0], *before.anchor.credit_k[1:], 0.6 * before.anchor.credit_k[0]]
+        after.anchor.credit_k,
+        [
+            0.4 * before.anchor.credit_k[0],
+            *before.anchor.credit_k[1:],
+            0.6 * before.anchor.credit_k[0],
+        ],
     )
 
 
@@ -195,9 +204,8 @@ def test_a_regrouped_sampler_resumes_identically(stages, stop):
     resumed.load_state_dict(state)
     for step in range(4 + stop, 4 + stop + 10):
         np.testing.assert_array_equal(resumed.plan(step), changed.plan(step))
-    if state["orders"] is not None:  # else nothing but a domain at the end has changed
-        with pytest.raises(ValueError, match="was planned for other domains"):
-            resumed.plan(3)
+    with pytest.raises(ValueError, match="but this run begins with step"):
+        resumed.plan(3)
 
 
 def test_a_limit_of_repeats_counts_every_samples_own():

@@ -17,7 +17,7 @@ import numpy as np
 
 from dids.domains.regrouping import Regrouping
 from dids.errors import InputError
-from dids.mixture.observation import Observation, Policy, PolicyDecision
+from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.policy_names import installed_policies, is_reference
 
 _CONTRACT = ("needs_impact", "mixture", "state_dict", "load_state_dict")
@@ -34,7 +34,7 @@ class OwnPolicy:
         InputError: If it lacks a part of a policy.
     """
 
-    def __init__(self, name: str, policy: Policy) -> None:
+    def __init__(self, name: str, policy: Any) -> None:  # noqa: ANN401
         missing = [part for part in _CONTRACT if not hasattr(policy, part)]
         if missing:
             raise InputError(
