@@ -15,20 +15,17 @@ def tie(num_domains):
     return np.arange(num_domains, dtype=np.uint64)
 
 
-def counts(share, totals, credit=None):
+def counts(share, totals):
     """Counts of the domains at each total ``[s, k]``."""
-    num_domains = len(share)
-    credit = np.zeros(num_domains) if credit is None else credit
-    apportionment = Apportionment(np.asarray(share), tie(num_domains))
-    given, at, found = np.zeros(num_domains, dtype=np.int64), 0, []
-    for total in totals:
-        domain, nth = apportionment.draws(credit, given, np.array([at, total]))
-        for k in range(num_domains):
-            mine = np.sort(nth[domain == k])
-            np.testing.assert_array_equal(mine, given[k] + np.arange(len(mine)))
-        given, at = given + np.bincount(domain, minlength=num_domains), total
-        found.append(given)
-    return np.array(found)
+    num_domains, totals = len(share), np.concatenate([[0], totals])
+    domain, nth = Apportionment(np.asarray(share), tie(num_domains)).draws(
+        np.zeros(num_domains), np.zeros(num_domains, dtype=np.int64), totals
+    )
+    for k in range(num_domains):
+        assert sorted(nth[domain == k]) == list(range((domain == k).sum()))
+    drawn = np.zeros((len(totals), num_domains), dtype=np.int64)
+    np.add.at(drawn, (np.repeat(np.arange(1, len(totals)), np.diff(totals)), domain), 1)
+    return drawn.cumsum(axis=0)[1:]
 
 
 def slow_counts(share, total):
