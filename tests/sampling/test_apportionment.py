@@ -91,7 +91,7 @@ def _is_near_a_tie(share, total):
 @given(weights, st.data())
 def test_blocks_may_be_cut_anywhere(weights, data):
     share = np.array(weights) / sum(weights)
-    credit = np.array(data.draw(st.lists(st.floats(-1, 1), min_size=12, max_size=12)))
+    credit = np.array(data.draw(st.lists(st.floats(-30, 30), min_size=12, max_size=12)))
     credit = np.where(share > 0, credit[: len(share)], 0.0)
     credit -= share * credit.sum()
     apportionment, zero = Apportionment(share, tie(len(share))), np.zeros(len(share), dtype=int)
