@@ -8,6 +8,7 @@ Axis letters: k domains, b samples of one step, s steps, n samples of all of the
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,16 @@ _CREDIT_DECIMALS = 4
 
 class DataRunsOutError(Exception):
     """A step cannot be filled; the message says what is missing."""
+
+
+class _Drawn(NamedTuple):
+    """Samples of steps, one step behind the other, and the anchors at their start and end."""
+
+    domain_n: np.ndarray
+    ordinal_n: np.ndarray
+    """How many samples its domain gave before, since the start of the run."""
+    anchor: Anchor
+    last_anchor: Anchor
 
 
 class StepPlanner:
@@ -89,10 +100,7 @@ class StepPlanner:
         num_steps = 1 if self._in_tokens else log.num_steps_alike(progress.step, num_steps)
         domain_n, ordinal_n, anchor, last_anchor = self._drawn(progress, mixture_k, num_steps)
         domains, num_steps = self._domains, len(domain_n) // self._batch_size
-        size_n = domains.size_k[domain_n]
-        epoch_n, position_n = np.divmod(ordinal_n, size_n)
-        key_n = more_random_bits(self._epoch_bits_k[domain_n], epoch_n)
-        id_n = domains.ids(domain_n, permuted(position_n, size_n, key_n))
+        id_n = self._ids(domain_n, ordinal_n)
         tokens_n = domains.lengths(id_n) if domains.equal_length is None else domains.equal_length
         drawn_k, tokens_k = drawn_by_domain(domain_n, tokens_n, domains.num_domains)
         if self._in_tokens:
@@ -112,13 +120,8 @@ class StepPlanner:
             self._shuffled(progress.step + np.arange(num_steps), id_n.reshape(shape)),
         )
 
-    def _drawn(
-        self, progress: Progress, mixture_k: np.ndarray, num_steps: int
-    ) -> tuple[np.ndarray, np.ndarray, Anchor, Anchor]:
-        """Domains and ordinals of the samples of steps, and the anchors at their start and end.
-
-        Fewer steps, but one at least, where a domain runs out.
-        """
+    def _drawn(self, progress: Progress, mixture_k: np.ndarray, num_steps: int) -> _Drawn:
+        """Samples of steps: of fewer, but one at least, where a domain runs out."""
         share_k = mixture_k
         if self._in_tokens:
             share_k = sample_shares(mixture_k, self._mean_length_k)
@@ -129,13 +132,11 @@ class StepPlanner:
         num_full = _num_before(ordinal_n >= self._domains.capacity_k[domain_n], self._batch_size)
         if num_full > 0:
             end = num_full * self._batch_size
-            return domain_n[:end], ordinal_n[:end], anchor, anchor
+            return _Drawn(domain_n[:end], ordinal_n[:end], anchor, anchor)
         return self._drawn_to_the_end(progress, share_k)
 
-    def _drawn_to_the_end(
-        self, progress: Progress, share_k: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, Anchor, Anchor]:
-        """The same for one step in which domains run out, sample by sample."""
+    def _drawn_to_the_end(self, progress: Progress, share_k: np.ndarray) -> _Drawn:
+        """Samples of one step in which domains run out, each up to its last sample."""
         domains, ordinals, missing = [], [], self._batch_size
         first = anchor = self._anchor(progress, share_k)
         while True:
@@ -151,7 +152,7 @@ class StepPlanner:
             anchor = self._anchor(progress, share_k)
         domain_n, ordinal_n = np.concatenate(domains), np.concatenate(ordinals)
         self._refuse_ended(domain_n, ordinal_n)
-        return domain_n, ordinal_n, first, anchor
+        return _Drawn(domain_n, ordinal_n, first, anchor)
 
     def _refuse_ended(self, domain_n: np.ndarray, ordinal_n: np.ndarray) -> None:
         is_over_n = ordinal_n >= self._domains.capacity_k[domain_n]
@@ -180,6 +181,13 @@ class StepPlanner:
             credit_k, given_k, int(given_k.sum()) + total_s
         )
         return domain_n, anchor.drawn_k[domain_n] + nth_n
+
+    def _ids(self, domain_n: np.ndarray, ordinal_n: np.ndarray) -> np.ndarray:
+        """The samples at places of their domains' sequences of permutations, one for each pass."""
+        size_n = self._domains.size_k[domain_n]
+        epoch_n, position_n = np.divmod(ordinal_n, size_n)
+        key_n = more_random_bits(self._epoch_bits_k[domain_n], epoch_n)
+        return self._domains.ids(domain_n, permuted(position_n, size_n, key_n))
 
     def _apportionment(self, share_k: np.ndarray) -> Apportionment:
         if self._shares is None or not np.array_equal(self._shares[0], share_k):
