@@ -28,6 +28,12 @@ API_PACKAGES = (
     "data", "gradients", "domains", "impact", "mixture", "sampling", "training", "evaluation",
     "report", "run", "config",
 )  # fmt: skip
+# Where a package exports nothing, these come first.
+API_FIRST = {
+    "data": ("records", "sources", "readers", "rendering", "dataset"),
+    "impact": ("sample_impact", "metric", "matrices", "estimate"),
+    "mixture": ("policy", "observation", "limits", "dids_policy"),
+}
 EXCLUDED_MEMBERS = {
     "dids.sampling.loader": "dataset, batch_size, num_workers, pin_memory, drop_last, timeout, "
     "sampler, pin_memory_device, prefetch_factor",
@@ -120,6 +126,7 @@ def _modules(package: str) -> list[str]:
     folder = Path(dids.__file__).parent / package
     tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
     exported = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    exported += [f"dids.{package}.{name}" for name in API_FIRST.get(package, ())]
     found = sorted(
         ".".join(("dids", *path.relative_to(folder.parent).with_suffix("").parts))
         for path in folder.rglob("*.py")

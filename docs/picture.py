@@ -1,4 +1,4 @@
-"""Draws the mixture of a run as an SVG: ``python docs/picture.py runs/demo docs/demo-mixture.svg``."""
+"""Draws the mixture of a run as an SVG: ``python docs/picture.py RUN_FOLDER FILE``."""
 
 import json
 import sys

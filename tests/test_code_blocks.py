@@ -10,46 +10,18 @@
 - Other languages are shown, not run; a block without a language is refused.
 """
 
-import io
-import json
 import os
 import re
-import runpy
-import shlex
 import shutil
-import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-import typer
-import yaml
-from pages import PAGES, ROOT, Block, blocks_of, name_of
-from pydantic import BaseModel
-from run.tiny_run import tiny_config, write_config
-from small_configs import make_small
-from training.ranks import on_ranks
-
-from dids import cli
-from dids.config import Config, load_config
-
-RUN = ("python", "yaml", "bash", "console", "json")
-SHOWN = ("text", "diff", "html", "bibtex")
+from page_run import RUN, call, run_page
+from pages import PAGES, blocks_of, name_of
+from run.tiny_run import write_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def call(arguments: list[str]) -> tuple[int, str, str]:
-    """``dids`` with these arguments: exit status, what it prints, what it complains of."""
-    printed, complaint, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["dids", *arguments]
-    try:
-        with redirect_stdout(printed), redirect_stderr(complaint), pytest.raises(SystemExit) as end:
-            cli.main()
-    finally:
-        sys.argv = before
-    return int(end.value.code or 0), printed.getvalue(), complaint.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -59,197 +31,6 @@ def finished_run(tmp_path_factory) -> Path:
     status, _, complaint = call(["run", str(config)])
     assert status == 0, complaint
     return folder
-
-
-class PageRun:
-    """A page being run in the current folder."""
-
-    def __init__(self, finished_run: Path) -> None:
-        self.finished_run = finished_run
-        self.names: dict[str, object] = {"__name__": "page"}
-        self.printed: str | None = None
-        self.small: set[Path] = set()
-
-    def run(self, block: Block, place: str) -> None:
-        """Run one block; whatever goes wrong is raised."""
-        printed, self.printed = self.printed, None
-        if block.language == "text":
-            if block.follows and printed is not None and block.reason is None:
-                assert block.body == printed, f"{place}: the block before prints {printed!r}"
-        elif block.reason is not None:
-            self.parse(block)
-        elif block.file_name is not None:
-            self.save(block.file_name, block.body)
-        else:
-            getattr(self, f"run_{block.language}")(block, place)
-
-    def run_python(self, block: Block, place: str) -> None:
-        code = compile("\n" * (block.line - 1) + block.body, place.partition(":")[0], "exec")
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            exec(code, self.names)
-        self.printed = printed.getvalue()
-
-    def run_yaml(self, block: Block, place: str) -> None:
-        path = Path("shown.yaml")
-        path.write_text(block.body, encoding="utf-8")
-        value = yaml.safe_load(block.body)
-        if isinstance(value, dict) and "run" in value:
-            load_config(path)
-        elif isinstance(value, dict) and set(value) <= set(Config.model_fields):
-            base = tiny_config(Path())
-            path.write_text(yaml.safe_dump({**base, **merged(base, value)}), encoding="utf-8")
-            load_config(path)
-
-    def run_json(self, block: Block, place: str) -> None:
-        for line in (
-            [block.body] if block.body.startswith(("{\n", "[")) else block.body.splitlines()
-        ):
-            json.loads(line)
-
-    def run_bash(self, block: Block, place: str) -> None:
-        for command in commands_of(block.body):
-            status, complaint = self.command(command)
-            assert status == 0, f"{place}: `{command}` ended with {status}: {complaint}"
-
-    def run_console(self, block: Block, place: str) -> None:
-        """As bash; a complaint that is shown must be the one that comes."""
-        for session in re.split(r"^\$ ", block.body, flags=re.MULTILINE)[1:]:
-            command, _, output = session.partition("\n")
-            shown = [line for line in output.splitlines() if line.startswith("dids: ")]
-            status, complaint = self.command(command)
-            assert status == (2 if shown else 0), f"{place}: `{command}`: {status}: {complaint}"
-            for line in shown:
-                assert line in complaint.replace(str(Path.cwd()), "…"), f"{place}: {complaint}"
-
-    def command(self, command: str) -> tuple[int, str]:
-        words = shlex.split(command, comments=True)
-        while words and re.match(r"[A-Z_]+=", words[0]):
-            name, _, value = words.pop(0).partition("=")
-            os.environ[name] = value
-        program = Path(words[0]).name
-        if program == "dids":
-            self.provide(words[1:])
-            status, printed, complaint = call(words[1:])
-            return status, complaint or printed
-        if program == "torchrun":
-            script = next(word for word in words if word.endswith(".py"))
-            on_ranks(Path.cwd() / "ranks", 2, run_script, script)
-            return 0, ""
-        if program == "python" and words[1].endswith(".py"):
-            run_script(words[1])
-            return 0, ""
-        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True)
-        return done.returncode, done.stderr
-
-    def provide(self, arguments: list[str]) -> None:
-        """Make the configs and run folders that a command names small, or make them."""
-        if arguments[0] in ("init", "import", "--help", "--version"):
-            return
-        given = [Path(word) for word in arguments[1:] if not word.startswith("-")]
-        if given and given[0].suffix == ".yaml":
-            self.provide_config(given[0])
-        for path in given:
-            if path.parts[:1] == ("runs",) and path.suffix == "" and not path.exists():
-                copy_run(self.finished_run, path)
-
-    def provide_config(self, path: Path) -> None:
-        if path in self.small:
-            return
-        if not path.exists():
-            config = {**tiny_config(Path()), "run": f"runs/{path.stem}"}
-            path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        make_small(path)
-        self.small.add(path)
-
-    def save(self, name: str, body: str) -> None:
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(body, encoding="utf-8")
-        if path.suffix == ".py":
-            compile(body, name, "exec")
-        elif "run" in yaml.safe_load(body):
-            load_config(path)
-
-    def parse(self, block: Block) -> None:
-        """What can be said of a block that is not run."""
-        if block.language == "python":
-            compile(block.body, "page", "exec")
-        elif block.language in ("yaml", "json"):
-            yaml.safe_load(block.body)
-        else:
-            for command in commands_of(block.body):
-                parse_command(shlex.split(command, comments=True))
-
-
-def merged(base: dict, changes: dict) -> dict:
-    """Changes laid over a config, section by section."""
-    kept = {key: base.get(key) for key in changes}
-    return {
-        key: {**kept[key], **value} if is_section(key, kept[key], value) else value
-        for key, value in changes.items()
-    }
-
-
-def is_section(key: str, old: object, new: object) -> bool:
-    annotation = Config.model_fields[key].annotation
-    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return (
-        is_model and isinstance(old, dict) and isinstance(new, dict) and key not in ("tokenizer",)
-    )
-
-
-def commands_of(body: str) -> list[str]:
-    """The commands of a block, a line each; of a session, those behind its prompts."""
-    if body.startswith("$ "):
-        body = "\n".join(line[2:] for line in body.splitlines() if line.startswith("$ "))
-    lines = body.replace("\\\n", " ").splitlines()
-    return [line for line in lines if shlex.split(line, comments=True)]
-
-
-def parse_command(words: list[str]) -> None:
-    """Refuse a ``dids`` command with wrong arguments, and a target that make does not have."""
-    program = Path(words[0]).name
-    if program == "dids":
-        group = typer.main.get_command(cli.app)
-        if not words[1].startswith("--"):
-            group.commands[words[1]].make_context(words[1], words[2:])
-    elif program == "make":
-        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-        for target in (word for word in words[1:] if "=" not in word):
-            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make has no '{target}'"
-    elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks"):
-        assert (ROOT / words[2].replace(".", "/") / "__main__.py").exists(), words[2]
-
-
-def run_script(name: str) -> None:
-    runpy.run_path(name, run_name="__main__")
-
-
-def copy_run(source: Path, target: Path) -> None:
-    """A finished run somewhere else: the folder keeps absolute paths, which are moved too."""
-    shutil.copytree(source / "run", target)
-    for path in target.rglob("*"):
-        if path.suffix in (".json", ".yaml"):
-            text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace(str(source / "run"), str(target.absolute())), "utf-8")
-
-
-def run_page(page: Path, finished_run: Path) -> int:
-    """Run a page's blocks in the current folder; how many were run."""
-    under_way, count = PageRun(finished_run), 0
-    shutil.copytree(ROOT / "examples", "examples")
-    for block in blocks_of(page):
-        place = f"{page.name}:{block.line}"
-        if block.language.startswith("{"):
-            continue
-        assert block.language in (*RUN, *SHOWN), f"{place}: say what language it is"
-        try:
-            under_way.run(block, place)
-        except Exception as error:
-            raise AssertionError(f"{place}: {type(error).__name__}: {error}") from error
-        count += block.language in RUN and block.reason is None
-    return count
 
 
 @pytest.fixture
@@ -268,13 +49,14 @@ def own_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=name_of)
 def test_every_code_block_of_a_page_runs(page, finished_run, own_folder):
-    run_page(page, finished_run)
+    to_run = [b for b in blocks_of(page) if b.language in RUN and b.reason is None]
+    assert run_page(page, finished_run) == len(to_run)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_is_not_run_says_why(page):
     text = page.read_text(encoding="utf-8")
-    marks = re.findall(r"<!-- not run:(.*?)-->", text)
+    marks = re.findall(r"^<!-- not run:(.*?)-->", text, re.MULTILINE)
     taken = [block.reason for block in blocks_of(page) if block.reason is not None]
     assert len(marks) == len(taken), "a mark stands right before its block"
     assert all(len(reason.split()) >= 3 for reason in marks)
