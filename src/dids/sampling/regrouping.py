@@ -133,9 +133,10 @@ def regrouped_log(
 
     earlier = [(s, passed_kj @ mixture_j) for s, mixture_j in before.entries if s < step]
     later = [(s, with_added(mixture_j)) for s, mixture_j in before.entries if s > step]
-    first, *others = [*earlier, (step, with_added(before.mixture(step))), *later]
-    log = MixtureLog(first[1])
-    for start_step, mixture_k in others:
+    now = (step, with_added(before.mixture(step)))
+    entries: list[tuple[int, np.ndarray]] = [*earlier, now, *later]
+    log = MixtureLog(entries[0][1])
+    for start_step, mixture_k in entries[1:]:
         log.append(start_step, mixture_k)
     return log
 
