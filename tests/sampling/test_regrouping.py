@@ -38,7 +38,15 @@ def regrouped(sampler, ordered, before_n, after_n, step, lengths, **changes):
     progress = sampler.progress(step)
     now = ordered.regrouped(progress.drawn_k, grouped(after_n), SEED)
     after = regrouped_progress(progress, ordered, now, found.passed_kj, lengths, SEED)
-    log = regrouped_log(sampler.log, step, found.passed_kj, 0.1 * found.is_added_k)
+    added_k = 0.1 * found.is_added_k
+
+    def moved(mixture_j):
+        return found.passed_kj @ mixture_j
+
+    def moved_later(mixture_j):
+        return added_k + (1 - added_k.sum()) * moved(mixture_j)
+
+    log = regrouped_log(sampler.log, step, moved, moved_later)
     mixture = log.mixture(step)
     new = sampler_of(now, lengths, mixture, unit=sampler.unit, **changes)
     new.start_from(after, log)
