@@ -112,6 +112,17 @@ def test_run_folder_of_another_config_is_refused_with_the_difference(tmp_path, c
     assert "'seed' is 0 there and 1 now" in message
 
 
+def test_a_limit_that_changed_in_the_config_is_sent_to_the_steering_file(
+    tmp_path, capsys, monkeypatch
+):
+    sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains={"number": 1}))
+    changed = {"policy": "dids", "rounds": 4, "floor": 0.1}
+    config = write_config(tmp_path, domains={"number": 1}, mixture=changed)
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert "'mixture.floor' is 0.25 there and 0.1 now" in message
+    assert f"edit {tmp_path / 'run' / 'steering.yaml'} instead" in message
+
+
 def test_folder_with_other_files_is_no_run_folder(tmp_path, capsys, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("x", encoding="utf-8")

@@ -74,6 +74,13 @@ def test_regrouped_run_keeps_what_it_learned_and_ends_the_same_however_it_is_sto
     assert alone["domains"]["extra"]["source_counts"] == {"extra": 30}
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<code>extra</code> joined the run" in page
+    steps = [entry["step"] for entry in alone["mixture"]]
+    assert steps == sorted(steps)
+    first = alone["mixture"][0]
+    assert list(first["probability_then"]) == before.names
+    assert first["probability"]["joined"] == pytest.approx(
+        sum(first["probability_then"][name] for name in joined)
+    )
     for entry in alone["mixture"]:
         assert list(entry["probability"]) == after.names
         assert sum(entry["probability"].values()) == pytest.approx(1.0)
@@ -128,13 +135,13 @@ def test_weights_averages_and_draws_go_where_the_samples_went(tmp_path, monkeypa
     np.testing.assert_array_equal(kernel[1][same], kernel[0][old])
     assert taken["policy"]["num_measurements"] == state["policy"]["num_measurements"]
     assert taken["history"]["task_losses"] == state["history"]["task_losses"]
-    share = np.array(taken["history"]["mixture"][-1]["probability"][f"{halved}/0"])
+    entry = next(e for e in taken["history"]["mixture"] if e["step"] == state["step"])
+    share = np.array(entry["probability"][f"{halved}/0"])
     was = [e for e in state["sampler"]["log"] if e["start_step"] <= state["step"]][-1]
     part = (after.domain_of_sample == parts[0]).sum() / (
         before.domain_of_sample == len(before) - 1
     ).sum()
-    now = dict(zip(after.names, taken["history"]["mixture"][-1]["probability"], strict=True))
-    assert len(now) == len(before) + 1
+    assert len(entry["probability"]) == len(before) + 1
     floor = 0.25 / len(after)
     expected = was["probabilities"][-1] * part
     if expected > floor and was["probabilities"][-1] - expected > floor:

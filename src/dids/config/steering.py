@@ -3,6 +3,7 @@
 The same words are fields of the config and of ``steering.yaml`` in the run folder.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from dids.config.schema import Config
 
 STEERING_NAME = "steering.yaml"
+_STEERED = re.compile(
+    r"mixture\.(floor|domains|groups)(\.|$)"
+    r"|data\.sources\..+\.(floor|cap|pin|prior)$"
+    r"|tasks\..+\.weight$"
+)
 
 TaskWeight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -121,6 +127,16 @@ class Steering(Section):
     def from_json(cls, values: Mapping[str, Any]) -> "Steering":
         """What ``to_json`` gave."""
         return cls.model_validate(values)
+
+
+def is_steered(field: str) -> bool:
+    """Whether a field of the config, as a path of keys, may change while a run goes on.
+
+    Example:
+        >>> is_steered("data.sources.web.cap"), is_steered("data.sources.web.path")
+        (True, False)
+    """
+    return _STEERED.match(field) is not None
 
 
 def load_steering(path: Path) -> tuple[Steering, YamlFile]:

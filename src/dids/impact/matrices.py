@@ -244,10 +244,11 @@ class ImpactMatrices:
         gram_tkk[:, on_now, on_now] += (diagonal_tj - signal_tj) @ (origin_kj**2).T
         error_kt = None
         if self.error_kt is not None:
-            is_known_j = np.isfinite(self.error_kt)
-            square_jt = np.where(is_known_j, self.error_kt, 0.0) ** 2
-            is_known_k = ((origin_kj > 0) @ ~is_known_j == 0) & origin_kj.any(axis=1)[:, None]
-            error_kt = np.where(is_known_k, np.sqrt(origin_kj**2 @ square_jt), np.inf)
+            is_known_jt = np.isfinite(self.error_kt)
+            square_jt = np.where(is_known_jt, self.error_kt, 0.0) ** 2
+            is_part_kj = origin_kj > 0
+            is_unknown_kt = is_part_kj @ ~is_known_jt | ~is_part_kj.any(axis=1, keepdims=True)
+            error_kt = np.where(is_unknown_kt, np.inf, np.sqrt(origin_kj**2 @ square_jt))
         return ImpactMatrices(
             gram_tkk=gram_tkk,
             kernel_kt=origin_kj @ self.kernel_kt,

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from dids import __version__
 from dids.atomic import read_json, write_json, write_text
 from dids.config import Config
+from dids.config.steering import STEERING_NAME, is_steered
 from dids.errors import InputError
 
 CONFIG_NAME = "config.yaml"
@@ -48,10 +49,12 @@ class RunFolder:
             difference = first_difference(yaml.safe_load(recorded.read_text("utf-8")), asked)
             if difference is not None:
                 field, old, new = difference
+                instead = "give the run another folder (run: ...), or set it back"
+                if is_steered(field):
+                    instead = f"set it back, and edit {self.path / STEERING_NAME} instead"
                 raise InputError(
                     f"{self.path}: this run folder has another config: '{field}' is {old!r} there "
-                    f"and {new!r} now; "
-                    "give the run another folder (run: ...), or set it back."
+                    f"and {new!r} now; {instead}."
                 )
             return
         if self.path.exists() and not self.path.is_dir():

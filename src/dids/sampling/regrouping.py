@@ -114,28 +114,21 @@ def regrouped_progress(
 def regrouped_log(
     before: MixtureLog,
     step: int,
-    passed_kj: Float64[np.ndarray, "k j"],
-    added_k: Float64[np.ndarray, " k"],
-    allowed: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    moved: Callable[[np.ndarray], np.ndarray],
+    moved_later: Callable[[np.ndarray], np.ndarray],
 ) -> MixtureLog:
     """The mixtures of a run in other domains.
 
     Args:
         before: In the domains of before.
         step: From which the new domains hold.
-        passed_kj: Part of each domain of before that is in each domain of now.
-        added_k: Share that every domain of new samples gets from ``step`` on; 0 for the others,
-            which share the rest as they did.
-        allowed: Moves a mixture from ``step`` on into its limits.
+        moved: Brings a mixture that held before ``step`` into the domains of now.
+        moved_later: One that holds from then on.
     """
-    rest = 1.0 - float(added_k.sum())
-
-    def with_added(mixture_j: np.ndarray) -> np.ndarray:
-        return allowed(added_k + rest * (passed_kj @ mixture_j))
-
-    earlier = [(s, passed_kj @ mixture_j) for s, mixture_j in before.entries if s < step]
-    later = [(s, with_added(mixture_j)) for s, mixture_j in before.entries if s > step]
-    entries = [*earlier, (step, with_added(before.mixture(step))), *later]
+    earlier = [(s, moved(mixture_j)) for s, mixture_j in before.entries if s < step]
+    later = [(s, moved_later(mixture_j)) for s, mixture_j in before.entries if s > step]
+    now = (step, moved_later(before.mixture(step)))
+    entries: list[tuple[int, np.ndarray]] = [*earlier, now, *later]
     log = MixtureLog(entries[0][1], entries[0][0])
     for start_step, mixture_k in entries[1:]:
         log.append(start_step, mixture_k)

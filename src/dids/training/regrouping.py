@@ -15,6 +15,7 @@ import numpy as np
 from dids.domains.regrouping import Regrouping
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Policy
+from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.regrouping import OrderedDomains, regrouped_log, regrouped_progress
 from dids.sampling.sampler import MixtureSampler
 
@@ -113,7 +114,15 @@ def regrouped_state(
         passed_kj = Regrouping.between(*sides, ones, before.names, now.names).passed_kj
     next_progress = regrouped_progress(progress, ordered, reordered, passed_kj, lengths, seed)
     added_k = np.where(by_tokens.is_added_k, prior, 0.0)
-    log = regrouped_log(sampler.log, step, passed_kj, added_k, limits.project)
+    rest = 1.0 - float(added_k.sum())
+
+    def moved(mixture_j: np.ndarray) -> np.ndarray:
+        return np.asarray(passed_kj @ mixture_j)
+
+    def moved_later(mixture_j: np.ndarray) -> np.ndarray:
+        return limits.project(added_k + rest * moved(mixture_j))
+
+    log = regrouped_log(sampler.log, step, moved, moved_later)
     next_sampler = make_sampler(reordered)
     next_sampler.start_from(next_progress, log)
     policy.load_state_dict(state["policy"])
@@ -131,23 +140,50 @@ def regrouped_state(
         "regroupings": [*state.get("regroupings", []), event],
         "sampler": next_sampler.state_dict(step),
         "policy": policy.state_dict(),
-        "history": _told(state["history"], told, now.names, log.mixture(step)),
+        "history": _told(state["history"], told, now.names, moved, moved_later, log),
         "domain_losses": _moved_losses(state["domain_losses"], passed_kj),
     }
 
 
 def _told(
-    history: Mapping[str, Any], told: Mapping[str, Any], names: Sequence[str], mixture: np.ndarray
+    history: Mapping[str, Any],
+    told: Mapping[str, Any],
+    names: Sequence[str],
+    moved: Callable[[np.ndarray], np.ndarray],
+    moved_later: Callable[[np.ndarray], np.ndarray],
+    log: MixtureLog,
 ) -> dict[str, Any]:
-    """The history with the regrouping, and the mixture that it made of the one before."""
-    entry = {
+    """The history with the regrouping, its mixtures where their samples went.
+
+    Args:
+        history: Of before.
+        told: The regrouping.
+        names: Of the domains of now.
+        moved: A mixture of before the regrouping in the domains of now.
+        moved_later: One that holds after it.
+        log: The mixtures of now.
+    """
+    step = told["step"]
+
+    def entry_of_now(entry: Mapping[str, Any]) -> dict[str, Any]:
+        then = entry["probability"]
+        now = (moved if entry["step"] < step else moved_later)(np.array(list(then.values())))
+        shares = dict(zip(names, now.tolist(), strict=True))
+        return {"probability_then": then, **entry, "probability": shares}
+
+    present = {
         **{name: told[name] for name in ("round", "step", "tokens")},
-        "probability": dict(zip(names, mixture.tolist(), strict=True)),
+        "probability": dict(zip(names, log.mixture(step).tolist(), strict=True)),
         "explanation": {"note": "the domains were regrouped and took their weights along"},
     }
+    entries = [entry_of_now(entry) for entry in history["mixture"]]
     return {
         **history,
-        "mixture": [*history["mixture"], entry],
+        "mixture": [
+            *(entry for entry in entries if entry["step"] <= step),
+            present,
+            *(entry for entry in entries if entry["step"] > step),
+        ],
         "regroupings": [*history.get("regroupings", []), dict(told)],
     }
 

@@ -3,10 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from dids.atomic import read_json, write_json
-from dids.domains.regrouping import Regrouping
 from dids.report.page import write_report
 from dids.report.record import RunRecord
 from dids.run.stages.evaluate import evaluation
@@ -41,7 +38,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "budget_tokens": work.config.budget.tokens,
         "tasks": _with_history(tested["train"], history),
         "control": _control(work, tested),
-        "mixture": [_in_domains_of_now(work, entry) for entry in history.mixture],
+        "mixture": history.mixture,
         "impact": _initial_impact(work) + history.impact,
         "steering": steering_log(work).account(),
         "regroupings": history.regroupings,
@@ -99,24 +96,6 @@ def _domains(work: Workspace, drawn: dict[str, Any]) -> dict[str, Any]:
             **drawn["domains"][name],
         }
     return result
-
-
-def _in_domains_of_now(work: Workspace, entry: dict[str, Any]) -> dict[str, Any]:
-    """A mixture of before a regrouping, its shares where its samples went."""
-    then: dict[str, float] = entry["probability"]
-    if list(then) == work.domains.names:
-        return entry
-    before = next(old for old in reversed(work.earlier_domains) if old.names == list(then))
-    regrouping = Regrouping.between(
-        before.domain_of_sample,
-        work.domains.domain_of_sample,
-        np.ones(len(work.domains.domain_of_sample), dtype=np.int64),
-        before.names,
-        work.domains.names,
-    )
-    now = regrouping.passed_kj @ np.array(list(then.values()))
-    shares = dict(zip(work.domains.names, now.tolist(), strict=True))
-    return {**entry, "probability": shares, "probability_then": then}
 
 
 def _stability(work: Workspace) -> dict[str, Any] | None:
