@@ -92,6 +92,7 @@ def load_config(path: Path) -> Config:
     except ValidationError as error:
         raise InputError(_one_sentence(error, filled, root, path)) from None
     check_training_arguments(config.training, str(path))
+    _check_allowed_leaks(config, root, path)
     return _with_absolute_paths(config)
 
 
@@ -210,6 +211,17 @@ def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:
                 else "see transformers.TrainingArguments."
             )
             raise InputError(f"{where}: unknown key 'training.{name}'; {hint}")
+
+
+def _check_allowed_leaks(config: Config, root: yaml.Node | None, path: Path) -> None:
+    """Refuse names that are no task, or no split of one."""
+    for name in config.check.allowed_leaks:
+        task, slash, split = name.partition("/")
+        where = f"{path}, line {_line_of(root, ('check', 'allowed_leaks'))}: 'check.allowed_leaks'"
+        if task not in config.tasks:
+            raise InputError(f"{where}: there is no task '{task}', only {', '.join(config.tasks)}.")
+        if slash and split not in ("validation", "test"):
+            raise InputError(f"{where}: '{name}' must end with /validation or /test.")
 
 
 def _with_absolute_paths(config: Config) -> Config:

@@ -6,6 +6,7 @@ from typing import Any
 from dids.atomic import read_json, write_json
 from dids.report.page import write_report
 from dids.report.record import RunRecord
+from dids.run.stages.check import check_result
 from dids.run.stages.evaluate import evaluation
 from dids.run.workspace import Workspace
 from dids.training.history import History
@@ -142,13 +143,8 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
 
 def leak_warnings(work: Workspace) -> list[str]:
     """A sentence for every task and source that share items."""
-    harm = {"test": "its loss is too good", "validation": "they steer towards their own copies"}
-    return [
-        f"{task}: {count} {split} items also stand in source {source}; {harm[split]}."
-        for split, by_task in work.folder.facts("tokens").get("leaks", {}).items()
-        for task, by_source in by_task.items()
-        for source, count in by_source.items()
-    ]
+    found = check_result(work)["warnings"]
+    return [warning["sentence"] for warning in found if warning["kind"] == "leak"]
 
 
 def _bad_records(work: Workspace) -> dict[str, Any]:
