@@ -17,7 +17,7 @@ NUM_LEAKED = 200
 """Items of each kind in source `leaky`: whole, 30 of 50 words, 13 of 50 words (no leak)."""
 SHARES = {"web": 0.86, "again": 0.04, "copies": 0.04, "decoys": 0.04, "leaky": 0.02}
 """Of the records. `again` repeats records of `web`, `copies` adds one word to them (similarity 0.94
-or more), `decoys` changes a word in their middle (about 0.5): these are no duplicates."""
+or more), `decoys` changes a word in their middle (0.52 to 0.75): these are no duplicates."""
 
 _VOCABULARY = 50_000
 _MIN_WORDS, _MAX_WORDS = 20, 40
@@ -53,7 +53,9 @@ def planted_corpus(folder: Path, num_records: int, *, near_duplicates: bool) -> 
         _write(folder, sizes)
         mark.touch()
     config = folder / f"config-{near_duplicates}.yaml"
-    config.write_text(yaml.safe_dump(_config(folder, near_duplicates)), encoding="utf-8")
+    config.write_text(
+        yaml.safe_dump(_config(folder, near_duplicates), sort_keys=False), encoding="utf-8"
+    )
     num_bytes = sum(path.stat().st_size for path in folder.glob("*.jsonl"))
     return Planted(config, num_records, sizes, num_bytes)
 

@@ -146,7 +146,7 @@ class Sketches:
         with self._open("signatures") as file:
             for row_s, record in zip(row_rs, record_r.tolist(), strict=True):
                 file.seek(HEADER_BYTES + record * SIGNATURE_BYTES)
-                file.readinto(memoryview(row_s))
+                file.readinto(row_s.data)
         return row_rs
 
     def origin(self, record: int) -> Origin:
