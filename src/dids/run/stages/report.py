@@ -109,7 +109,7 @@ def _example(work: Workspace, sample: int) -> str:
 
 
 def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[str]:
-    warnings = leak_warnings(work)
+    warnings = check_warnings(work)
     unscored = [task for task in work.config.tasks if task not in work.scored_tasks]
     if unscored:
         warnings.append(
@@ -141,10 +141,13 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
     return warnings
 
 
-def leak_warnings(work: Workspace) -> list[str]:
-    """A sentence for every task and source that share items."""
-    found = check_result(work)["warnings"]
-    return [warning["sentence"] for warning in found if warning["kind"] == "leak"]
+def check_warnings(work: Workspace) -> list[str]:
+    """What the check found, but for what is counted exactly later on, and for notes."""
+    return [
+        warning["sentence"]
+        for warning in check_result(work)["warnings"]
+        if warning["severity"] != "note" and warning["kind"] not in ("truncated", "bad_records")
+    ]
 
 
 def _bad_records(work: Workspace) -> dict[str, Any]:
