@@ -83,8 +83,7 @@ def _found(corpus: Planted, result: dict[str, Any]) -> str:
     size = corpus.size_by_source
     false = sum(sum(sources[name].values()) for name in ("web", "decoys", "leaky"))
     leaks = {leak["kind"]: leak["items"] for leak in result["leaks"] if leak["split"] == "test"}
-    planted = min(NUM_LEAKED, -(-size["leaky"] // 3))
-    wrong = sum(leaks.values()) - 2 * planted
+    wrong = sum(leaks.values()) - 2 * NUM_LEAKED
     return (
         f"| {corpus.num_records:,} | {sources['again']['exact']:,} of {size['again']:,} "
         f"| {sources['copies']['near']:,} of {size['copies']:,} "

@@ -111,7 +111,9 @@ def _leaks(found: Found) -> tuple[list[Json], list[Json]]:
     leaks: list[Json] = []
     overlaps: list[Json] = []
     for (is_leak, group, source, kind), some in sorted(
-        hits.items(), key=lambda entry: (order[entry[0][1]], -len(entry[1]))
+        # By task; what stands there word for word first.
+        hits.items(),
+        key=lambda entry: (order[entry[0][1]], entry[0][3] == "ngrams"),
     ):
         values = {
             "task": group[0],
