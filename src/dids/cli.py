@@ -78,6 +78,10 @@ def check(
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="PATH", help="Write the result there, too.")
     ] = None,
+    list_path: Annotated[
+        Path | None,
+        typer.Option("--list", metavar="PATH", help="List all records that leak or repeat there."),
+    ] = None,
 ) -> None:
     """Look for leaks, duplicates and records that say nothing; exit with 1 at leaks."""
     from dids.atomic import write_json
@@ -89,12 +93,11 @@ def check(
 
     settings = _settings(config)
     _quieten_libraries()
-    if json_path is not None and not json_path.parent.is_dir():
-        raise InputError(
-            f"{json_path.parent}: there is no such folder to write {json_path.name} to."
-        )
+    for path in (json_path, list_path):
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path.parent}: there is no such folder to write {path.name} to.")
     with opened_run(settings, RunFolder(Path(settings.run)), ConsoleProgress()) as work:
-        result = checked(work)
+        result = checked(work, list_path=list_path)
     print_check(result)
     if json_path is not None:
         write_json(json_path, result)

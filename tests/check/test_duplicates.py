@@ -31,7 +31,9 @@ def found(tmp_path, sources, **settings):
     sketches = [sketched(tmp_path, name, texts) for name, texts in sources.items()]
     result = find_duplicates(sketches, scratch, **settings)
     assert list(scratch.iterdir()) == []
-    return {(some.source, some.of_source, some.kind): some for some in result}
+    repeating = list(result.records)
+    assert len(repeating) == len(set(repeating)) == sum(some.records for some in result.by_source)
+    return {(some.source, some.of_source, some.kind): some for some in result.by_source}
 
 
 def counts(result):
@@ -80,6 +82,16 @@ def test_near_duplicates_have_their_similarity_and_count_once(tmp_path):
     (pair,) = result["copy", "web", "near"].examples
     assert pair.similarity == pytest.approx(jaccard(original, longer), abs=0.1)
     assert pair.of == Origin("web-0", 1)
+
+
+def test_every_repetition_is_listed(tmp_path):
+    sketches = [
+        sketched(tmp_path, "web", texts([1, 2, 1, 3, 3]), files=2),
+        sketched(tmp_path, "books", texts([4, 2])),
+    ]
+    (tmp_path / "scratch").mkdir()
+    listed = find_duplicates(sketches, tmp_path / "scratch").records
+    assert list(listed) == [Origin("web-0", 3), Origin("web-1", 2), Origin("books-0", 2)]
 
 
 def test_without_a_similarity_only_equal_texts_count(tmp_path):

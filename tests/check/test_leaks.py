@@ -43,7 +43,7 @@ def hits(guard, records):
 def leaks(items, records, kind="verbatim"):
     guard = LeakGuard()
     guard.add(QUIZ, items)
-    return sum(hit.kind == kind for hit in hits(guard, records))
+    return len({hit.item for hit in hits(guard, records) if hit.kind == kind})
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_parts_in_two_records_do_not_add_up():
     guard = LeakGuard()
     guard.add(QUIZ, [asked(" ".join(words))])
     halves = [text(" ".join(words[:25])), text(" ".join(words[25:]))]
-    (hit,) = hits(guard, halves)
-    assert hit.share == pytest.approx(35 / 60)
+    # The two stand in one file and line here, and the better is kept.
+    assert [hit.share for hit in hits(guard, halves)] == pytest.approx([35 / 60])
 
 
 def test_what_more_than_ten_items_have_in_common_is_their_form():
@@ -248,7 +248,7 @@ def test_memory_does_not_grow_with_the_training_records():
         try:
             for _ in range(num_batches):
                 for hit in hits(guard, [text(f"{n} {LONG} ") for n in range(100)]):
-                    keep_best(best, hit)
+                    keep_best(best, hit.item, hit)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

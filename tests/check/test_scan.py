@@ -14,7 +14,7 @@ from dids.errors import InputError
 
 @pytest.fixture
 def scan(tmp_path, tokenizer):
-    settings = ScanSettings(tokenizer, 64, "chat", near_duplicates=True, seed=0)
+    settings = ScanSettings(tokenizer, 64, "chat", containment=0.5, near_duplicates=True, seed=0)
     guard = LeakGuard()
     item = Record(Origin("test.jsonl", 1), prompt="Who was it that came in late?", completion="I")
     guard.add(("quiz", "test"), [item])
@@ -47,6 +47,7 @@ def test_scan_says_what_stands_where(tmp_path, scan):
     assert found.bad.examples[0].line == 3
     assert found.wordless.examples[0].line == 2
     assert [(hit.kind, hit.record.line) for hit in found.hits] == [("verbatim", 1)]
+    assert list(found.leaking()) == [(found.hits[0].record, 0)]
     assert found.words == 7 + 10 * 5
     assert found.sketches.origin(2).line == 4
     assert found.size.is_exact

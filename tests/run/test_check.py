@@ -155,6 +155,26 @@ def test_repetitions_are_counted_by_source_with_their_places(tmp_path, capsys, m
     assert "noise.jsonl line 41 is like noise.jsonl line 1" in warning["sentence"]
 
 
+def test_list_names_every_record_to_remove(tmp_path, capsys, monkeypatch):
+    unique_data(tmp_path)
+    leaked(tmp_path)
+    noise = records_of(tmp_path / "noise.jsonl")
+    appended(tmp_path / "noise.jsonl", noise[40], noise[3])
+    path = tmp_path / "remove.jsonl"
+    config = write_config(tmp_path)
+    called(capsys, monkeypatch, "check", config, "--list", path)
+    assert {(r["line"], r["why"], r.get("task")) for r in records_of(path)} == {
+        (41, "leak", "sums"), (42, "leak", "sums"), (43, "leak", "sums"), (44, "leak", "sums"),
+        (44, "repeats", None), (45, "repeats", None),
+    }  # fmt: skip
+    assert {r["file"] for r in records_of(path)} == {str(tmp_path / "noise.jsonl")}
+    removed = {record["line"] for record in records_of(path)}
+    kept = [record for line, record in enumerate(records_of(tmp_path / "noise.jsonl"), 1)
+            if line not in removed]  # fmt: skip
+    write_jsonl(tmp_path / "noise.jsonl", kept)
+    assert called(capsys, monkeypatch, "check", config)[0] == 0
+
+
 def test_near_duplicates_can_be_left_out(tmp_path, capsys, monkeypatch):
     unique_data(tmp_path)
     noise = records_of(tmp_path / "noise.jsonl")

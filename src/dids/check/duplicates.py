@@ -61,14 +61,24 @@ class Duplicates:
     """Of the first places in the source."""
 
 
+@dataclass(frozen=True)
+class Repetitions:
+    """What repeats an earlier record."""
+
+    by_source: list[Duplicates]
+    """One object for each pair of sources and kind that has any."""
+    records: Iterator[Origin]
+    """Every one of them, to be read once."""
+
+
 def find_duplicates(
     sketches: Sequence[Sketches],
     scratch: Path,
     *,
     min_similarity: float | None = SIMILARITY,
     progress: Callable[[float], None] = lambda amount: None,
-) -> list[Duplicates]:
-    """Count the records that repeat an earlier one.
+) -> Repetitions:
+    """Find the records that repeat an earlier one.
 
     Args:
         sketches: Of the sources, in their order: what comes first is the original.
@@ -77,7 +87,7 @@ def find_duplicates(
         progress: Called with the fraction done since the last call.
 
     Returns:
-        One object for each pair of sources and kind that has any.
+        How many there are, by sources, and which.
     """
     search = _Search(sketches, scratch)
     num_passes = 1 if min_similarity is None else 1 + NUM_BANDS
@@ -87,7 +97,7 @@ def find_duplicates(
         for band in range(NUM_BANDS):
             search.near(band, min_similarity)
             progress(1 / num_passes)
-    return search.found()
+    return Repetitions(search.counted(), search.repeating())
 
 
 class _Search:
@@ -146,7 +156,14 @@ class _Search:
             # be alike.
             self._note_alike(record_r, before_r, before_r > first_r, min_similarity)
 
-    def found(self) -> list[Duplicates]:
+    def repeating(self) -> Iterator[Origin]:
+        """Every record that was found, in the order of the sources."""
+        for source, first, stop in self._blocks():
+            record_r = np.arange(first, stop)
+            is_found_r = self._is_found[record_r + self._starts[source]]
+            yield from self._sketches[source].origins(record_r[is_found_r])
+
+    def counted(self) -> list[Duplicates]:
         """The counts and examples by sources and kind."""
         return [
             Duplicates(

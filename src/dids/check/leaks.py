@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ CONTAINMENT = 0.5
 """Share of an item's words in shared n-grams from which on it counts as leaked."""
 
 Kind = Literal["verbatim", "ngrams"]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,13 @@ class Hit:
     record: Origin
 
     @property
-    def is_worth(self) -> tuple[bool, float]:
+    def worth(self) -> tuple[bool, float]:
         """What decides between two records that hold the same item."""
         return self.kind == "verbatim", self.share
+
+    def is_leak(self, containment: float) -> bool:
+        """Whether enough of the item stands in the record."""
+        return self.kind == "verbatim" or self.share >= containment
 
 
 class LeakGuard:
@@ -76,18 +81,18 @@ class LeakGuard:
         self.items += task_items(group, items)
 
     def hits(self, origins: Sequence[Origin], batch: WordBatch) -> list[Hit]:
-        """The items that training records hold, the best hit of each.
+        """The items that training records hold, or a part of.
 
         Args:
             origins: Where the records of the batch were read.
             batch: Their words.
 
         Returns:
-            One hit an item at most.
+            One hit for every record and item, the better of those by text and by n-grams.
         """
-        best: dict[int, Hit] = {}
+        best: dict[tuple[Origin, int], Hit] = {}
         for hit in (*self._verbatim(origins, batch), *self._by_ngrams(origins, batch)):
-            keep_best(best, hit)
+            keep_best(best, (hit.record, hit.item), hit)
         return list(best.values())
 
     def _verbatim(self, origins: Sequence[Origin], batch: WordBatch) -> Iterator[Hit]:
@@ -164,10 +169,10 @@ class _Passage:
     digest: bytes
 
 
-def keep_best(best: dict[int, Hit], hit: Hit) -> None:
-    """Note a hit unless a better one of the same item is known; of equals the first stays."""
-    if hit.item not in best or hit.is_worth > best[hit.item].is_worth:
-        best[hit.item] = hit
+def keep_best(best: dict[Key, Hit], key: Key, hit: Hit) -> None:
+    """Note a hit unless a better one of the same key is known; of equals the first stays."""
+    if key not in best or hit.worth > best[key].worth:
+        best[key] = hit
 
 
 def _digest(words: list[str]) -> bytes:

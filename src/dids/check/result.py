@@ -103,7 +103,7 @@ def _leaks(found: Found) -> tuple[list[Json], list[Json]]:
     hits: dict[tuple[bool, Group, str, str], list[Hit]] = {}
     for scan in found.scans:
         for hit in scan.hits:
-            is_leak = hit.kind == "verbatim" or hit.share >= found.containment
+            is_leak = hit.is_leak(found.containment)
             group = found.items[hit.item].group
             hits.setdefault((is_leak, group, scan.name, hit.kind), []).append(hit)
     num_items = Counter(item.group for item in found.items)

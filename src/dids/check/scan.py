@@ -3,7 +3,9 @@
 A check that is stopped goes on with the first source that has no whole scan.
 """
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from dids.data.sources import SourceFiles
 
 NUM_EXAMPLES = 3
 META = "meta.json"
+LEAKS = "leaks.jsonl"
+"""Place and item of every record that holds one."""
 _RECORDS_A_BATCH = 1024
 _CHARACTERS_A_BATCH = 4_000_000
 
@@ -47,6 +51,7 @@ class ScanSettings:
     tokenizer: PreTrainedTokenizerBase
     sequence_length: int
     prompt_format: PromptFormat
+    containment: float
     near_duplicates: bool
     seed: int
 
@@ -75,6 +80,13 @@ class SourceScan:
     hits: list[Hit]
     """Of every item that stands in it, or part of it, the best."""
     sketches: Sketches
+
+    def leaking(self) -> Iterator[tuple[Origin, int]]:
+        """Every record that holds an item, with the item's number."""
+        with (self.sketches.folder / LEAKS).open(encoding="utf-8") as file:
+            for line in file:
+                leak = json.loads(line)
+                yield Origin(leak["file"], leak["line"]), leak["item"]
 
 
 def scanned_source(
@@ -123,7 +135,7 @@ def _scan(
     estimate = TokenEstimate(settings.seed)
     num_words = 0
     writer = SketchWriter(folder)
-    try:
+    with (folder / LEAKS).open("w", encoding="utf-8") as leaks, closing(writer):
         records = read_records(source, on_bad_record="skip", bad_records=bad)
         for texts, origins in _batches(records, estimate):
             batch = WordBatch.of(texts)
@@ -131,12 +143,12 @@ def _scan(
             for empty in (batch.counts == 0).nonzero()[0].tolist():
                 wordless.append(vars(origins[empty]))
             for hit in guard.hits(origins, batch):
-                keep_best(hits, hit)
+                keep_best(hits, hit.item, hit)
+                if hit.is_leak(settings.containment):
+                    leaks.write(json.dumps({**vars(hit.record), "item": hit.item}) + "\n")
             writer.append(origins, batch, with_signatures=settings.near_duplicates)
             progress(len(texts))
         sketches = writer.finish()
-    finally:
-        writer.abandon()
     size = estimate.size(
         settings.tokenizer,
         sequence_length=settings.sequence_length,

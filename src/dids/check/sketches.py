@@ -106,8 +106,8 @@ class SketchWriter:
         checksums = {name: writer.finish() for name, writer in self._writers.items()}
         return {"files": self._files, "checksums": checksums}
 
-    def abandon(self) -> None:
-        """Close the files as they are."""
+    def close(self) -> None:
+        """Close the files as they are; only `finish` makes arrays of them."""
         for writer in self._writers.values():
             writer.abandon()
 
@@ -149,11 +149,21 @@ class Sketches:
                 file.readinto(row_s.data)
         return row_rs
 
+    def origins(self, record_r: Int64[np.ndarray, " r"]) -> list[Origin]:
+        """Where records were read; they are ascending, and not far apart."""
+        if len(record_r) == 0:
+            return []
+        first = int(record_r[0])
+        lines = self._read("lines", first, int(record_r[-1]) + 1, 1).view("<u4")
+        file_r = np.searchsorted(self._first_records, record_r, side="right") - 1
+        return [
+            Origin(self._files[file][0], line)
+            for file, line in zip(file_r.tolist(), lines[record_r - first].tolist(), strict=True)
+        ]
+
     def origin(self, record: int) -> Origin:
         """Where a record was read."""
-        file = int(np.searchsorted(self._first_records, record, side="right")) - 1
-        line = self._read("lines", record, record + 1, 1).view("<u4")
-        return Origin(self._files[file][0], int(line[0]))
+        return self.origins(np.array([record]))[0]
 
     def _read(self, name: str, first: int, stop: int, width: int) -> np.ndarray:
         size = np.dtype(ARRAY_TYPES[name]).itemsize * width

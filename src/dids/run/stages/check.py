@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from dids.atomic import read_json, write_json
+from dids.atomic import read_json, whole_file, write_json
 from dids.check.advice import warnings
-from dids.check.duplicates import Duplicates, find_duplicates
+from dids.check.duplicates import Repetitions, find_duplicates
 from dids.check.leaks import LeakGuard
 from dids.check.result import Found, TaskScan, found_values
 from dids.check.scan import Counted, Few, ScanSettings, SourceScan, scanned_source
@@ -57,12 +57,15 @@ def refuse_bad_records(work: Workspace, result: dict[str, Any]) -> None:
         raise InputError(f"{first['file']}, line {first['line']}: {first['reason']}{more}.")
 
 
-def checked(work: Workspace, hashes: dict[str, str] | None = None) -> dict[str, Any]:
+def checked(
+    work: Workspace, hashes: dict[str, str] | None = None, list_path: Path | None = None
+) -> dict[str, Any]:
     """Check the data whatever comes of it.
 
     Args:
         work: The run.
         hashes: Of the content of its sources and tasks, where they are known.
+        list_path: Where to list every record that leaks or repeats an earlier one.
 
     Returns:
         What was written to ``check.json``.
@@ -74,11 +77,14 @@ def checked(work: Workspace, hashes: dict[str, str] | None = None) -> dict[str, 
     key = _key(work, hashes if hashes is not None else _content_hashes(work))
     guard, tasks = _guard(work)
     scans = _scans(work, guard, key)
+    repetitions = _repetitions(work, scans)
+    if list_path is not None:
+        _write_list(work, list_path, guard, scans, repetitions)
     found = Found(
         scans=scans,
         tasks=tasks,
         items=guard.items,
-        duplicates=_duplicates(work, scans),
+        duplicates=repetitions.by_source,
         containment=work.config.check.containment,
         near_duplicates=work.config.check.near_duplicates,
         is_allowed=lambda group: _is_allowed(work, group),
@@ -131,7 +137,7 @@ def _key(work: Workspace, hashes: dict[str, str]) -> str:
     parts = {
         "version": _VERSION,
         "content": hashes,
-        "check": config.check.model_dump(include={"ngram_words", "near_duplicates"}),
+        "check": config.check.model_dump(include={"ngram_words", "containment", "near_duplicates"}),
         "data": config.data.model_dump(include={"sequence_length", "prompt_format"}),
         "tokenizer": config.tokenizer.model_dump(),
         "is_tokenised": work.folder.is_done("tokenizer"),
@@ -165,6 +171,7 @@ def _scans(work: Workspace, guard: LeakGuard, key: str) -> list[SourceScan]:
         tokenizer=_tokenizer(work),
         sequence_length=data.sequence_length,
         prompt_format=data.prompt_format,
+        containment=work.config.check.containment,
         near_duplicates=work.config.check.near_duplicates,
         seed=work.config.seed,
     )
@@ -184,7 +191,7 @@ def _drop_others(folder: Path, kept: set[str]) -> None:
             shutil.rmtree(path)
 
 
-def _duplicates(work: Workspace, scans: list[SourceScan]) -> list[Duplicates]:
+def _repetitions(work: Workspace, scans: list[SourceScan]) -> Repetitions:
     check = work.config.check
     with (
         TemporaryDirectory(dir=work.path("check"), prefix="scratch-") as scratch,
@@ -196,6 +203,25 @@ def _duplicates(work: Workspace, scans: list[SourceScan]) -> list[Duplicates]:
             min_similarity=check.similarity if check.near_duplicates else None,
             progress=advance,
         )
+
+
+def _write_list(
+    work: Workspace,
+    path: Path,
+    guard: LeakGuard,
+    scans: list[SourceScan],
+    repetitions: Repetitions,
+) -> None:
+    """A JSON object a line: file, line, and why; a record that does both stands there twice."""
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        for scan in scans:
+            for place, number in scan.leaking():
+                task, split = guard.items[number].group
+                if not _is_allowed(work, (task, split)):
+                    why = {"why": "leak", "task": task, "split": split}
+                    file.write(json.dumps({**vars(place), **why}) + "\n")
+        for place in repetitions.records:
+            file.write(json.dumps({**vars(place), "why": "repeats"}) + "\n")
 
 
 def _tokenizer(work: Workspace) -> PreTrainedTokenizerBase:
