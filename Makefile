@@ -8,7 +8,7 @@ export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
 .PHONY: help install demo instruct test lint types unit docs clean
 .PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
-.PHONY: benchmark-worlds benchmark-sampling
+.PHONY: benchmark-worlds benchmark-sampling benchmark-guard
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
@@ -20,6 +20,7 @@ help:
 	@echo "make benchmark-worlds      how near policies come to optima that are known, in minutes"
 	@echo "make benchmark-fidelity    what impact foretells, beside what training really does; over an hour"
 	@echo "make benchmark-sampling    how fast and how closely mixtures are drawn, beside other loaders"
+	@echo "make benchmark-guard       how fast data is checked, in how much memory, and what is found"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -72,6 +73,9 @@ benchmark-worlds: $(INSTALLED)
 # Other loaders are rows where they are installed: benchmarks/sampling/requirements.txt says how.
 benchmark-sampling: $(INSTALLED)
 	OMP_NUM_THREADS=1 PYTHONPATH=runs/rivals $(BIN)/python -m benchmarks.sampling
+
+benchmark-guard: $(INSTALLED)
+	$(BIN)/python -m benchmarks.guard
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

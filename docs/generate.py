@@ -25,8 +25,8 @@ from dids.config import schema
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
 API_PACKAGES = (
-    "data", "gradients", "domains", "impact", "mixture", "sampling", "training", "evaluation",
-    "report", "run", "config",
+    "data", "check", "gradients", "domains", "impact", "mixture", "sampling", "training",
+    "evaluation", "report", "run", "config",
 )  # fmt: skip
 # Where a package exports nothing, these come first.
 API_FIRST = {
@@ -38,7 +38,7 @@ EXCLUDED_MEMBERS = {
     "dids.sampling.loader": "dataset, batch_size, num_workers, pin_memory, drop_last, timeout, "
     "sampler, pin_memory_device, prefetch_factor",
 }
-COMMANDS = ("init", "run", "features", "domains", "impact", "train", "evaluate", "report")
+COMMANDS = ("init", "check", "run", "features", "domains", "impact", "train", "evaluate", "report")
 
 # What the schema leaves to the name, said in full.
 MEANINGS = {

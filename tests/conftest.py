@@ -1,7 +1,9 @@
-"""Settings of the whole test suite: shapes checked at run time, hypothesis profile."""
+"""For the whole test suite: shapes checked at run time, hypothesis profile, real data."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -14,3 +16,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("dids")
+
+
+@pytest.fixture(scope="session")
+def instruct_pack():
+    """The folder of real instruction data."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("DIDS_DATA", beside))
+    if not (folder / "train").is_dir():
+        pytest.skip(f"the instruction data is not at {folder} (set DIDS_DATA)")
+    return folder

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from dids.check.leaks import LeakGuard
+from dids.check.words import WordBatch
 from dids.config.schema import ModelConfig
 from dids.data.dataset import PaddingCollator, TokenDataset
-from dids.data.leaks import LeakGuard
 from dids.data.records import Origin, Record
 from dids.data.rendering import encode_record
 from dids.data.token_store import token_store_key, write_token_store
@@ -278,8 +279,9 @@ def test_slip_10_a_tasks_own_items_among_the_training_records_are_counted():
     guard.add(("quiz", "test"), items)
     copied = "Exercise 7. WHAT is the sum of 2 and 40 -- think!"
     records = [Record(Origin("train", 1), text=copied), record(0), record(1)]
-    assert list(guard.watched("web", records)) == records
-    assert guard.counts() == {("quiz", "test"): {"web": 1}}
+    batch = WordBatch.of([" ".join(some.texts) for some in records])
+    (hit,) = guard.hits([some.origin for some in records], batch)
+    assert (hit.kind, hit.record) == ("verbatim", records[0].origin)
 
 
 def test_slip_11_measuring_takes_no_more_than_its_share_of_what_a_round_trains_on(

@@ -68,6 +68,45 @@ def init(
 
 
 @app.command()
+def check(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")
+    ],
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Exit with 0 even if tasks' items leak.")
+    ] = False,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="PATH", help="Write the result there, too.")
+    ] = None,
+    list_path: Annotated[
+        Path | None,
+        typer.Option("--list", metavar="PATH", help="List all records that leak or repeat there."),
+    ] = None,
+) -> None:
+    """Look for leaks, duplicates and records that say nothing; exit with 1 at leaks."""
+    from dids.atomic import write_json
+    from dids.run.check_table import print_check
+    from dids.run.folder import RunFolder
+    from dids.run.progress import ConsoleProgress
+    from dids.run.runner import opened_run
+    from dids.run.stages.check import checked, refuse_bad_records
+
+    settings = _settings(config)
+    _quieten_libraries()
+    for path in (json_path, list_path):
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path.parent}: there is no such folder to write {path.name} to.")
+    with opened_run(settings, RunFolder(Path(settings.run)), ConsoleProgress()) as work:
+        result = checked(work, list_path=list_path)
+    print_check(result)
+    if json_path is not None:
+        write_json(json_path, result)
+    refuse_bad_records(work, result)
+    if result["verdict"] == "leaks" and not allow_leaks:
+        raise typer.Exit(1)
+
+
+@app.command()
 def run(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import pytest
 from small_tokenizers import CHATML, make_tokenizer
@@ -31,13 +29,3 @@ def jsonl(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def instruct_pack():
-    """The folder of real instruction data."""
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("DIDS_DATA", beside))
-    if not (folder / "train").is_dir():
-        pytest.skip(f"the instruction data is not at {folder} (set DIDS_DATA)")
-    return folder

@@ -17,6 +17,7 @@ from tiny_run import WORDS, write_config
 from dids import cli
 
 STAGES = [
+    "check",
     "tokenizer",
     "tokens",
     "proxy",

@@ -42,6 +42,7 @@ def load_config(path: Path) -> Config:
     file = YamlFile.read(path, kind="config file", advice=f"`dids init {path}` writes one")
     config = file.checked(Config, _filled_in(file.raw, (), path))
     check_training_arguments(config.training, str(path))
+    _check_allowed_leaks(config, file)
     return _with_absolute_paths(config)
 
 
@@ -89,6 +90,17 @@ def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:
                 else "see transformers.TrainingArguments."
             )
             raise InputError(f"{where}: unknown key 'training.{name}'; {hint}")
+
+
+def _check_allowed_leaks(config: Config, file: YamlFile) -> None:
+    """Refuse names that are no task, or no split of one."""
+    for name in config.check.allowed_leaks:
+        task, slash, split = name.partition("/")
+        where = f"{file.where(('check', 'allowed_leaks'))}: 'check.allowed_leaks'"
+        if task not in config.tasks:
+            raise InputError(f"{where}: there is no task '{task}', only {', '.join(config.tasks)}.")
+        if slash and split not in ("validation", "test"):
+            raise InputError(f"{where}: '{name}' must end with /validation or /test.")
 
 
 def _with_absolute_paths(config: Config) -> Config:

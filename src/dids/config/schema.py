@@ -51,6 +51,24 @@ class DataConfig(Section):
     """Folder for tokenised data that several runs share. None: inside the run folder."""
 
 
+class CheckConfig(Section):
+    """What is looked for in the data before a run, and what stops it."""
+
+    on_leak: Literal["stop", "warn"] = "stop"
+    """What a run does when items of a task stand among the training records."""
+    allowed_leaks: Annotated[tuple[str, ...], BeforeValidator(as_tuple), "task or task/split"] = ()
+    """Where leaks are on purpose, for instance a validation set drawn from a source: `sums` or
+    `sums/validation`."""
+    ngram_words: Annotated[int, Field(ge=5)] = 13
+    """Words in a row that an item must share with a record to be looked at."""
+    containment: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Share of an item's words, inside such runs of one record, from which on it has leaked."""
+    near_duplicates: bool = True
+    """Look for records that are nearly alike, not only for equal ones."""
+    similarity: Annotated[float, Field(ge=0.5, le=1.0)] = 0.8
+    """Jaccard similarity of their runs of five words, from which on two records are."""
+
+
 class TaskConfig(SteeredTask):
     """A downstream target: what is measured during the run, and what only at its end."""
 
@@ -209,6 +227,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataConfig
     tasks: Annotated[dict[str, TaskConfig], Field(min_length=1)]
+    check: CheckConfig = CheckConfig()
     tokenizer: Annotated[TokenizerConfig, BeforeValidator(_named)]
     model: Annotated[ModelConfig, BeforeValidator(_named)]
     proxy: Annotated[ProxyConfig, BeforeValidator(_named)] = ProxyConfig()

@@ -48,6 +48,15 @@ class Record:
     answer: int | None = None
     """Index of the right choice; ``completion`` equals ``choices[answer]``."""
 
+    @property
+    def texts(self) -> list[str]:
+        """Everything it says."""
+        if self.text is not None:
+            return [self.text]
+        if self.messages is not None:
+            return [message.content for message in self.messages]
+        return [text for text in (self.prompt, self.completion) if text is not None]
+
 
 @dataclass(frozen=True)
 class BadRecord:

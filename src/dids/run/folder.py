@@ -47,7 +47,10 @@ class RunFolder:
         asked = config.model_dump(mode="json")
         if recorded.exists():
             difference = first_difference(yaml.safe_load(recorded.read_text("utf-8")), asked)
-            if difference is not None:
+            if difference is None:
+                return
+            # A check alone binds no one: only finished stages are built on a config.
+            if any((self.path / "stages").glob("*.json")):
                 field, old, new = difference
                 instead = "give the run another folder (run: ...), or set it back"
                 if is_steered(field):
@@ -56,7 +59,13 @@ class RunFolder:
                     f"{self.path}: this run folder has another config: '{field}' is {old!r} there "
                     f"and {new!r} now; {instead}."
                 )
-            return
+        else:
+            self._refuse_strangers()
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(recorded, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+        write_json(self.path / "versions.json", versions())
+
+    def _refuse_strangers(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; run: must name a folder.")
         strangers = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
@@ -66,9 +75,6 @@ class RunFolder:
                 f"{self.path}: the folder holds other files ({min(strangers)}) and no run; name an "
                 "empty folder or a new one."
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_text(recorded, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
-        write_json(self.path / "versions.json", versions())
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import PreTrainedTokenizerBase
 
+from dids.check.token_estimate import NUM_DRAWN, TokenEstimate
 from dids.config import Config
 from dids.data.readers import read_records
-from dids.data.rendering import encode_record
-from dids.data.sequence_length import fit_to_length
 from dids.data.sources import SourceFiles
 from dids.data.tokenizer import load_tokenizer, train_tokenizer
 from dids.domains.needed_features import needed_shares
@@ -22,13 +21,12 @@ from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.policy import make_policy
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
-from dids.run.stages.tokenizer import texts_of
 from dids.run.workspace import Workspace
 from dids.sampling.forecast import DomainForecast, forecast
 from dids.sampling.token_unit import sample_shares
 from dids.training.train import expected_steps
 
-_LOOKED_AT = 200  # records a source from which lengths are estimated
+_TRAINED_ON = 200  # records a source, for a tokenizer like the run's
 _BYTES = {"float16": 2, "float32": 4}
 
 
@@ -62,8 +60,15 @@ class RunPlan:
     is_exact: bool
 
 
-def run_plan(config: Config) -> RunPlan:
+def run_plan(config: Config, sizes: list[tuple[int, int]] | None = None) -> RunPlan:
     """Count samples and tokens, and what the budget makes of them.
+
+    Args:
+        config: As resolved.
+        sizes: Samples and tokens of each source, where they are estimated already.
+
+    Returns:
+        The plan, exact where the data is tokenised.
 
     Raises:
         InputError: For any mistake in the config, its files or its policy.
@@ -74,7 +79,7 @@ def run_plan(config: Config) -> RunPlan:
     if is_exact:
         stores = Workspace(config, folder, ConsoleProgress()).source_stores
         sizes = [(store.num_samples, store.num_tokens) for store in stores]
-    else:
+    elif sizes is None:
         sizes = _estimated_sizes(config)
     arguments = config.training
     batch_size = int(arguments.get("per_device_train_batch_size", 8)) * int(
@@ -146,7 +151,7 @@ def print_plan(config: Config, console: Console | None = None) -> None:
             "" if cap is None else f"at step {cap:,}",
         )
     console.print(table)
-    how = "counted" if plan.is_exact else f"estimated from {_LOOKED_AT} records a source"
+    how = "counted" if plan.is_exact else f"estimated from {NUM_DRAWN} records a source"
     lines = [
         *(
             source.drawn.sentence(source.name)
@@ -185,35 +190,33 @@ def _estimated_sizes(config: Config) -> list[tuple[int, int]]:
         SourceFiles(name=name, paths=source.path, format=source.format)
         for name, source in config.data.sources.items()
     ]
-    tokenizer = _tokenizer(config, sources)
+    tokenizer = plan_tokenizer(config, sources)
     return [_estimated_size(config, source, tokenizer) for source in sources]
 
 
 def _estimated_size(
     config: Config, source: SourceFiles, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[int, int]:
-    num_records = looked_at = num_samples = num_tokens = 0
+    estimate = TokenEstimate(config.seed)
     for record in read_records(source, on_bad_record=config.data.on_bad_record):
-        num_records += 1
-        if looked_at < _LOOKED_AT:
-            looked_at += 1
-            encoded = encode_record(record, tokenizer, prompt_format=config.data.prompt_format)
-            for sample in fit_to_length(encoded, config.data.sequence_length):
-                num_samples += 1
-                num_tokens += len(sample.token_ids)
-    factor = num_records / looked_at
-    return round(num_samples * factor), round(num_tokens * factor)
+        estimate.look(record)
+    data = config.data
+    size = estimate.size(
+        tokenizer, sequence_length=data.sequence_length, prompt_format=data.prompt_format
+    )
+    return size.samples, size.tokens
 
 
-def _tokenizer(config: Config, sources: list[SourceFiles]) -> PreTrainedTokenizerBase:
+def plan_tokenizer(config: Config, sources: list[SourceFiles]) -> PreTrainedTokenizerBase:
+    """The tokenizer that the config names, or one trained like the run's on a few records."""
     if config.tokenizer.name is not None:
         return load_tokenizer(config.tokenizer.name, trust_remote_code=config.trust_remote_code)
     assert config.tokenizer.train is not None
 
     def texts() -> Iterator[str]:
         for source in sources:
-            records = read_records(source, on_bad_record=config.data.on_bad_record)
-            for record in itertools.islice(records, _LOOKED_AT):
-                yield from texts_of(record)
+            records = read_records(source, on_bad_record="skip")
+            for record in itertools.islice(records, _TRAINED_ON):
+                yield from record.texts
 
     return train_tokenizer(texts(), config.tokenizer.train.vocab_size)

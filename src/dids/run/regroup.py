@@ -22,8 +22,9 @@ from dids.domains.ngram_vectors import NgramVectors
 from dids.errors import InputError
 from dids.run.folder import RunFolder
 from dids.run.runner import log_to_progress
+from dids.run.stages.check import check_unchanged
 from dids.run.stages.features import computed_features
-from dids.run.stages.tokens import added_source, check_unchanged
+from dids.run.stages.tokens import added_source
 from dids.run.workspace import EARLIER_DOMAINS, Progress, Workspace
 from dids.steering.follower import checked_steering
 from dids.steering.names import KnownNames

@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dids.config import Config
 from dids.mixture.policy import make_policy
 from dids.run.folder import RunFolder
 from dids.run.stages import STAGES
-from dids.run.stages.tokens import check_unchanged
+from dids.run.stages.check import check_unchanged
 from dids.run.workspace import Progress, Workspace
 
 logger = logging.getLogger(__name__)
@@ -27,28 +29,43 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
     """
     # A slip in a policy's name or settings must not wait for stage seven.
     make_policy(config.mixture.policy, **config.mixture.settings)
+    with opened_run(config, folder, progress) as work:
+        if folder.is_done("check"):
+            check_unchanged(work)
+        for name, stage in STAGES.items():
+            if not folder.is_done(name):
+                logger.info("stage %s begins", name)
+                began_s = time.perf_counter()
+                facts = stage(work)
+                elapsed_s = time.perf_counter() - began_s
+                folder.mark_done(name, elapsed_s=elapsed_s, **facts)
+                logger.info("stage %s took %.1f s", name, elapsed_s)
+            if name == last:
+                break
+    return work
+
+
+@contextmanager
+def opened_run(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Workspace]:
+    """A run folder held for this process, with what is logged going to its file.
+
+    Args:
+        config: As resolved.
+        folder: The run folder; it is made, or checked against the config.
+        progress: Where progress goes.
+
+    Raises:
+        InputError: If another process works in it, or it belongs to another config.
+    """
     with folder.locked():
         folder.prepare(config)
         handlers = [folder.log_to_file(), log_to_progress(progress)]
         try:
-            work = Workspace(config, folder, progress)
-            if folder.is_done("tokens"):
-                check_unchanged(work)
-            for name, stage in STAGES.items():
-                if not folder.is_done(name):
-                    logger.info("stage %s begins", name)
-                    began_s = time.perf_counter()
-                    facts = stage(work)
-                    elapsed_s = time.perf_counter() - began_s
-                    folder.mark_done(name, elapsed_s=elapsed_s, **facts)
-                    logger.info("stage %s took %.1f s", name, elapsed_s)
-                if name == last:
-                    break
+            yield Workspace(config, folder, progress)
         finally:
             for handler in handlers:
                 logging.getLogger("dids").removeHandler(handler)
                 handler.close()
-    return work
 
 
 def log_to_progress(progress: Progress) -> logging.Handler:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dids.run.stages import (
+    check,
     domains,
     evaluate,
     features,
@@ -20,6 +21,7 @@ from dids.run.stages import (
 from dids.run.workspace import Workspace
 
 STAGES: dict[str, Callable[[Workspace], dict[str, Any]]] = {
+    "check": check.run,
     "tokenizer": tokenizer.run,
     "tokens": tokens.run,
     "proxy": proxy.run,

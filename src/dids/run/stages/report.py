@@ -6,6 +6,7 @@ from typing import Any
 from dids.atomic import read_json, write_json
 from dids.report.page import write_report
 from dids.report.record import RunRecord
+from dids.run.stages.check import check_result
 from dids.run.stages.evaluate import evaluation
 from dids.run.steering import steering_log
 from dids.run.workspace import Workspace
@@ -111,7 +112,7 @@ def _example(work: Workspace, sample: int) -> str:
 
 
 def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[str]:
-    warnings = leak_warnings(work)
+    warnings = check_warnings(work)
     unscored = [task for task in work.config.tasks if task not in work.scored_tasks]
     if unscored:
         warnings.append(
@@ -143,14 +144,12 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
     return warnings
 
 
-def leak_warnings(work: Workspace) -> list[str]:
-    """A sentence for every task and source that share items."""
-    harm = {"test": "its loss is too good", "validation": "they steer towards their own copies"}
+def check_warnings(work: Workspace) -> list[str]:
+    """What the check found, but for what is counted exactly later on, and for notes."""
     return [
-        f"{task}: {count} {split} items also stand in source {source}; {harm[split]}."
-        for split, by_task in work.folder.facts("tokens").get("leaks", {}).items()
-        for task, by_source in by_task.items()
-        for source, count in by_source.items()
+        warning["sentence"]
+        for warning in check_result(work)["warnings"]
+        if warning["severity"] != "note" and warning["kind"] not in ("truncated", "bad_records")
     ]
 
 

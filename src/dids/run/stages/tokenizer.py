@@ -5,7 +5,6 @@ from typing import Any
 
 from dids.atomic import whole_folder
 from dids.data.readers import read_records
-from dids.data.records import Record
 from dids.data.tokenizer import load_tokenizer, train_tokenizer
 from dids.run.workspace import Workspace
 
@@ -34,17 +33,8 @@ def training_texts(work: Workspace) -> Iterator[str]:
     for source in work.sources.values():
         num_characters = 0
         for record in read_records(source, on_bad_record=work.config.data.on_bad_record):
-            for text in texts_of(record):
+            for text in record.texts:
                 num_characters += len(text)
                 yield text
             if num_characters >= share:
                 break
-
-
-def texts_of(record: Record) -> list[str]:
-    """Everything a record says."""
-    if record.text is not None:
-        return [record.text]
-    if record.messages is not None:
-        return [message.content for message in record.messages]
-    return [text for text in (record.prompt, record.completion) if text is not None]

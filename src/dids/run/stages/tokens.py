@@ -1,55 +1,37 @@
 """Stage two: sources and tasks as memory-mapped token ids, keyed by what made them."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from dids.data.leaks import LeakGuard
 from dids.data.readers import read_records
-from dids.data.records import BadRecord, Record
+from dids.data.records import BadRecord, Purpose, Record
 from dids.data.sources import SourceFiles, content_hash
 from dids.data.token_store import open_token_store, token_store_key, write_token_store
 from dids.data.tokenizer import tokenizer_hash
-from dids.errors import InputError
+from dids.run.stages.check import check_added
 from dids.run.workspace import Workspace
-
-logger = logging.getLogger(__name__)
 
 
 def run(work: Workspace) -> dict[str, Any]:
-    """Tokenise what is not tokenised yet, and record where everything lies and what leaks."""
-    facts: dict[str, Any] = {"sources": {}, "validation": {}, "test": {}, "leaks": {}}
-    hashes: dict[str, str] = {}
-    guard = _guard(work)
-    for name, source in work.sources.items():
-        facts["sources"][name] = _tokenised(work, source, "train", hashes, guard)
-    for (task, split), by_source in guard.counts().items():
-        facts["leaks"].setdefault(split, {})[task] = by_source
-    for name, source in work.task_files("validation").items():
-        facts["validation"][name] = _tokenised(work, source, "task", hashes)
-    for name, source in work.task_files("test").items():
-        facts["test"][name] = _tokenised(work, source, "task", hashes)
-    return {"content": hashes, **facts}
-
-
-def check_unchanged(work: Workspace) -> None:
-    """Refuse to go on with other data than the run began with."""
-    added = {name: source["content"] for name, source in work.added_sources.items()}
-    recorded = {**work.folder.facts("tokens")["content"], **added}
-    files = [*work.sources.values()]
-    files += [*work.task_files("validation").values(), *work.task_files("test").values()]
-    for source in files:
-        if content_hash(source) != recorded[source.name]:
-            raise InputError(
-                f"{source.paths[0]}: '{source.name}' has changed since this run began; give the "
-                "run another "
-                "folder, or bring the old file back."
-            )
+    """Tokenise what is not tokenised yet, and record where everything lies."""
+    return {
+        "sources": {
+            name: _tokenised(work, source, "train") for name, source in work.sources.items()
+        },
+        "validation": {
+            name: _tokenised(work, source, "task")
+            for name, source in work.task_files("validation").items()
+        },
+        "test": {
+            name: _tokenised(work, source, "task")
+            for name, source in work.task_files("test").items()
+        },
+    }
 
 
 def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
-    """Tokenise a source that joins a run under way.
+    """Check and tokenise a source that joins a run under way.
 
     Args:
         work: The run.
@@ -60,38 +42,17 @@ def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
         What `Domains.added_sources` keeps of it.
     """
     source = SourceFiles(name=name, paths=(path,), format=None)
-    hashes: dict[str, str] = {}
-    guard = _guard(work)
-    store = _tokenised(work, source, "train", hashes, guard)
-    for (task, split), by_source in guard.counts().items():
-        for count in by_source.values():
-            logger.warning("%s: %d %s items also stand in source %s.", task, count, split, name)
-    return {"path": [path], "content": hashes[name], **store}
-
-
-def _guard(work: Workspace) -> LeakGuard:
-    guard = LeakGuard()
-    splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
-    for split in splits:
-        for task, source in work.task_files(split).items():
-            items = read_records(
-                source, purpose="task", on_bad_record=work.config.data.on_bad_record
-            )
-            guard.add((task, split), items)
-    return guard
+    check_added(work, source)
+    content = content_hash(source)
+    return {"path": [path], "content": content, **_tokenised(work, source, "train", content)}
 
 
 def _tokenised(
-    work: Workspace,
-    source: SourceFiles,
-    purpose: Literal["train", "task"],
-    hashes: dict[str, str],
-    guard: LeakGuard | None = None,
+    work: Workspace, source: SourceFiles, purpose: Purpose, content: str | None = None
 ) -> dict[str, str]:
     data = work.config.data
-    hashes[source.name] = content_hash(source)
     key = token_store_key(
-        hashes[source.name],
+        content or work.folder.facts("check")["content"][source.name],
         tokenizer_hash(work.tokenizer),
         data.sequence_length,
         data.prompt_format,
@@ -104,8 +65,6 @@ def _tokenised(
     records: Iterator[Record] = read_records(
         source, purpose=purpose, on_bad_record=data.on_bad_record, bad_records=bad_records
     )
-    if guard is not None:
-        records = guard.watched(source.name, records)
     if open_token_store(folder, key) is None:
         with work.progress.bar(f"tokenising {source.name}", 0) as advance:
             write_token_store(
@@ -120,8 +79,4 @@ def _tokenised(
                 bad_records=bad_records,
                 progress=advance,
             )
-    elif guard is not None:  # tokenised by an earlier run: look at the records all the same
-        with work.progress.bar(f"looking for leaks in {source.name}", 0) as advance:
-            for _ in records:
-                advance(1)
     return {"folder": str(folder), "key": key}
