@@ -90,9 +90,7 @@ def _short(files: tuple[str, ...]) -> str | list[str]:
 
 
 def _named(found: ImportedMixture, path: Path) -> ImportedMixture:
-    """Names in the place of paths: as the export beside it says, as the data's folder says, or by
-    the files' names.
-    """
+    """Names in the place of paths: as the export or the data's folder says, or the files' own."""
     beside = places_file(path)
     known = read_json(beside)["places"] if beside.exists() else {}
     names = {place: known.get(place) or _name_of(place) for place in found.weights}

@@ -1,8 +1,8 @@
 """Levanter: ``components`` and ``train_weights`` of a run's ``data``, with the schedule.
 
-Source: ``LmDataConfig`` and ``MixtureDataset`` of marin-levanter 0.2.227. Stages begin at steps, and
-the sequences before a step must fill whole blocks; within a block every component has a whole number
-of sequences, so a share below one in ``mixture_block_size`` is lost.
+Source: ``LmDataConfig`` and ``MixtureDataset`` of marin-levanter 0.2.227. Stages begin at steps,
+and the sequences before a step must fill whole blocks; within a block every component has a whole
+number of sequences, so a share below one in ``mixture_block_size`` is lost.
 """
 
 from pathlib import Path
@@ -57,7 +57,7 @@ def stage_steps(blend: Blend) -> tuple[list[int], int]:
         by more than a quarter of it.
 
     Raises:
-        InputError: If stages are too short for one step a block, or a step is too large for a block.
+        InputError: If stages are too short for a step, or a step is too large for a block.
     """
     begins = [stage.fraction * blend.steps for stage in blend.stages]
     shortest = min(

@@ -1,7 +1,7 @@
 """LitData and LitGPT: a module with a ``CombinedStreamingDataset`` over the domains' folders.
 
-Source: ``CombinedStreamingDataset`` and ``TokensLoader`` of litdata 0.2.76; LitGPT 0.5.13 mixes so in
-``litgpt/data/tinyllama.py``. The items are blocks of tokens, so weights are shares of tokens.
+Source: ``CombinedStreamingDataset`` and ``TokensLoader`` of litdata 0.2.76; LitGPT 0.5.13 mixes so
+in ``litgpt/data/tinyllama.py``. The items are blocks of tokens, so weights are shares of tokens.
 """
 
 from pathlib import Path

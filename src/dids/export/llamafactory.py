@@ -36,7 +36,8 @@ def _write(blend: Blend, folder: Path) -> dict[str, str]:
     for name in blend.names:
         if name != name.strip():
             raise InputError(
-                f"Domain '{name}' begins or ends with a blank, which LLaMA-Factory drops; rename it."
+                f"Domain '{name}' begins or ends with a blank, which LLaMA-Factory drops; rename "
+                "its source."
             )
     settings = {
         "dataset_dir": str(folder),

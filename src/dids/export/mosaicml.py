@@ -1,8 +1,9 @@
 """MosaicML Streaming: ``streams`` with proportions, as LLM Foundry's configs hold them.
 
 Source: ``Stream`` of mosaicml-streaming 0.13.0; ``build_streams`` and the callback
-``curriculum_learning`` of llm-foundry 0.22.0. The streams are keyword arguments of ``Stream``. Texts
-are stored as sequences of one length (``--concat_tokens``), so a share of samples is one of tokens.
+``curriculum_learning`` of llm-foundry 0.22.0. The streams are keyword arguments of ``Stream``.
+Texts are stored as sequences of one length (``--concat_tokens``), so a share of samples is one of
+tokens.
 """
 
 from pathlib import Path

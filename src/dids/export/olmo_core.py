@@ -1,8 +1,8 @@
 """OLMo-core: a ``SourceMixtureList``, token ratios that sum to 1.
 
-Source: ``SourceMixtureConfig`` of ai2-olmo-core 3.0.0. A source that has too few tokens for its ratio
-of ``requested_tokens`` is refused unless ``max_repetition_ratio`` allows repeats, so that is written
-as high as the exported training needs.
+Source: ``SourceMixtureConfig`` of ai2-olmo-core 3.0.0. A source that has too few tokens for its
+ratio of ``requested_tokens`` is refused unless ``max_repetition_ratio`` allows repeats, so that is
+written as high as the exported training needs.
 """
 
 import math

@@ -14,6 +14,8 @@ from dids.export.target import number, read_text
 
 _WEIGHT_ARGUMENTS = ("probabilities", "weights")
 """How the calls name them that mix data sets."""
+_PLACE_ARGUMENTS = ("data_files", "local", "input_dir")
+"""How the calls name files and folders that open data sets."""
 
 
 def assignment(name: str, value: Any) -> str:  # noqa: ANN401
@@ -90,11 +92,15 @@ def _weights_of_call(call: ast.Call, path: Path) -> dict[str, float] | None:
 
 
 def _name_of(element: ast.expr, position: int) -> str:
+    """A variable's name, else that of the file or folder which a call is given."""
     if isinstance(element, ast.Name):
         return element.id
+    keywords = element.keywords if isinstance(element, ast.Call) else []
+    named = [keyword.value for keyword in keywords if keyword.arg in _PLACE_ARGUMENTS]
     strings = (
         node.value
-        for node in ast.walk(element)
+        for part in [*named, element]
+        for node in ast.walk(part)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
     return Path(next(strings, str(position))).stem

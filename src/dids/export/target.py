@@ -114,12 +114,12 @@ def entry(value: Any, path: Path, *keys: str | int) -> Any:  # noqa: ANN401
     Raises:
         InputError: If it is not there; the sentence names the field.
     """
-    for number, key in enumerate(keys):
-        try:
+    try:
+        for key in keys:
             value = value[key]
-        except (KeyError, IndexError, TypeError):
-            field_name = ".".join(str(k) for k in keys[: number + 1])
-            raise InputError(f"{path}: the field '{field_name}' is missing.") from None
+    except (KeyError, IndexError, TypeError):
+        field_name = ".".join(map(str, keys))
+        raise InputError(f"{path}: the field '{field_name}' is missing.") from None
     return value
 
 
@@ -135,6 +135,7 @@ def number(value: Any, path: Path, field_name: str) -> float:  # noqa: ANN401
         weight = float("nan")
     if not 0.0 <= weight < float("inf"):
         raise InputError(
-            f"{path}: the field '{field_name}' must be a weight, 0 or more, but it is {value!r:.40}."
+            f"{path}: the field '{field_name}' must be a weight, 0 or more, but it is "
+            f"{value!r:.40}."
         )
     return weight

@@ -1,8 +1,8 @@
 """torchtitan: a module that makes the config of an interleaved data loader, for texts or chats.
 
-Source: ``InterleavedHuggingFaceTextDataLoader`` and ``InterleavedChatDataLoader`` of torchtitan 0.3.0.
-What they interleave is packed already, so weights are shares of tokens. torchtitan looks data sets up
-by their names in lower case.
+Source: ``InterleavedHuggingFaceTextDataLoader`` and ``InterleavedChatDataLoader`` of torchtitan
+0.3.0. What they interleave is packed already, so weights are shares of tokens. torchtitan looks
+data sets up by their names in lower case.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """TRL's command line: ``datasets`` with a ``fraction``, the share of each in the mixture.
 
-Source: ``DatasetMixtureConfig`` and ``get_dataset`` of trl 1.16.0. Fractions are scaled to sum to 1,
-and the mixture is as large as it can be with no record twice: the others' last records are left.
+Source: ``DatasetMixtureConfig`` and ``get_dataset`` of trl 1.16.0. Fractions are scaled to sum to
+1, and the mixture is as large as it can be with no record twice: the others' last are left.
 """
 
 from pathlib import Path
