@@ -26,12 +26,12 @@ def record(kind: str, name: str, number: int) -> dict[str, object]:
     return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
 
-def make_blend(folder: Path, *, kind: str = "text", weights=None, stages=None, **changes) -> Blend:
+def make_blend(place: Path, *, kind: str = "text", weights=None, stages=None, **changes) -> Blend:
     """A blend of domains whose files are in a folder."""
     weights = weights or (WEIGHTS if stages is None else stages[0].weights)
     domains = []
     for name in weights:
-        file = folder / f"{name.replace('/', '-')}.jsonl"
+        file = place / f"{name.replace('/', '-')}.jsonl"
         lines = [json.dumps(record(kind, name, n)) for n in range(RECORDS.get(name, 10))]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         domains.append(
@@ -46,7 +46,7 @@ def make_blend(folder: Path, *, kind: str = "text", weights=None, stages=None, *
         )
     settings = {
         "stages": stages or (Stage(0.0, weights),), "unit": "records", "about": ("About.",),
-        "folder": str(folder / "own"), "seed": 3, "steps": 1000, "batch_size": 16, "tokens": 4000,
+        "folder": str(place / "own"), "seed": 3, "steps": 1000, "batch_size": 16, "tokens": 4000,
     }  # fmt: skip
     return Blend(domains=tuple(domains), **{**settings, **changes})
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from tests.run.tiny_run import tiny_config, write_jsonl, write_tiny_data
+from run.tiny_run import tiny_config, write_jsonl, write_tiny_data
 
 from dids.atomic import write_json
 from dids.config.load import load_config
@@ -54,7 +54,9 @@ def small_run(
     changes = {"domains": {"number": number, "min_samples": 1},
                "mixture": {"policy": "uniform", "rounds": 3, "unit": unit}, **changes}  # fmt: skip
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(tiny_config(folder, **changes)), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump(tiny_config(folder, **changes), sort_keys=False), encoding="utf-8"
+    )
     config = load_config(path)
     run = RunFolder(Path(config.run))
     work = run_stages(config, run, ConsoleProgress(), last="tokens")

@@ -8,8 +8,8 @@ from collections import Counter
 import pyarrow.parquet
 import pytest
 import yaml
-from tests.export.small_run import LONG, small_run
-from tests.run.tiny_run import write_jsonl
+from run.tiny_run import write_jsonl
+from small_run import LONG, small_run
 
 from dids import cli
 from dids.config.schema import SourceConfig
@@ -74,11 +74,17 @@ def test_regrouped_records_are_the_ones_that_were_read(clusters, tmp_path, monke
 
 
 def test_a_long_text_is_whole_and_where_most_of_it_is(tmp_path, monkeypatch, capsys):
-    # The pieces of the long text come after the seven short ones; all but its last are in "b".
-    def domain_of(source, number):
-        return int(source == "noise" and 7 <= number < 10)
+    whole = json.loads((small_run(tmp_path) / "result.json").read_text(encoding="utf-8"))
+    pieces = whole["domains"]["noise"]["samples"] - 39  # of the eighth of forty texts
+    assert pieces > 3
 
-    run = small_run(tmp_path, domains=("a", "b"), domain_of=domain_of)
+    def domain_of(source, number):  # all but the long text's last piece are in "b"
+        return int(source == "noise" and 7 <= number < 7 + pieces - 1)
+
+    run = small_run(
+        tmp_path, run=str(tmp_path / "b"), domains=("a", "b"), domain_of=domain_of,
+        rounds=((0, 0, (0.5, 0.5)),),
+    )  # fmt: skip
     said = call(monkeypatch, capsys, "export", run, "--to", "jsonl")
     assert "1 long records have parts in several domains" in said
     in_b = lines_of(run / "export" / "records" / "b.jsonl")
@@ -102,10 +108,7 @@ def test_one_file_has_every_record_with_its_domain(clusters, tmp_path, monkeypat
         monkeypatch, capsys,
         "export", clusters, "--to", format, "--column", "domain", "--out", out,
     )  # fmt: skip
-    if format == "jsonl":
-        rows = lines_of(out)
-    else:
-        rows = pyarrow.parquet.read_table(out).to_pylist()
+    rows = lines_of(out) if format == "jsonl" else pyarrow.parquet.read_table(out).to_pylist()
     assert Counter(row["domain"] for row in rows) == {"sums/0": 30, "sums/1": 30, "rest": 100}
     assert rows[1]["domain"] == "sums/1"
     read = [record for name in SOURCES for record in lines_of(tmp_path / f"{name}.jsonl")]
@@ -357,7 +360,7 @@ def test_what_cannot_be_imported_is_one_sentence(tmp_path, monkeypatch, capsys, 
 
 @pytest.mark.skipif("prior" not in SourceConfig.model_fields, reason="the config has no priors")
 def test_what_is_imported_is_a_part_of_a_config(clusters, tmp_path, monkeypatch, capsys):
-    from tests.run.tiny_run import tiny_config
+    from run.tiny_run import tiny_config
 
     from dids.config import load_config
 

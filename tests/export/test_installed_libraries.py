@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.export.blends import SCHEDULE, WEIGHTS, make_blend, written
+from blends import SCHEDULE, WEIGHTS, make_blend, written
 
 from dids.export.run_mixture import Stage
 from dids.export.targets import TARGETS

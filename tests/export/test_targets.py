@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from tests.export.blends import SCHEDULE, WEIGHTS, make_blend, written
+from blends import SCHEDULE, WEIGHTS, make_blend, written
 
 from dids.errors import InputError
 from dids.export.levanter import stage_steps
