@@ -272,7 +272,7 @@ def test_llm_foundry_takes_the_curriculum(tmp_path):
 @pytest.mark.parametrize("kind", ["text", "messages"])
 def test_levanter_parses_the_data_and_its_stages(tmp_path, kind, stages):
     draccus = pytest.importorskip("draccus")
-    datasets = pytest.importorskip("levanter.data.text")
+    datasets = pytest.importorskip("levanter.data.text.datasets")
     blend = make_blend(tmp_path, kind=kind, stages=stages, unit="tokens")
     path = written(TARGETS["levanter"], blend, tmp_path)
     data = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
