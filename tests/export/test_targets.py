@@ -1,10 +1,15 @@
 """Every target writes its own syntax, to the letter, and reads it back."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
 from blends import SCHEDULE, WEIGHTS, make_blend, written
+from documented_schemas import SCHEMAS
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dids.errors import InputError
 from dids.export.levanter import stage_steps
@@ -93,6 +98,23 @@ def test_yaml_targets_say_this_and_nothing_else(name, tmp_path):
     path = written(TARGETS[name], make_blend(tmp_path), tmp_path)
     wanted = json.loads(json.dumps(CONTENT[name]).replace("{tmp}", str(tmp_path)))
     assert yaml.safe_load(path.read_text(encoding="utf-8")) == wanted
+
+
+@given(st.lists(st.floats(0.1, 1.0), min_size=2, max_size=40), st.sampled_from(list(SCHEMAS)))
+def test_any_weights_fit_the_documented_schema(weights, name):
+    total = sum(weights)
+    shares = {f"d/{number}": weight / total for number, weight in enumerate(weights)}
+    with TemporaryDirectory() as folder:
+        path = written(TARGETS[name], make_blend(Path(folder), weights=shares), Path(folder))
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        SCHEMAS[name].model_validate_json(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", ["levanter", "mosaicml"])
+def test_schedules_fit_the_documented_schema(name, tmp_path):
+    path = written(TARGETS[name], make_blend(tmp_path, stages=SCHEDULE), tmp_path)
+    value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    SCHEMAS[name].model_validate_json(json.dumps(value))
 
 
 def test_megatron_gets_weights_and_prefixes_by_turns(tmp_path):

@@ -16,7 +16,14 @@ from dids.export.export_run import places_file
 from dids.export.file_names import file_stems
 from dids.export.record_count import num_records
 from dids.export.record_files import JsonlFiles
-from dids.export.regroup import UNASSIGNED, check_free_folder, read_regrouped
+from dids.export.regroup import (
+    UNASSIGNED,
+    Regrouped,
+    RegroupedDomain,
+    check_free_folder,
+    read_regrouped,
+    write_manifest,
+)
 from dids.export.target import ImportedMixture, yaml_text
 from dids.export.targets import DATA_FORMATS, find_target
 
@@ -63,12 +70,13 @@ def config_text(found: ImportedMixture, path: Path, target_name: str) -> str:
     text = f"# From {path} ({target_name}); the weights are shares of {found.unit}.\n"
     zero = [name for name, weight in found.weights.items() if weight == 0.0]
     if zero:
-        text += f"# Without a weight there, and without a prior here: {', '.join(zero)}.\n"
+        text += f"# Left out, for they have no weight there: {', '.join(zero)}.\n"
     priors = {
-        name: {"prior": rounded(weight)} if 0.0 < weight < 1.0 else {}
+        name: {"prior": rounded(weight)} if weight < 1.0 else {}
         for name, weight in found.weights.items()
+        if weight > 0.0
     }
-    has_all_files = all(name in found.files for name in found.weights)
+    has_all_files = all(name in found.files for name in priors)
     value: dict[str, Any] = {}
     if has_all_files:
         sources = {
@@ -80,7 +88,7 @@ def config_text(found: ImportedMixture, path: Path, target_name: str) -> str:
         text += "# Domains by these names get these priors; * stands for anything in a name.\n"
         value["mixture"] = {
             "unit": unit,
-            "domains": {name: prior for name, prior in priors.items() if prior},
+            "domains": priors,
         }
     return text + yaml_text(value)
 
@@ -166,6 +174,8 @@ def _divided(path: Path, format: str, column: str | None, out: Path | None) -> I
                 rest = {key: value for key, value in fields.items() if key != column}
                 files.add(stem, origin, rest)
         files.close()
+        regrouped = {n: RegroupedDomain(f"{s}.jsonl", counts[n], {}) for n, s in stems.items()}
+        write_manifest(unfinished, Regrouped(str(path.absolute()), regrouped))
     places = {name: (str((out / f"{stem}.jsonl").absolute()),) for name, stem in stems.items()}
     return ImportedMixture({n: float(c) for n, c in counts.items()}, "records", places)
 

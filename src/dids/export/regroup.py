@@ -46,7 +46,7 @@ class Regrouped:
     """What ``domains.json`` says.
 
     Attributes:
-        run: The run folder that the domains are of.
+        run: The run folder that the domains are of, or the file that was divided.
         domains: By name.
         num_without_domain: Records too short to be in a domain; they have a file of their own.
         num_skipped: Bad records, left out as the run left them out.
@@ -56,9 +56,9 @@ class Regrouped:
 
     run: str
     domains: dict[str, RegroupedDomain]
-    num_without_domain: int
-    num_skipped: int
-    num_divided: int
+    num_without_domain: int = 0
+    num_skipped: int = 0
+    num_divided: int = 0
 
     @property
     def num_records(self) -> int:
@@ -80,6 +80,11 @@ def read_regrouped(folder: Path) -> Regrouped | None:
             f"{folder / MANIFEST}: not what `dids export` writes ({error}); remove the folder or "
             "name another."
         ) from error
+
+
+def write_manifest(folder: Path, regrouped: Regrouped) -> None:
+    """Say in a folder what is in it."""
+    write_json(folder / MANIFEST, asdict(regrouped))
 
 
 def write_by_domain(work: Workspace, folder: Path, format: DataFormat) -> Regrouped:
@@ -121,7 +126,7 @@ def write_by_domain(work: Workspace, folder: Path, format: DataFormat) -> Regrou
             num_skipped=counts.num_skipped,
             num_divided=counts.num_divided,
         )
-        write_json(unfinished / MANIFEST, asdict(regrouped))
+        write_manifest(unfinished, regrouped)
     return regrouped
 
 
