@@ -14,11 +14,13 @@ DOMAINS = {
 }
 
 
-def mixture(probabilities, unit="samples", records=RECORDS):
+def mixture(probabilities, unit="samples", records=RECORDS, first=None):
     rounds = [
         {"round": r, "step": r, "tokens": tokens, "probability": dict(zip(DOMAINS, p, strict=True))}
         for r, (tokens, p) in enumerate(probabilities)
     ]
+    if first is not None:
+        rounds[0]["probability"] = first
     result = {"seed": 0, "tokens": 1000, "tasks": {}, "mixture": rounds, "domains": DOMAINS,
               "config": {"mixture": {"unit": unit}}}  # fmt: skip
     return RunMixture.of_run(RunRecord.from_dict(result), records)
@@ -70,6 +72,14 @@ def test_every_choice_sums_to_one():
         for choice in ("final", "average", "schedule"):
             for stage in found.chosen(choice, unit):
                 assert sum(stage.weights.values()) == pytest.approx(1.0)
+
+
+def test_domains_that_changed_under_way_leave_the_last_mixture():
+    found = mixture([(0, (0.5, 0.5)), (500, (0.6, 0.4))], unit="tokens", first={"short": 1.0})
+    assert found.final("tokens") == pytest.approx({"short": 0.6, "long": 0.4})
+    for choice in ("average", "schedule"):
+        with pytest.raises(InputError, match="In 1 of its 2 rounds the run had other domains"):
+            found.chosen(choice, "tokens")
 
 
 def test_a_run_without_a_mixture_is_refused():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dids import __version__
-from dids.atomic import write_json, write_text
+from dids.atomic import read_json, write_json, write_text
 from dids.errors import InputError
 from dids.export.blend import Blend, BlendDomain
 from dids.export.domain_files import DomainFiles, domain_files
@@ -161,7 +161,7 @@ def _blend(
     stems = file_stems(mixture.names)
     kept = [name for name in mixture.names if any(stage.weights[name] > 0 for stage in stages)]
     left_out = [name for name in mixture.names if name not in kept]
-    run_steps = record.steps or record.mixture[-1].step + 1
+    run_steps = int(read_json(work.path("result.json"))["steps"])
     steps = options.steps or run_steps
     about = [
         f"Written by dids {__version__}: {_CHOICES[options.choice]} {work.folder.path.absolute()}.",

@@ -16,7 +16,7 @@ from dids.errors import InputError
 from dids.export.domain_records import DomainRecord, RecordCounts, domain_records
 from dids.export.file_names import file_stems
 from dids.export.record_files import ColumnTypes, JsonlFiles, ParquetFiles, RecordFiles
-from dids.run.stages.tokens import check_source_unchanged
+from dids.run.stages.tokens import check_unchanged
 from dids.run.workspace import Workspace
 
 DataFormat = Literal["jsonl", "parquet"]
@@ -103,6 +103,7 @@ def write_by_domain(work: Workspace, folder: Path, format: DataFormat) -> Regrou
             cannot hold a record. Then nothing is written.
     """
     check_free_folder(folder)
+    check_unchanged(work)
     stems = file_stems(work.domains.names)
     counts, kinds = RecordCounts(), {name: Counter[str]() for name in stems}
     types = _column_types(work, None) if format == "parquet" else None
@@ -148,6 +149,7 @@ def write_with_column(work: Workspace, path: Path, format: DataFormat, column: s
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; with --column one file is written: name a file.")
+    check_unchanged(work)
     counts = RecordCounts()
     types = _column_types(work, column) if format == "parquet" else None
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,8 +195,6 @@ def _with_column(record: DomainRecord, column: str) -> dict[str, Any]:
 
 
 def _shown(work: Workspace, title: str, counts: RecordCounts) -> Iterator[DomainRecord]:
-    for source in work.sources.values():
-        check_source_unchanged(work, source)
     with work.progress.bar(title, sum(store.num_records for store in work.source_stores)) as done:
         for record in domain_records(work, counts):
             yield record

@@ -41,7 +41,8 @@ class RunMixture:
 
     Attributes:
         names: Of the domains.
-        token_share_rk: Share of tokens of each domain in each round.
+        token_share_rk: Share of tokens of each domain in each round; not a number in rounds that had
+            other domains.
         begin_r: Fraction of the run's tokens at which each round begins; the first at 0.
         records_per_token_k: Records of a domain over its tokens; 0 where all its samples are the
             lesser parts of longer texts, so that no record is its own. Such a domain has no weight.
@@ -72,8 +73,9 @@ class RunMixture:
         samples_k = np.array([float(domain.samples) for domain in domains])
         records_k = np.array([float(records_by_domain[name]) for name in names])
         share_rk = np.array(
-            [[moment.probability[name] for name in names] for moment in record.mixture]
+            [[moment.probability.get(name, np.nan) for name in names] for moment in record.mixture]
         )
+        share_rk[[set(moment.probability) != set(names) for moment in record.mixture]] = np.nan
         if not is_in_tokens:
             mean_length_k = tokens_k / samples_k
             share_rk = np.stack([weighted(share_k, mean_length_k) for share_k in share_rk])
@@ -85,12 +87,22 @@ class RunMixture:
         return self._weights(self.token_share_rk[-1], unit)
 
     def average(self, unit: Unit) -> dict[str, float]:
-        """Shares of everything that the run trained on."""
+        """Shares of everything that the run trained on.
+
+        Raises:
+            InputError: If the domains changed while the run went on.
+        """
+        self._check_same_domains()
         length_r = np.diff(self.begin_r, append=1.0)
         return self._weights(length_r @ self.token_share_rk / length_r.sum(), unit)
 
     def schedule(self, unit: Unit) -> tuple[Stage, ...]:
-        """The weights of every round; rounds with the mixture of the one before are left out."""
+        """The weights of every round; rounds with the mixture of the one before are left out.
+
+        Raises:
+            InputError: If the domains changed while the run went on.
+        """
+        self._check_same_domains()
         stages: list[Stage] = []
         for fraction, share_k in zip(self.begin_r.tolist(), self.token_share_rk, strict=True):
             weights = self._weights(share_k, unit)
@@ -103,6 +115,14 @@ class RunMixture:
         if choice == "schedule":
             return self.schedule(unit)
         return (Stage(0.0, self.final(unit) if choice == "final" else self.average(unit)),)
+
+    def _check_same_domains(self) -> None:
+        others = np.isnan(self.token_share_rk).any(axis=1).sum()
+        if others:
+            raise InputError(
+                f"In {others} of its {len(self.begin_r)} rounds the run had other domains than at "
+                "its end, so only its last mixture can be exported: --weights final."
+            )
 
     def _weights(self, token_share_k: Float64[np.ndarray, " k"], unit: Unit) -> dict[str, float]:
         weight_k = self.records_per_token_k

@@ -119,8 +119,6 @@ class RunRecord:
     stability: DomainStability | None = None
     control: ControlResult | None = None
     impact: tuple[ImpactRound, ...] = ()
-    steps: int | None = None
-    # optimizer steps
     overhead: float | None = None
     overhead_allowed: float | None = None
     # time spent on impact and mixture, as a fraction of training time
@@ -155,7 +153,6 @@ class RunRecord:
             stability=_stability(fields.inner("stability")) if result.get("stability") else None,
             control=None if not result.get("control") else _control(fields.inner("control")),
             impact=tuple(fields.list("impact", _impact_round)),
-            steps=fields.take("steps", _optional(int), None),
             overhead=fields.take("overhead", _optional(float), None),
             overhead_allowed=fields.take("overhead_allowed", _optional(float), None),
             time_s=fields.take("time_s", _mapping_of(float), {}),

@@ -32,19 +32,16 @@ def run(work: Workspace) -> dict[str, Any]:
 
 def check_unchanged(work: Workspace) -> None:
     """Refuse to go on with other data than the run began with."""
+    recorded = work.folder.facts("tokens")["content"]
     files = [*work.sources.values()]
     files += [*work.task_files("validation").values(), *work.task_files("test").values()]
     for source in files:
-        check_source_unchanged(work, source)
-
-
-def check_source_unchanged(work: Workspace, source: SourceFiles) -> None:
-    """Refuse a source whose content is not what the run began with."""
-    if content_hash(source) != work.folder.facts("tokens")["content"][source.name]:
-        raise InputError(
-            f"{source.paths[0]}: '{source.name}' has changed since this run began; give the run "
-            "another folder, or bring the old file back."
-        )
+        if content_hash(source) != recorded[source.name]:
+            raise InputError(
+                f"{source.paths[0]}: '{source.name}' has changed since this run began; give the "
+                "run another "
+                "folder, or bring the old file back."
+            )
 
 
 def _guard(work: Workspace) -> LeakGuard:
