@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
 API_PACKAGES = (
     "data", "check", "gradients", "domains", "impact", "mixture", "sampling", "training",
-    "evaluation", "report", "run", "config",
+    "evaluation", "report", "export", "run", "config",
 )  # fmt: skip
 # Where a package exports nothing, these come first.
 API_FIRST = {
@@ -38,7 +38,10 @@ EXCLUDED_MEMBERS = {
     "dids.sampling.loader": "dataset, batch_size, num_workers, pin_memory, drop_last, timeout, "
     "sampler, pin_memory_device, prefetch_factor",
 }
-COMMANDS = ("init", "check", "run", "features", "domains", "impact", "train", "evaluate", "report")
+COMMANDS = (
+    "init", "check", "run", "features", "domains", "impact", "train", "evaluate", "report",
+    "export", "import",
+)  # fmt: skip
 
 # What the schema leaves to the name, said in full.
 MEANINGS = {

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -200,6 +200,75 @@ def report(run_folder: RunArgument) -> None:
     mark.unlink(missing_ok=True)
     _run_until(settings, "report")
     typer.echo(str(Path(settings.run) / "report.html"))
+
+
+@app.command()
+def export(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN_FOLDER", help="The folder of a finished run.")
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="llamafactory, axolotl, ms-swift, trl, datasets, megatron, nemo, olmo-core, "
+            "torchtitan, litdata, mosaicml, levanter or json for weights; jsonl or parquet for "
+            "the records, regrouped."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file (of records: the folder). In the run folder.")
+    ] = None,
+    weights: Annotated[
+        Literal["final", "average", "schedule"],
+        typer.Option(help="The last round's, what was trained on in all, or every round's."),
+    ] = "final",
+    unit: Annotated[
+        Literal["records", "tokens"] | None,
+        typer.Option(help="What weights are shares of, if not what the target usually means."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the domains' data is, or shall be written.")
+    ] = None,
+    regroup: Annotated[
+        bool, typer.Option("--regroup", help="Write files of domains even where sources are some.")
+    ] = False,
+    column: Annotated[
+        str | None, typer.Option(help="One file of all records with the domain in this field.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="A schedule's length in steps, if not the run's.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Sequences a step of that training.")
+    ] = None,
+) -> None:
+    """Write weights, schedules or regrouped records for another trainer."""
+    from dids.export.export_run import ExportOptions, export_run
+    from dids.run.progress import ConsoleProgress
+
+    _quieten_libraries()
+    options = ExportOptions(to, out, weights, unit, data, regroup, column, steps, batch_size)
+    for line in export_run(run_folder, options, ConsoleProgress()):
+        typer.echo(line)
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Another trainer's file.")],
+    from_: Annotated[str, typer.Option("--from", help="Whose: a name as of dids export --to.")],
+    column: Annotated[
+        str | None, typer.Option(help="The field that names the domain, in a file of all records.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for the files such a file is divided into.")
+    ] = None,
+) -> None:
+    """Print another trainer's weights and domains as a part of a config."""
+    from dids.export.import_mixture import config_text, import_mixture
+
+    typer.echo(
+        config_text(import_mixture(path, from_, column=column, out=out), path, from_), nl=False
+    )
 
 
 def _settings(path: Path) -> "Config":

@@ -45,7 +45,7 @@ def read_records(
             f"Source '{source.name}' names no path; give it a file, a glob or a folder."
         )
     num_good, first_bad = 0, None
-    for origin, fields in _raw_records(source):
+    for origin, fields in raw_records(source):
         try:
             if isinstance(fields, RecordError):
                 raise fields
@@ -71,7 +71,18 @@ def read_records(
         )
 
 
-def _raw_records(source: SourceFiles) -> Iterator[RawRecord]:
+def raw_records(source: SourceFiles) -> Iterator[RawRecord]:
+    """Yield what stands in a source, unchecked: every field of every record, in their order.
+
+    Args:
+        source: What to read.
+
+    Yields:
+        Where a record stands with its fields, or with the reason why it has none.
+
+    Raises:
+        InputError: If a file is missing, unreadable or cut off.
+    """
     seen: set[Path] = set()
     for path in source.paths:
         if hub.is_hub_path(path):

@@ -49,6 +49,17 @@ def record_from_fields(fields: Mapping[str, Any], origin: Origin, purpose: Purpo
     raise RecordError(_no_known_field(fields))
 
 
+def kind_of(fields: Mapping[str, Any]) -> str | None:
+    """Which of `KINDS` a record is read as, unchecked; None if it has none of them.
+
+    Example:
+        >>> kind_of({"text": "a", "messages": [{"role": "assistant", "content": "b"}]})
+        'messages'
+    """
+    kinds = ("messages", "prompt", "text")
+    return next((kind for kind in kinds if fields.get(kind) is not None), None)
+
+
 def _prompt_record(fields: Mapping[str, Any], origin: Origin, purpose: Purpose) -> Record:
     prompt = _text(fields["prompt"], "prompt")
     choices, answer = _choices(fields)

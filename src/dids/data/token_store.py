@@ -78,12 +78,13 @@ class TokenStore:
         self.num_truncated: int = meta["num_truncated"]
         self.num_scored_tokens: int = meta["num_scored_tokens"]
         self.bad_records = [BadRecord(**bad) for bad in meta["bad_records"]]
-        self._files: list[str] = meta["files"]
+        self.files: list[str] = meta["files"]
         arrays = {name: mapped_array(folder / f"{name}.npy") for name in ARRAY_TYPES}
         self._tokens, self._scored, self._offsets = (
             arrays[name] for name in ("tokens", "scored", "offsets")
         )
-        self._lines, self._file_numbers = arrays["lines"], arrays["files"]
+        self.lines: Int64[np.ndarray, " n"] = arrays["lines"]
+        self.file_numbers: Int32[np.ndarray, " n"] = arrays["files"]
         self.scored_counts: Int32[np.ndarray, " n"] = arrays["scored_counts"]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -96,7 +97,7 @@ class TokenStore:
     @property
     def num_samples(self) -> int:
         """How many samples there are."""
-        return len(self._lines)
+        return len(self.lines)
 
     @property
     def num_tokens(self) -> int:
@@ -130,7 +131,7 @@ class TokenStore:
             IndexError: If there is no such sample.
         """
         self._span(index)
-        return Origin(self._files[int(self._file_numbers[index])], int(self._lines[index]))
+        return Origin(self.files[int(self.file_numbers[index])], int(self.lines[index]))
 
     def _span(self, index: int) -> tuple[int, int]:
         if not 0 <= index < self.num_samples:

@@ -1,0 +1,54 @@
+"""Plain JSON, for code of one's own: weights, and round by round how they came about."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dids.export.blend import Blend, rounded
+from dids.export.target import ImportedMixture, Target, entry, number, read_yaml
+
+
+def _write(blend: Blend, folder: Path) -> dict[str, str]:
+    del folder  # one file is all
+    value: dict[str, Any] = {
+        "about": list(blend.about),
+        "unit": blend.unit,
+        "weights": _weights(blend, -1),
+        "files": {domain.name: list(domain.files) for domain in blend.domains},
+    }
+    if len(blend.stages) > 1:
+        value["schedule"] = [
+            {
+                "step": blend.step_of(stage),
+                "tokens": round(stage.fraction * blend.tokens),
+                "weights": _weights(blend, number_),
+            }
+            for number_, stage in enumerate(blend.stages)
+        ]
+    return {"": json.dumps(value, ensure_ascii=False, indent=1) + "\n"}
+
+
+def _weights(blend: Blend, stage: int) -> dict[str, float]:
+    return {name: rounded(blend.stages[stage].weights[name]) for name in blend.names}
+
+
+def _read(path: Path) -> ImportedMixture:
+    value = read_yaml(path)  # JSON is YAML
+    weights = entry(value, path, "weights")
+    read = {str(name): number(w, path, f"weights.{name}") for name, w in weights.items()}
+    files = {name: tuple(places) for name, places in (value.get("files") or {}).items()}
+    unit = value.get("unit", "records")
+    return ImportedMixture(read, "tokens" if unit == "tokens" else "records", files)
+
+
+TARGET = Target(
+    name="json",
+    title="JSON",
+    file_name="weights.json",
+    unit="records",
+    meaning="a weight is a share of the unit that the file names.",
+    write=_write,
+    read=_read,
+    comment=None,
+    takes_schedule=True,
+)
