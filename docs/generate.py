@@ -23,7 +23,9 @@ from dids.config import schema
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
-COMMANDS = ("init", "run", "features", "domains", "impact", "train", "evaluate", "report")
+COMMANDS = (
+    "init", "run", "features", "domains", "impact", "train", "evaluate", "report", "watch"
+)  # fmt: skip
 
 # What the schema leaves to the name, said in full.
 MEANINGS = {

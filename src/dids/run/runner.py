@@ -5,6 +5,7 @@ import time
 
 from dids.config import Config
 from dids.run.folder import RunFolder
+from dids.run.recorded_progress import PROGRESS_NAME, RecordedProgress
 from dids.run.stages import STAGES
 from dids.run.stages.tokens import check_unchanged
 from dids.run.workspace import Progress, Workspace
@@ -28,12 +29,14 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
         folder.prepare(config)
         handlers = [folder.log_to_file(), log_to_progress(progress)]
         try:
-            work = Workspace(config, folder, progress)
+            recorded = RecordedProgress(progress, folder.path / PROGRESS_NAME)
+            work = Workspace(config, folder, recorded)
             if folder.is_done("tokens"):
                 check_unchanged(work)
             for name, stage in STAGES.items():
                 if not folder.is_done(name):
                     logger.info("stage %s begins", name)
+                    recorded.begin(name)
                     began_s = time.perf_counter()
                     facts = stage(work)
                     elapsed_s = time.perf_counter() - began_s
