@@ -170,7 +170,7 @@ def watch(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="A run folder.")],
     once: Annotated[bool, typer.Option("--once", help="Show it as it is now, and stop.")] = False,
 ) -> None:
-    """Show a run while it goes on: stage, speed, mixture, losses; exit status 1 if it was cut off."""
+    """Show a run while it goes on: stage, speed, mixture, losses. Exit status 1: it was cut off."""
     from dids.run.watch import watch as watch_run
 
     if watch_run(run_folder, once=once).status == "stopped":

@@ -34,7 +34,7 @@ const hover = async (frame, chart, right, down) => {
   const tip = frame.contentDocument.getElementById("tip");
   return tip.hidden ? "" : tip.textContent;
 };
-const fill = (page) => page.querySelector(".js-fill").style.fill;
+const fill = (page) => [...page.querySelectorAll(".js-fill")].map((area) => area.style.fill).join();
 const ground = (page) => page.defaultView.getComputedStyle(page.body).backgroundColor;
 const look = async (frame) => {
   while (!frame.contentDocument?.documentElement?.dataset.drawn) await later(50);

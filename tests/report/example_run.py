@@ -97,6 +97,13 @@ def example_result() -> dict[str, Any]:
         "time_s": {"tokens": 6.1, "proxy": 31.0, "features": 48.3, "domains": 2.2,
                    "train": 171.0, "control": 148.0, "evaluate": 22.4},
         "warnings": ["The loss of task bbh hardly moves; its potential could not be fitted."],
+        "findings": [
+            {"severity": "error", "kind": "leak", "sentence": "boolq: 3 test items also stand in "
+             "source yesno_facts, the first in yesno_facts.jsonl.gz:81.",
+             "advice": "Remove these records, or allow the leak."},
+            {"severity": "note", "kind": "epochs", "sentence": "mathqa_dev is drawn 1.9 times.",
+             "advice": "Limit it with max_repeats if that is too often."},
+        ],
         "bad_records": {
             "open_instructions": [
                 {"file": "train/open_instructions.jsonl.gz", "line": 812 + i,
@@ -126,7 +133,8 @@ def _explanation(
         pull = {task: round(0.2 * logits[k] * (1 - 0.3 * ((k + t) % 4)), 3)
                 for t, task in enumerate(tasks)}  # fmt: skip
         domains[name] = {
-            "utility": 0.1, "best": float(target[k]), "marginal_value": 0.93,
+            "utility": 0.1, "best": float(target[k]),
+            "marginal_value": 0.93 if name == "mathqa_dev" else 1.0,
             "pull": pull if abs(logits[k]) > 0.3 else dict.fromkeys(tasks, 0.0),
         }  # fmt: skip
     seen = {task: {"weight": 1 / 9, "is_reliable": task != "bbh"} for task in tasks}

@@ -35,7 +35,7 @@ def test_a_climb_beyond_the_wobble_is_forgetting():
 
 def test_a_climb_within_the_wobble_is_none():
     is_lost = [forgetting(falling(noise=0.1, rise=0.05, seed=seed)) for seed in range(40)]
-    assert sum(lost is not None for lost in is_lost) <= 6
+    assert sum(lost is not None for lost in is_lost) <= 4
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_a_validation_loss_that_climbs_back_raises_an_alarm():
     tasks = {name: {"validation_history": points} for name, points in history.items()}
     found = alarms(run_with(tasks=tasks, control=None))
     assert found == [
-        "lost: validation loss ends at 2.200, 10.0\u202f% above its lowest, 2.000 at 10 tokens: the "
-        "model forgets this task."
+        "lost: validation loss ends at 2.200, 10.0\u202f% above its lowest, 2.000 at 10 tokens: "
+        "the model forgets this task."
     ]
 
 

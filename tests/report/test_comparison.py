@@ -73,12 +73,16 @@ def test_the_headline_names_the_best_and_the_story_counts():
         ({"tokens": 1_000_000}, "Budgets differ (a 2.00\u202fM, b 1.00\u202fM tokens)"),
         ({"config__model": {"name": "other"}}, "Models differ"),
         ({"content__gsm8k": "0" * 63 + "x"}, "The training data differ: gsm8k."),
-        ({"tasks__piqa__num_test": 3}, "Not tested in all runs, or on other items: "),
+        (
+            {"tasks__piqa__num_test": 3},
+            "Not tested in all runs, or on other items: piqa. The means leave it out.",
+        ),
     ],
 )
 def test_what_runs_do_not_share_is_said(change, said):
-    found = [sentence for sentence in cautions(pair(**change)) if "ifeval. The" not in sentence]
-    assert [said] == [said if said and said in s else s for s in found] if said else found == []
+    found = cautions(pair(**change))
+    assert len(found) == (0 if said is None else 1)
+    assert all(said in sentence for sentence in found)
 
 
 def test_a_task_that_only_one_run_has_is_left_out_of_the_means():

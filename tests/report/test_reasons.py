@@ -83,8 +83,8 @@ def test_evidence_counts_the_measurements_of_the_whole_run():
     assert (found.num_measured, found.num_above) == (3, 2)
     assert found.mean == pytest.approx(0.2)
     assert found.sentence == (
-        "Impact on piqa: .20 ± .05 when last measured, .20 on average, above zero in 2 of 3 "
-        "measurements."
+        "Impact on piqa: .20\u00a0±\u00a0.05 when last measured, .20 on average, above zero in "
+        "2 of 3 measurements."
     )
 
 

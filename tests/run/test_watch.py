@@ -1,5 +1,6 @@
 """Watching says where a run is, from outside, and ends when the run does."""
 
+import io
 import os
 import socket
 import subprocess
@@ -58,7 +59,7 @@ def begun(tmp_path):
 
 
 def shown(state, width=120):
-    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(view(state))
     return console.export_text()
 
@@ -69,11 +70,13 @@ def test_a_run_that_goes_on_shows_its_numbers(begun):
     assert (state.status, state.stage, state.fraction) == ("running", "train", 0.4)
     assert state.left_s == pytest.approx(240_000 / 8_000)
     text = shown(state)
-    for said in ("step 120 of about 300", "160\u202fk of 400\u202fk tokens", "8,000 tokens/s",
-                 "round 4 of 10", "30\u202fs left", "overhead 25.0\u202f%", "8 others"):  # fmt: skip
+    for said in (
+        "step 120 of about 300", "160\u202fk of 400\u202fk tokens", "8,000 tokens/s",
+        "round 4 of 10", "30\u202fs left", "overhead 25.0\u202f%", "8 others",
+    ):  # fmt: skip
         assert said in text, said
     (row,) = [line for line in text.splitlines() if "d1 " in line]
-    assert ["5.0\u202f%", "8.0\u202f%", "+2.0\u202f%"] == row.split()[1:4]
+    assert row.split()[1:4] == ["5.0\u202f%", "8.0\u202f%", "+2.0\u202f%"]
     (row,) = [line for line in text.splitlines() if "sums" in line]
     assert row.split()[-3:] == ["6.000", "4.000", "4.500"]
     assert "training, 40\u202f%, step 120" in summary_line(state)
@@ -102,8 +105,9 @@ def test_a_process_that_died_has_stopped(begun, monkeypatch, capsys):
     assert stop.value.code == 1
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == (
-        f"{begun.path}: no process works on it; 6 of 10 stages are done, it stopped in the stage "
-        f"train near step 120; `dids run {begun.path}` goes on."
+        f"{begun.path}: no process works on it; {list(STAGES).index('train')} of {len(STAGES)} "
+        "stages are done, it stopped in the stage train near step 120; "
+        f"`dids run {begun.path}` goes on."
     )
 
 

@@ -1,4 +1,4 @@
-"""What went wrong in a run: tasks that it forgets, tasks that it serves worse, curves without a fit.
+"""What went wrong in a run: tasks forgotten, tasks served worse than by the control, poor fits.
 
 A loss that rises is an alarm once it rises by more than the curve wobbles anyway: the wobble is
 what each point is off the line between its neighbours, so that a curve that falls does not count
@@ -41,7 +41,7 @@ class Forgetting:
 
 
 def wobble(curve: Curve) -> float | None:
-    """Standard deviation of a curve about itself, from what points are off their neighbours' middle.
+    """Standard deviation of a curve about itself: how far points are off their neighbours' middle.
 
     Args:
         curve: Pairs of tokens and loss, about equally spaced.
@@ -57,9 +57,7 @@ def wobble(curve: Curve) -> float | None:
     losses = [loss for _, loss in curve]
     if len(losses) < _LEAST_POINTS:
         return None
-    off = [
-        abs(losses[i] - (losses[i - 1] + losses[i + 1]) / 2) for i in range(1, len(losses) - 1)
-    ]
+    off = [abs(losses[i] - (losses[i - 1] + losses[i + 1]) / 2) for i in range(1, len(losses) - 1)]
     # A normal variable's median is 0.6745 deviations; the middle of two neighbours adds half.
     return statistics.median(off) / 0.6745 / math.sqrt(1.5)
 
@@ -78,8 +76,9 @@ def forgetting(curve: Curve) -> Forgetting | None:
         return None
     lowest_tokens, lowest = min(seen, key=lambda point: point[1])
     noise, last = wobble(seen), seen[-1][1]
-    # The difference of two points wobbles by a root of two more; twice that is beyond doubt.
-    limit = _RISE_OF_SHORT_CURVES * lowest if noise is None else 2.0 * math.sqrt(2.0) * noise
+    # Two deviations of the last point, and as far as the lowest of so many strays by chance.
+    stray = 2.0 + math.sqrt(2.0 * math.log(len(seen)))
+    limit = _RISE_OF_SHORT_CURVES * lowest if noise is None else stray * noise
     if last - lowest <= max(limit, _LEAST_RISE * lowest):
         return None
     return Forgetting(lowest, lowest_tokens, last)

@@ -1,9 +1,9 @@
-"""What the measurements say: of one domain and task over all rounds, and beyond doubt of the last."""
+"""What the measurements say: of a domain and task over all rounds, and beyond doubt at the end."""
 
 import math
 from dataclasses import dataclass
 
-from dids.report.numbers import impact_text
+from dids.report.numbers import impact_text, impact_with_error
 from dids.report.record import RunRecord
 
 DOUBT = 1.645
@@ -28,8 +28,8 @@ class Evidence:
     @property
     def sentence(self) -> str:
         """The numbers in words."""
-        error = "" if self.last_error is None else f" ± {impact_text(self.last_error)}"
-        last = f"Impact on {self.task}: {impact_text(self.last)}{error} when last measured"
+        value = impact_with_error(self.last, self.last_error)
+        last = f"Impact on {self.task}: {value} when last measured"
         if self.num_measured == 1:
             return f"{last}."
         return (
@@ -91,7 +91,7 @@ def harms(run: RunRecord) -> list[str]:
 
 def _sentence(task: str, found: list[tuple[float, str, float]]) -> str:
     named = [
-        f"{domain} ({impact_text(value)} ± {impact_text(error)})"
+        f"{domain} ({impact_with_error(value, error)})"
         for value, domain, error in sorted(found)[:3]
     ]
     rest = len(found) - len(named)

@@ -52,7 +52,7 @@ class Fields:
         return Fields(self.values[key], self.path(key))
 
     def each(self, key: str, read: Callable[["Fields"], T]) -> dict[str, T]:
-        """What ``read`` makes of every object in an object of objects; empty where it is missing."""
+        """What ``read`` makes of every object in an object; empty where that is missing."""
         inner = Fields(self.values.get(key, {}), self.path(key))
         return {name: read(inner.inner(name)) for name in inner.values}
 

@@ -14,7 +14,7 @@ from dids.report.record import RunRecord
 
 MAX_LISTED = 50
 # skipped records shown a source; the full list is in the run folder
-MAX_MOVES = 12
+MAX_MOVES = 8
 # reasons shown at once; the rest waits behind a click
 
 
@@ -57,7 +57,7 @@ def report_html(run: RunRecord) -> str:
         "token_uses": tables.token_uses(run, groups),
         "stage_times": tables.stage_times(run),
         "alarms": alarms.alarms(run),
-        "warnings": [*run.warnings, *alarms.poor_fits(run), *reasons.held_mixtures(run)],
+        "warnings": [*_unsaid(run), *alarms.poor_fits(run), *reasons.held_mixtures(run)],
         "num_bad_records": sum(len(records) for records in run.bad_records.values()),
         "max_listed": MAX_LISTED,
         "config_yaml": yaml.safe_dump(_plain(run.config), sort_keys=False, allow_unicode=True),
@@ -69,6 +69,12 @@ def report_html(run: RunRecord) -> str:
         },
     }
     return html_page("run.html.jinja", "run.js", values)
+
+
+def _unsaid(run: RunRecord) -> list[str]:
+    """Warnings of the run that the check of its data has not given already."""
+    said = {finding.sentence for finding in run.findings}
+    return [warning for warning in run.warnings if warning not in said]
 
 
 def _plain(values: Any) -> Any:  # noqa: ANN401 (any config)

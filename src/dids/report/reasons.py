@@ -59,10 +59,7 @@ def domain_reasons(run: RunRecord, domain: str) -> Reasons:
         sentences = _of_impact(run, domain)
     best = numbers.get("best")
     if best is not None:
-        sentences.append(
-            f"The last decision wanted {percent_text(best)}, before it was averaged with the "
-            "mixture before."
-        )
+        sentences.append(f"The last decision wanted {percent_text(best)}.")
     value = numbers.get("marginal_value")
     if value is not None and value < 1.0 - NEGLIGIBLE:
         sentences.append(
@@ -100,8 +97,8 @@ def _of_pulls(run: RunRecord, domain: str, pulls: tuple[Pull, ...]) -> list[str]
     """Evidence on the task that asks for it the most, and on the one most against it."""
     if not pulls:
         return [
-            "No task is for it or against it beyond doubt: it gets its part of the prior, and gives "
-            "way to what is asked for."
+            "No task is for it or against it beyond doubt: it gets its part of the prior, and "
+            "gives way to what is asked for."
         ]
     wanted = [pull.task for pull in pulls if pull.part > 0][:1]
     unwanted = [pull.task for pull in pulls if pull.part < 0][:1]

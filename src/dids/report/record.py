@@ -122,6 +122,16 @@ class SampleMap:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What the check of the data found before the run."""
+
+    severity: str
+    # error, warning or note
+    sentence: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
 class SkippedRecord:
     """A record that could not be read and was skipped by request."""
 
@@ -151,6 +161,8 @@ class RunRecord:
     # time spent on impact and mixture, as a fraction of training time
     time_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    # the gravest first
     bad_records: Mapping[str, tuple[SkippedRecord, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -195,6 +207,7 @@ class RunRecord:
             overhead_allowed=fields.take("overhead_allowed", optional(float), None),
             time_s=fields.take("time_s", mapping_of(float), {}),
             warnings=fields.take("warnings", tuple_of(str), ()),
+            findings=tuple(fields.list("findings", _finding)),
             bad_records=fields.take("bad_records", mapping_of(tuple_of(_skipped)), {}),
             versions=fields.take("versions", mapping_of(str), {}),
             config=fields.take("config", dict, {}),
@@ -312,6 +325,14 @@ def _map(fields: Fields) -> SampleMap:
 def _point(fields: Fields) -> MapPoint:
     x, y = fields.take("place", tuple_of(float))
     return MapPoint(fields.take("domain", str), x, y, fields.take("text", str, ""))
+
+
+def _finding(fields: Fields) -> Finding:
+    return Finding(
+        severity=fields.take("severity", str, "warning"),
+        sentence=fields.take("sentence", str),
+        advice=fields.take("advice", lambda value: str(value or ""), ""),
+    )
 
 
 def _skipped(value: Mapping[str, Any]) -> SkippedRecord:

@@ -47,6 +47,11 @@ class TaskRow:
     # whether all runs were tested on it, on the same items
 
     @property
+    def has_loss(self) -> bool:
+        """Whether a run has a test loss."""
+        return any(_loss(cell.result) is not None for cell in self.cells)
+
+    @property
     def has_accuracy(self) -> bool:
         """Whether a run has answered its multiple choice."""
         return any(cell.result is not None and cell.result.accuracy is not None
@@ -62,7 +67,7 @@ class FieldDifference:
 
 
 def named_runs(runs: Sequence[tuple[str, RunRecord]]) -> list[NamedRun]:
-    """Runs by the last part of their folder's name, or all of it where two would be called the same.
+    """Runs by the last part of their folders, or all of it where two would be called the same.
 
     Args:
         runs: Pairs of folder and record.
@@ -114,7 +119,7 @@ def cautions(runs: Sequence[NamedRun]) -> list[str]:
     """
     records = [run.record for run in runs]
     sentences = []
-    apart = [row.task for row in task_rows(runs) if not row.is_comparable]
+    apart = [row.task for row in task_rows(runs) if row.has_loss and not row.is_comparable]
     if apart:
         sentences.append(
             f"Not tested in all runs, or on other items: {', '.join(apart)}. The means leave "
@@ -163,13 +168,17 @@ def mean_row(rows: Sequence[TaskRow]) -> TaskRow | None:
     columns = list(zip(*(row.cells for row in rows if row.is_comparable), strict=True))
     if not columns:
         return None
-    losses = [sum(_loss(cell.result) or 0.0 for cell in column) / len(column) for column in columns]
-    best = min(losses)
+    means = [_mean([cell.result for cell in column if cell.result]) for column in columns]
+    losses = [_loss(mean) or 0.0 for mean in means]
     cells = [
-        TaskCell(TaskResult(loss), loss / losses[0] - 1.0 if i and losses[0] else None, True,
-                 loss == best)
-        for i, loss in enumerate(losses)
-    ]  # fmt: skip
+        TaskCell(
+            mean,
+            loss / losses[0] - 1.0 if i and losses[0] else None,
+            i > 0 and is_clear(means[0], mean),
+            loss == min(losses),
+        )
+        for i, (mean, loss) in enumerate(zip(means, losses, strict=True))
+    ]
     return TaskRow("mean", tuple(cells), True)
 
 
@@ -203,7 +212,7 @@ def _task_row(runs: Sequence[NamedRun], task: str) -> TaskRow:
         TaskCell(
             result,
             loss / losses[0] - 1.0 if i and is_comparable and loss and losses[0] else None,
-            is_comparable and i > 0 and _is_clear(results[0], result),
+            is_comparable and i > 0 and is_clear(results[0], result),
             is_comparable and len(runs) > 1 and loss == min(known),
         )
         for i, (result, loss) in enumerate(zip(results, losses, strict=True))
@@ -211,7 +220,15 @@ def _task_row(runs: Sequence[NamedRun], task: str) -> TaskRow:
     return TaskRow(task, tuple(cells), is_comparable)
 
 
-def _is_clear(first: TaskResult | None, other: TaskResult | None) -> bool:
+def _mean(results: Sequence[TaskResult]) -> TaskResult:
+    """The mean loss of several tasks, with its error as if their items had nothing in common."""
+    losses = [_loss(result) or 0.0 for result in results]
+    errors = [result.test_loss_se or 0.0 for result in results]
+    return TaskResult(sum(losses) / len(losses), math.hypot(*errors) / len(errors))
+
+
+def is_clear(first: TaskResult | None, other: TaskResult | None) -> bool:
+    """Whether two test losses differ by more than two standard errors of their difference."""
     if first is None or other is None or first.test_loss is None or other.test_loss is None:
         return False
     error = math.hypot(first.test_loss_se or 0.0, other.test_loss_se or 0.0)

@@ -72,6 +72,7 @@ def comparison_html(runs: Sequence[tuple[str, RunRecord]]) -> str:
         "rows": rows,
         "mean": mean,
         "shares": shares,
+        "largest_share": max((last for share in shares for last in share.last), default=1.0),
         "differences": compare.field_differences(named),
         "chart_data": {
             "mixtures": [_mixture(run, shares) for run in named],
@@ -101,18 +102,21 @@ def run_colours(number: int) -> list[Colour]:
 def headline(runs: Sequence[NamedRun], mean: TaskRow | None) -> Markup:
     """Which run has the lowest mean test loss, and by how much."""
     assert mean is not None, "runs that can be compared have a task"
-    losses = [cell.result.test_loss or 0.0 for cell in mean.cells if cell.result is not None]
+    means = [cell.result for cell in mean.cells if cell.result is not None]
+    losses = [result.test_loss or 0.0 for result in means]
     order = sorted(range(len(runs)), key=lambda i: losses[i])
     best, second = order[0], order[1]
     if losses[second] - losses[best] < 5e-4:
         return Markup("{} and {} have the same mean test loss, {}").format(
             runs[best].name, runs[second].name, loss_text(losses[best])
         )
-    return Markup("{} has the lowest mean test loss, {}, {} below {}").format(
+    is_clear = compare.is_clear(means[best], means[second])
+    return Markup("{} has the lowest mean test loss, {}, {} below {}{}").format(
         runs[best].name,
         loss_text(losses[best]),
         percent_text(1.0 - losses[best] / losses[second]),
         runs[second].name,
+        "" if is_clear else ", which is within two standard errors",
     )
 
 

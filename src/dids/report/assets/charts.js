@@ -9,7 +9,12 @@ const page = (() => {
   // Light or dark: the system's, until the reader says otherwise; a file's storage may be forbidden.
   const chosen = {
     get: () => { try { return localStorage.getItem("dids-theme"); } catch { return null; } },
-    set: (theme) => { try { localStorage.setItem("dids-theme", theme); } catch { /* it holds for this page */ } },
+    set: (theme) => {
+      try {
+        if (theme) localStorage.setItem("dids-theme", theme);
+        else localStorage.removeItem("dids-theme");
+      } catch { /* then it holds for this page alone */ }
+    },
   };
   let theme = chosen.get();
   const isDark = () => (theme ? theme === "dark" : prefersDark.matches);
@@ -23,7 +28,8 @@ const page = (() => {
   const button = document.getElementById("theme");
   button.hidden = false;
   button.addEventListener("click", () => {
-    theme = isDark() ? "light" : "dark";
+    const turned = isDark() ? "light" : "dark";
+    theme = (turned === "dark") === prefersDark.matches ? null : turned;
     chosen.set(theme);
     paint();
   });

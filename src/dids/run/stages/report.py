@@ -50,6 +50,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "overhead_allowed": work.config.impact.overhead,
         "time_s": work.folder.times_s(),
         "warnings": _warnings(work, overhead, tested),
+        "findings": _findings(work),
         "bad_records": _bad_records(work),
         "versions": work.folder.versions(),
         "config": work.config.model_dump(mode="json"),
@@ -179,6 +180,14 @@ def leak_warnings(work: Workspace) -> list[str]:
         for task, by_source in by_task.items()
         for source, count in by_source.items()
     ]
+
+
+def _findings(work: Workspace) -> list[dict[str, Any]]:
+    """What the check of the data found, if there was one."""
+    path = work.path("check.json")
+    found: list[dict[str, Any]] = read_json(path)["warnings"] if path.exists() else []
+    kept = ("severity", "kind", "sentence", "advice")
+    return [{key: finding.get(key) for key in kept} for finding in found]
 
 
 def _bad_records(work: Workspace) -> dict[str, Any]:
