@@ -69,7 +69,7 @@ def test_a_run_that_goes_on_shows_its_numbers(begun):
         state = run_state(begun.path)
     assert (state.status, state.stage, state.fraction) == ("running", "train", 0.4)
     assert state.left_s == pytest.approx(240_000 / 8_000)
-    text = shown(state)
+    text = shown(state, width=200)
     for said in (
         "step 120 of about 300", "160\u202fk of 400\u202fk tokens", "8,000 tokens/s",
         "round 4 of 10", "30\u202fs left", "overhead 25.0\u202f%", "8 others",

@@ -96,7 +96,8 @@ def test_the_scalars_are_those_of_the_documentation(tmp_path):
     assert logged == promised
 
 
-def test_what_a_run_says_of_itself_is_written_while_it_goes_on(tmp_path):
+def test_what_a_run_says_of_itself_is_written_while_it_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("dids.training.live._EVERY_S", 0.0)
     rounds = tiny_rounds()
     rounds.history.mixture.append({"probability": dict.fromkeys(SIZES, 1 / 3)})
     seen = []
@@ -106,8 +107,8 @@ def test_what_a_run_says_of_itself_is_written_while_it_goes_on(tmp_path):
             seen.append(read_json(tmp_path / "live.json"))
 
     trained(tmp_path, rounds, LiveNumbers(tmp_path / "live.json", rounds), Reading())
-    assert seen[0]["step"] == 1
-    assert [live["round"] for live in seen][-1] == 1  # a new round is written at once
+    assert [live["step"] for live in seen] == list(range(1, 9))
+    assert [live["round"] for live in seen] == [0, 0, 0, 1, 1, 1, 1, 1]
     last = read_json(tmp_path / "live.json")
     assert last["is_over"]
     assert (last["step"], last["nominal_steps"], last["progress"]) == (8, 8, 1.0)
