@@ -25,8 +25,8 @@ from dids.config import schema
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
 API_PACKAGES = (
-    "data", "check", "gradients", "domains", "impact", "mixture", "sampling", "training",
-    "evaluation", "report", "export", "run", "config",
+    "data", "check", "gradients", "domains", "impact", "mixture", "sampling",
+    "steering", "training", "evaluation", "report", "export", "run", "config",
 )  # fmt: skip
 # Where a package exports nothing, these come first.
 API_FIRST = {
@@ -40,7 +40,7 @@ EXCLUDED_MEMBERS = {
 }
 COMMANDS = (
     "init", "check", "run", "features", "domains", "impact", "train", "evaluate", "report",
-    "export", "import",
+    "export", "import", "watch",
 )  # fmt: skip
 
 # What the schema leaves to the name, said in full.

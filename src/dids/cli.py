@@ -193,9 +193,34 @@ def evaluate(run_folder: RunArgument) -> None:
 
 
 @app.command()
-def report(run_folder: RunArgument) -> None:
-    """Write result.json and report.html (again)."""
-    settings = _settings(run_folder)
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_FOLDER...",
+            help="A run folder; or several, whose finished runs are compared with the first.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the page of a comparison goes; comparison.html in the first run folder if "
+            "not given."
+        ),
+    ] = None,
+) -> None:
+    """Write result.json and report.html (again); of several runs, a page that compares them."""
+    if len(runs) > 1:
+        from dids.report import read_run_record, write_comparison
+
+        records = [(str(path), read_run_record(path / "result.json")) for path in runs]
+        page = runs[0] / "comparison.html" if out is None else out
+        write_comparison(page, records)
+        typer.echo(str(page))
+        return
+    if out is not None:
+        raise InputError("--out is for comparisons; the report of one run lies in its folder.")
+    settings = _settings(runs[0])
     mark = Path(settings.run) / "stages" / "report.json"
     mark.unlink(missing_ok=True)
     _run_until(settings, "report")
@@ -269,6 +294,18 @@ def import_(
     typer.echo(
         config_text(import_mixture(path, from_, column=column, out=out), path, from_), nl=False
     )
+
+
+@app.command()
+def watch(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="A run folder.")],
+    once: Annotated[bool, typer.Option("--once", help="Show it as it is now, and stop.")] = False,
+) -> None:
+    """Show a run while it goes on: stage, speed, mixture, losses. Exit status 1: it was cut off."""
+    from dids.run.watch import watch as watch_run
+
+    if watch_run(run_folder, once=once).status == "stopped":
+        raise typer.Exit(1)
 
 
 def _settings(path: Path) -> "Config":

@@ -1,4 +1,4 @@
-"""Opens a report in headless Chromium at two widths, moves the mouse, and reports what is there."""
+"""Opens a page in headless Chromium at two widths, moves the mouse, and reports what is there."""
 
 import functools
 import html
@@ -16,31 +16,44 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 PROBE = """<!doctype html><meta charset=utf-8>
-<iframe id=phone width=390 height=844 src=report.html></iframe>
-<iframe id=desktop width=1200 height=900 src=report.html></iframe>
+<iframe id=phone width=390 height=844 src=PAGE></iframe>
+<iframe id=desktop width=1200 height=900 src=PAGE></iframe>
 <script>
 const later = (ms) => new Promise((done) => setTimeout(done, ms));
-const look = async (frame) => {
-  while (!frame.contentDocument?.documentElement?.dataset.drawn) await later(50);
-  const page = frame.contentDocument;
-  const chart = page.getElementById("mixture-chart");
-  const seen = {
-    plots: page.querySelectorAll(".js-plotly-plot").length,
-    areas: page.querySelectorAll("#mixture-chart .js-fill").length,
-    lines: page.querySelectorAll(".multiples .js-line").length,
-    width: page.documentElement.scrollWidth, view: page.documentElement.clientWidth,
-  };
+// Moves the mouse over a chart, at fractions of its plotting area.
+const hover = async (frame, chart, right, down) => {
   chart.scrollIntoView();
   await later(50);
   const drag = chart.querySelector(".nsewdrag");
   const box = drag.getBoundingClientRect();
-  const at = { clientX: box.left + box.width * 0.5, clientY: box.bottom - box.height * 0.03,
+  const at = { clientX: box.left + box.width * right, clientY: box.top + box.height * down,
                bubbles: true, view: frame.contentWindow };
   drag.dispatchEvent(new frame.contentWindow.MouseEvent("mouseover", at));
   drag.dispatchEvent(new frame.contentWindow.MouseEvent("mousemove", at));
   await later(200);
-  seen.tip = page.getElementById("tip").hidden ? "" : page.getElementById("tip").textContent;
-  seen.when = page.getElementById("mixture-when").textContent;
+  const tip = frame.contentDocument.getElementById("tip");
+  return tip.hidden ? "" : tip.textContent;
+};
+const fill = (page) => [...page.querySelectorAll(".js-fill")].map((area) => area.style.fill).join();
+const ground = (page) => page.defaultView.getComputedStyle(page.body).backgroundColor;
+const look = async (frame) => {
+  while (!frame.contentDocument?.documentElement?.dataset.drawn) await later(50);
+  const page = frame.contentDocument;
+  const seen = {
+    plots: page.querySelectorAll(".js-plotly-plot").length,
+    charts: page.querySelectorAll(".chart").length,
+    areas: page.querySelectorAll(".js-fill").length,
+    lines: page.querySelectorAll("[data-loss] .js-line").length,
+    width: page.documentElement.scrollWidth, view: page.documentElement.clientWidth,
+  };
+  LOOK
+  const before = { fill: fill(page), ground: ground(page) };
+  page.getElementById("theme").click();
+  await later(100);
+  seen.turned = { fill: fill(page) !== before.fill, ground: ground(page) !== before.ground };
+  page.getElementById("theme").click();
+  await later(100);
+  seen.back = { fill: fill(page) === before.fill, ground: ground(page) === before.ground };
   return seen;
 };
 window.addEventListener("load", async () => {
@@ -53,9 +66,14 @@ window.addEventListener("load", async () => {
 </script>"""
 
 
-def look_at(folder: Path, *, is_dark: bool = False) -> tuple[dict[str, Any], list[str]]:
-    """What the report in a folder shows at either width, and what the browser complains about."""
-    (folder / "probe.html").write_text(PROBE, encoding="utf-8")
+def look_at(page: Path, look: str, *, is_dark: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """What a page shows at either width, and what the browser complains about.
+
+    ``look`` is JavaScript that adds to ``seen``; it has ``frame``, ``page`` and ``hover``.
+    """
+    folder = page.parent
+    probe = PROBE.replace("PAGE", page.name).replace("LOOK", look)
+    (folder / "probe.html").write_text(probe, encoding="utf-8")
     handler = functools.partial(_QuietHandler, directory=str(folder))
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,

@@ -54,9 +54,8 @@ def example_result() -> dict[str, Any]:
         tokens = index * TOKENS // ROUNDS
         mixture.append(
             {"round": index, "step": index * 39, "tokens": tokens,
-             "probability": dict(zip(names, p.tolist(), strict=True)), "explanation": {"domains": {
-                 name: {"utility": 0.1, "best": share, "marginal_value": 0.93 if index else 1.0}
-                 for name, share in zip(names, target.tolist(), strict=True)}}}
+             "probability": dict(zip(names, p.tolist(), strict=True)),
+             "explanation": _explanation(names, logits, target, index)}
         )  # fmt: skip
         drawn += p * TOKENS / ROUNDS
         noisy = target * np.exp(0.25 * rng.normal(size=len(names)))
@@ -66,6 +65,10 @@ def example_result() -> dict[str, Any]:
         domain["tokens_asked"] = float(tokens)
         domain["tokens_drawn"] = int(tokens + rng.integers(-90, 90))
         domain["samples_drawn"] = int(tokens / 140)
+        domain["tokens_repeated"] = max(0, domain["tokens_drawn"] - domain["tokens"])
+        domain["tokens_unseen"] = max(0, domain["tokens"] - domain["tokens_drawn"])
+        limit = domain["max_repeats"]
+        domain["tokens_left"] = limit and (limit + 1) * domain["tokens"] - domain["tokens_drawn"]
         domain["repeats"] = max(0.0, tokens / 140 / domain["samples"] - 1.0)
     tasks = {name: _task(name, rng, gain=gain) for name, (_, gain, _) in TASKS.items()}
     control = {name: _task(name, rng, gain=0.0) for name in TASKS}
@@ -80,9 +83,13 @@ def example_result() -> dict[str, Any]:
         "dids": "0.1.0", "seed": 0, "tokens": TOKENS, "budget_tokens": TOKENS, "tasks": tasks,
         "control": {"policy": "uniform", "tasks": control, "tokens": TOKENS}, "mixture": mixture,
         "impact": [
-            {"round": i, "step": i * 39, "cosine": cosine, "kernel": {}, "distance": {}}
+            {"round": i, "step": i * 39, "cosine": cosine, "kernel": {}, "distance": {},
+             "cosine_error": {name: dict.fromkeys(TASKS, 0.08) for name in names}}
             for i in range(1, ROUNDS)
         ],
+        "steps": ROUNDS * 39, "feature_map": _feature_map(names, rng),
+        "content": {source: f"{i:064x}" for i, source in enumerate(SOURCES)},
+        "tokenizer_hash": "f" * 64,
         "domains": domains, "overhead": 0.142,
         "stability": {
             "adjusted_rand": 0.614, "mutual_information": 0.782, "num_samples": 16_773,
@@ -90,6 +97,13 @@ def example_result() -> dict[str, Any]:
         "time_s": {"tokens": 6.1, "proxy": 31.0, "features": 48.3, "domains": 2.2,
                    "train": 171.0, "control": 148.0, "evaluate": 22.4},
         "warnings": ["The loss of task bbh hardly moves; its potential could not be fitted."],
+        "findings": [
+            {"severity": "error", "kind": "leak", "sentence": "boolq: 3 test items also stand in "
+             "source yesno_facts, the first in yesno_facts.jsonl.gz:81.",
+             "advice": "Remove these records, or allow the leak."},
+            {"severity": "note", "kind": "epochs", "sentence": "mathqa_dev is drawn 1.9 times.",
+             "advice": "Limit it with max_repeats if that is too often."},
+        ],
         "bad_records": {
             "open_instructions": [
                 {"file": "train/open_instructions.jsonl.gz", "line": 812 + i,
@@ -105,6 +119,38 @@ def example_result() -> dict[str, Any]:
             "mixture": {"policy": "dids", "rounds": ROUNDS}, "budget": {"tokens": TOKENS},
         },
     }  # fmt: skip
+
+
+def _explanation(
+    names: list[str], logits: list[float], target: np.ndarray, index: int
+) -> dict[str, Any]:
+    """What the policy says; nothing before the first measurement."""
+    if index == 0:
+        return {}
+    tasks = list(TASKS)
+    domains = {}
+    for k, name in enumerate(names):
+        pull = {task: round(0.2 * logits[k] * (1 - 0.3 * ((k + t) % 4)), 3)
+                for t, task in enumerate(tasks)}  # fmt: skip
+        domains[name] = {
+            "utility": 0.1, "best": float(target[k]),
+            "marginal_value": 0.93 if name == "mathqa_dev" else 1.0,
+            "pull": pull if abs(logits[k]) > 0.3 else dict.fromkeys(tasks, 0.0),
+        }  # fmt: skip
+    seen = {task: {"weight": 1 / 9, "is_reliable": task != "bbh"} for task in tasks}
+    return {"tasks": seen, "domains": domains}
+
+
+def _feature_map(names: list[str], rng: np.random.Generator) -> dict[str, Any]:
+    """Forty samples of every domain, about a centre of its own."""
+    points = []
+    for k, name in enumerate(names):
+        angle, far = 2.4 * k, 0.12 * math.sqrt(k + 1)
+        for i in range(40):
+            x, y = rng.normal(scale=0.05, size=2)
+            place = [far * math.cos(angle) + x, far * math.sin(angle) + y]
+            points.append({"domain": name, "place": place, "text": f"Sample {i} of <{name}>"})
+    return {"explained": [0.21, 0.09], "points": points}
 
 
 def _task(name: str, rng: np.random.Generator, gain: float) -> dict[str, Any]:

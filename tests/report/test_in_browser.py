@@ -1,43 +1,119 @@
-"""The report in a real browser: drawn, quiet, answering to the mouse, narrow enough for a phone."""
+"""The pages in a real browser: drawn, quiet, answering to the mouse, narrow enough for a phone."""
 
 import pytest
 from browser import CHROMIUM, look_at
 from example_run import ROUNDS, WITH_LOSS, example_result
 
-from dids.report import RunRecord, write_report
+from dids.report import RunRecord, write_comparison, write_report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
+# Near the bottom of the mixture, in the middle of the run: the domain with the largest final share.
+LOOK_AT_A_RUN = """
+  seen.dots = page.querySelectorAll("#map-chart .points path").length;
+  seen.moves = page.querySelectorAll("#why .moves > li").length;
+  seen.tip = await hover(frame, page.getElementById("mixture-chart"), 0.5, 0.97);
+  seen.when = page.getElementById("mixture-when").textContent;
+  seen.loss = await hover(frame, page.querySelector("[data-loss]"), 0.5, 0.5);
+  seen.read = page.querySelectorAll("[data-loss] .hoverlayer .legendtext, [data-loss] .hovertext").length;
+  const dot = page.querySelector("#map-chart .points path").getBoundingClientRect();
+  page.getElementById("map-chart").scrollIntoView();
+  const plot = page.querySelector("#map-chart .nsewdrag").getBoundingClientRect();
+  const place = page.querySelector("#map-chart .points path").getBoundingClientRect();
+  seen.sample = await hover(frame, page.getElementById("map-chart"),
+    (place.left + place.width / 2 - plot.left) / plot.width,
+    (place.top + place.height / 2 - plot.top) / plot.height);
+  const faint = () => [...page.querySelectorAll("#map-chart .points path")]
+    .filter((path) => Number(path.style.opacity) < 0.1).length;
+  const name = page.querySelector("#map-names button");
+  name.dispatchEvent(new frame.contentWindow.PointerEvent("pointerover", { bubbles: true }));
+  await later(100);
+  seen.faint = faint();
+  page.getElementById("map-names").dispatchEvent(new frame.contentWindow.PointerEvent("pointerleave"));
+  await later(100);
+  seen.faintAfter = faint();
+"""  # noqa: E501
+LOOK_AT_A_COMPARISON = """
+  seen.tip = await hover(frame, page.querySelector("[data-mixture]"), 0.5, 0.97);
+"""
+WIDTHS = pytest.mark.parametrize("width", ["phone", "desktop"])
+THEMES = {"params": [False, True], "ids": ["light", "dark"]}
 
-@pytest.fixture(scope="module", params=[False, True], ids=["light", "dark"])
-def seen(tmp_path_factory, request):
-    folder = tmp_path_factory.mktemp("report")
+
+def hostile_result():
     result = example_result()
     hostile = "</script><script>throw new Error('escaped')</script><img src=x onerror=alert(1)>"
     result["domains"]["gsm8k/0"]["examples"].append(hostile)
+    result["feature_map"]["points"][0]["text"] = hostile
     result["warnings"].append(hostile)
-    write_report(folder / "report.html", RunRecord.from_dict(result))
-    return look_at(folder, is_dark=request.param)
+    return result
 
 
-def test_the_console_stays_silent(seen):
+@pytest.fixture(scope="module", **THEMES)
+def seen(tmp_path_factory, request):
+    page = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(page, RunRecord.from_dict(hostile_result()))
+    return look_at(page, LOOK_AT_A_RUN, is_dark=request.param)
+
+
+@pytest.fixture(scope="module", **THEMES)
+def compared(tmp_path_factory, request):
+    page = tmp_path_factory.mktemp("comparison") / "comparison.html"
+    runs = [(f"runs/{i}", RunRecord.from_dict({**hostile_result(), "seed": i})) for i in range(3)]
+    write_comparison(page, runs)
+    return look_at(page, LOOK_AT_A_COMPARISON, is_dark=request.param)
+
+
+def test_the_console_stays_silent(seen, compared):
     assert seen[1] == []
+    assert compared[1] == []
 
 
-@pytest.mark.parametrize("width", ["phone", "desktop"])
+@WIDTHS
 def test_every_chart_is_drawn(seen, width):
-    assert seen[0][width]["plots"] == 1 + len(WITH_LOSS)
-    assert seen[0][width]["areas"] == 24
-    assert seen[0][width]["lines"] == 2 * len(WITH_LOSS)
+    shown = seen[0][width]
+    assert shown["plots"] == shown["charts"] == 2 + len(WITH_LOSS)
+    assert shown["areas"] == 24
+    assert shown["lines"] == 2 * len(WITH_LOSS)
+    assert shown["dots"] == 24 * 40
+    assert shown["moves"] > 5
 
 
-@pytest.mark.parametrize("width", ["phone", "desktop"])
-def test_nothing_scrolls_sideways(seen, width):
-    assert seen[0][width]["width"] <= seen[0][width]["view"]
+@WIDTHS
+def test_nothing_scrolls_sideways(seen, compared, width):
+    for shown in (seen[0][width], compared[0][width]):
+        assert shown["width"] <= shown["view"]
 
 
-@pytest.mark.parametrize("width", ["phone", "desktop"])
+@WIDTHS
 def test_hovering_names_the_domain_and_the_round(seen, width):
-    # Near the bottom, in the middle of the run: the domain with the largest final share.
     assert "gsm8k/2" in seen[0][width]["tip"]
     assert f"Round {ROUNDS // 2}" in seen[0][width]["when"]
+
+
+@WIDTHS
+def test_hovering_reads_the_losses(seen, width):
+    assert seen[0][width]["read"] > 0
+
+
+@WIDTHS
+def test_the_map_shows_samples_and_where_a_domain_lies(seen, width):
+    shown = seen[0][width]
+    assert "Sample " in shown["sample"]
+    assert shown["faint"] == 23 * 40
+    assert shown["faintAfter"] == 0
+
+
+@WIDTHS
+def test_the_switch_turns_page_and_charts_and_back(seen, compared, width):
+    for shown in (seen[0][width], compared[0][width]):
+        assert shown["turned"] == {"fill": True, "ground": True}
+        assert shown["back"] == {"fill": True, "ground": True}
+
+
+@WIDTHS
+def test_a_comparison_draws_a_mixture_a_run_and_a_line_a_run(compared, width):
+    shown = compared[0][width]
+    assert shown["plots"] == shown["charts"] == 3 + len(WITH_LOSS)
+    assert shown["lines"] == 3 * len(WITH_LOSS)
+    assert "in round 12" in shown["tip"]

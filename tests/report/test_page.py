@@ -36,6 +36,9 @@ def hostile_result():
     result["tasks"][HOSTILE] = {**result["tasks"]["gsm8k"], "lm_eval": {HOSTILE: 0.5}}
     result["control"]["policy"] = HOSTILE
     result["warnings"] = [HOSTILE]
+    result["findings"] = [{"severity": HOSTILE, "sentence": HOSTILE, "advice": HOSTILE}]
+    result["feature_map"]["points"][0]["text"] = HOSTILE
+    result["content"] = {HOSTILE: HOSTILE}
     result["bad_records"] = {HOSTILE: [{"file": HOSTILE, "line": 1, "reason": HOSTILE}]}
     result["versions"] = {HOSTILE: HOSTILE}
     result["config"] = {"run": HOSTILE, HOSTILE: HOSTILE}
@@ -64,10 +67,19 @@ def test_no_text_of_the_data_becomes_markup():
     tags = tags_of(page)
     assert "img" not in [tag for tag, _ in tags]
     assert not any(name.startswith("on") for _, attrs in tags for name in attrs)
-    assert [tag for tag, _ in tags].count("script") == 3  # data, plotly, ours
+    assert [tag for tag, _ in tags].count("script") == 4  # data, plotly, shared, ours
 
 
-def test_only_the_two_scripts_may_run():
+def test_what_the_check_found_is_said_once_and_with_advice():
+    result = example_result()
+    result["warnings"] = [result["findings"][0]["sentence"], "Another one."]
+    page = page_of(result)
+    assert page.count("boolq: 3 test items also stand") == 1
+    assert "Remove these records, or allow the leak." in page
+    assert "4 warnings" in page  # two found, one of the run, one poor fit
+
+
+def test_only_our_scripts_may_run():
     html = report_html(RunRecord.from_dict(hostile_result()))
     scripts = re.findall(r"^<script>(.*?)</script>$", html, re.DOTALL | re.MULTILINE)
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]

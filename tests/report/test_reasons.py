@@ -4,7 +4,8 @@ import pytest
 from example_run import example_result
 
 from dids.report import RunRecord
-from dids.report.reasons import domain_reasons, held_mixtures
+from dids.report.evidence import impact_evidence
+from dids.report.reasons import Reasons, domain_reasons, held_mixtures
 
 
 def run_with(cosine=None, explanations=()):
@@ -26,40 +27,71 @@ def run_with(cosine=None, explanations=()):
         ({"a": None, "b": float("nan")}, None),
     ],
 )
-def test_the_task_that_a_domain_helps_is_named(cosine, expected):
-    assert domain_reasons(run_with(cosine), "gsm8k/0") == ([expected] if expected else [])
+def test_without_pulls_the_task_that_a_domain_helps_is_named(cosine, expected):
+    reasons = domain_reasons(run_with(cosine), "gsm8k/0")
+    assert reasons == Reasons((), (expected,) if expected else ())
 
 
 def test_the_last_decision_and_what_repeats_took_are_told():
     numbers = {"best": 0.125, "marginal_value": 0.9, "utility": 1.0}
     explanations = [{}, {"domains": {"gsm8k/0": numbers}}, {"note": "nothing measured"}]
-    reasons = domain_reasons(run_with(explanations=explanations), "gsm8k/0")
-    assert "gives it 12.5\u202f%" in reasons[0]
-    assert reasons[1] == "Repeats have taken 10.0\u202f% off what it can still give."
+    sentences = domain_reasons(run_with(explanations=explanations), "gsm8k/0").sentences
+    assert "wanted 12.5\u202f%" in sentences[0]
+    assert sentences[1] == "Repeats have taken 10.0\u202f% off what another sample is worth."
+
+
+def pulled(pull, cosine=None):
+    explanations = [{}, {"domains": {"gsm8k/0": {"pull": pull}}}]
+    return domain_reasons(run_with(cosine, explanations), "gsm8k/0")
 
 
 @pytest.mark.parametrize(
     ("pull", "expected"),
     [
-        (
-            {"a": 0.9, "b": 0.0, "c": -0.3, "d": 0.01},
-            ["Asked for by a (.90).", "Held back by c (\u2212.30)."],
-        ),
-        ({"a": 0.2, "b": 0.5}, ["Asked for by b (.50), a (.20)."]),
-        (
-            {"a": 0.0, "b": 0.0},
-            ["No task is for it or against it beyond doubt: it gets its part of the prior."],
-        ),
+        ({"a": 0.6, "b": 0.0, "c": -0.39, "d": 0.01}, [("a", 0.6), ("c", -0.39)]),
+        ({"a": 0.2, "b": 0.6}, [("b", 0.75), ("a", 0.25)]),
+        ({"a": 0.0, "b": 0.0}, []),
     ],
 )
-def test_what_the_tasks_asked_for_counts_before_what_was_measured_last(pull, expected):
-    explanations = [{}, {"domains": {"gsm8k/0": {"pull": pull}}}]
-    assert domain_reasons(run_with({"a": 0.4}, explanations), "gsm8k/0") == expected
+def test_pulls_are_parts_of_all_that_tasks_ask(pull, expected):
+    assert [(p.task, pytest.approx(p.part)) for p in pulled(pull).pulls] == expected
+
+
+def test_what_no_task_pulls_at_is_said_to_give_way():
+    assert pulled({"a": 0.0}).sentences == (
+        "No task is for it or against it beyond doubt: it gets its part of the prior, and gives "
+        "way to what is asked for.",
+    )
+
+
+def test_evidence_is_given_on_the_first_for_and_the_first_against():
+    sentences = pulled({"a": 0.6, "b": -0.3, "c": 0.1}, {"a": 0.4, "b": -0.2, "c": 0.3}).sentences
+    assert sentences == (
+        "Impact on a: .40 when last measured.",
+        "Impact on b: \u2212.20 when last measured.",
+    )
+
+
+def test_evidence_counts_the_measurements_of_the_whole_run():
+    result = example_result()
+    result["impact"] = [
+        {"round": i, "step": i, "cosine": {"gsm8k/0": {"piqa": value}},
+         "cosine_error": {"gsm8k/0": {"piqa": 0.05}}}
+        for i, value in enumerate([0.5, -0.1, None, 0.2])
+    ]  # fmt: skip
+    found = impact_evidence(RunRecord.from_dict(result), "gsm8k/0", "piqa")
+    assert (found.num_measured, found.num_above) == (3, 2)
+    assert found.mean == pytest.approx(0.2)
+    assert found.sentence == (
+        "Impact on piqa: .20\u00a0±\u00a0.05 when last measured, .20 on average, above zero in "
+        "2 of 3 measurements."
+    )
 
 
 @pytest.mark.parametrize("explanation", [{}, {"domains": None}, {"domains": {"other": {}}}])
 def test_a_policy_that_explains_nothing_gives_no_reasons(explanation):
-    assert domain_reasons(run_with(explanations=[explanation] * 3), "gsm8k/0") == []
+    reasons = domain_reasons(run_with(explanations=[explanation] * 3), "gsm8k/0")
+    assert reasons == Reasons((), ())
 
 
 def test_decisions_that_changed_nothing_are_counted():

@@ -4,7 +4,7 @@ import pytest
 from example_run import example_result
 
 from dids.report import RunRecord
-from dids.report.comparison import alarms, mean_loss, task_comparisons
+from dids.report.against_control import mean_loss, task_comparisons
 from dids.report.story import headline, stability, story
 
 
@@ -74,17 +74,3 @@ def test_the_mixture_that_never_moved_is_said_to():
     result = example_result()
     run = RunRecord.from_dict({**result, "mixture": result["mixture"][:1] * 5})
     assert "The mixture stayed as it began." in story(run)
-
-
-def test_a_task_that_is_clearly_worse_raises_an_alarm():
-    run = run_with({"a": 2.01, "b": 4.2}, {"a": 2.0, "b": 4.0})
-    assert len(alarms(run)) == 1
-    assert alarms(run)[0].startswith("b: test loss 4.200 is 5.0\u202f% above")
-
-
-def test_a_validation_loss_that_climbs_back_raises_an_alarm():
-    history = {"calm": [[0, 3.0], [10, 2.0], [20, 2.01]], "lost": [[0, 3.0], [10, 2.0], [20, 2.2]]}
-    tasks = {name: {"validation_history": points} for name, points in history.items()}
-    run = RunRecord.from_dict({**example_result(), "tasks": tasks, "control": None})
-    assert len(alarms(run)) == 1
-    assert "lost: validation loss ends at 2.200, 10.0\u202f% above its best" in alarms(run)[0]

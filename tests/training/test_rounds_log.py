@@ -1,57 +1,16 @@
 """With rounds as well, domains and tasks have named scalars in the Trainer's own log."""
 
-import numpy as np
 import pytest
-from tiny_trainer import SIZES, arguments, concatenated, pad, tiny_model
-from transformers import PrinterCallback
+from tiny_rounds import tiny_rounds, trained
+from tiny_trainer import SIZES
+from transformers import TrainerCallback
 
-from dids.impact.measuring_budget import MeasuringBudget
-from dids.mixture.limits import MixtureLimits
-from dids.mixture.policy import make_policy
-from dids.sampling import MixtureSampler
-from dids.training import DidsTrainer
-from dids.training.rounds import MixtureRounds, RoundPlan
-
-
-class FallingLosses:
-    """An estimator that measures no impact."""
-
-    budget = MeasuringBudget(0, 2, 1)
-
-    def __init__(self):
-        self.loss = 4.0
-
-    def grouped_gradients(self, model):
-        return None
-
-    def measure(self, model, optimizer, *, index, training=None):
-        raise AssertionError("the uniform policy needs no impact")
-
-    def task_losses(self, model):
-        self.loss -= 0.5
-        return {"sums": self.loss}
+from dids.atomic import read_json
+from dids.training.live import LiveNumbers
 
 
 def test_domains_and_tasks_are_in_the_log(tmp_path):
-    domain_n = np.repeat(np.arange(3), list(SIZES.values()))
-    prior = np.full(3, 1 / 3)
-    sampler = MixtureSampler(
-        [np.flatnonzero(domain_n == k) for k in range(3)], np.ones(69, dtype=np.int64),
-        batch_size=8, seed=0, mixture=prior,
-    )  # fmt: skip
-    rounds = MixtureRounds(
-        sampler=sampler, policy=make_policy("uniform"), estimator=FallingLosses(),
-        plan=RoundPlan(budget_tokens=None, num_rounds=2, apply_lag=1, nominal_steps=8),
-        limits=MixtureLimits(lower_k=np.zeros(3), upper_k=np.ones(3)), domain_names=list(SIZES),
-        domain_of_sample=domain_n, task_weights=np.ones(1), sizes=sampler.draws_by_domain(0) + 1,
-        scored_tokens=np.ones(3), initial_impact=None, prior=prior,
-    )  # fmt: skip
-    trainer = DidsTrainer(
-        model=tiny_model(), args=arguments(tmp_path, max_steps=8, save_strategy="no"),
-        data_collator=pad, train_dataset=concatenated(), mixture=rounds,
-    )  # fmt: skip
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    trainer = trained(tmp_path, tiny_rounds())
     first, *_, last = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert first["task_loss/sums"] == 3.5  # before any step
     assert last["task_loss/sums"] == 2.5
@@ -59,3 +18,29 @@ def test_domains_and_tasks_are_in_the_log(tmp_path):
         assert first[f"mixture/{name}"] == pytest.approx(1 / 3)
         assert 3 < first[f"domain_loss/{name}"] < 7
     assert trainer.state.epoch == 1.0
+    assert [first["run/tokens"], last["run/tokens"]] == [2 * 8, 8 * 8]
+    assert [first["run/round"], last["run/round"]] == [0, 1]
+    assert last["run/tokens_per_s"] > 0
+    assert 0 < last["run/overhead"] < 100
+
+
+def test_what_a_run_says_of_itself_is_written_while_it_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("dids.training.live._EVERY_S", 0.0)
+    rounds = tiny_rounds()
+    rounds.history.mixture.append({"probability": dict.fromkeys(SIZES, 1 / 3)})
+    seen = []
+
+    class Reading(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            seen.append(read_json(tmp_path / "live.json"))
+
+    trained(tmp_path, rounds, LiveNumbers(tmp_path / "live.json", rounds), Reading())
+    assert [live["step"] for live in seen] == list(range(1, 9))
+    assert [live["round"] for live in seen] == [0, 0, 0, 1, 1, 1, 1, 1]
+    last = read_json(tmp_path / "live.json")
+    assert last["is_over"]
+    assert (last["step"], last["nominal_steps"], last["progress"]) == (8, 8, 1.0)
+    assert last["tokens"] == 64
+    assert last["task_losses"]["sums"] == [3.5, 3.0, 2.5]
+    assert sum(last["mixtures"][-1].values()) == pytest.approx(1.0)
+    assert last["training_loss"] > 0

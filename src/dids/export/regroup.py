@@ -16,7 +16,7 @@ from dids.errors import InputError
 from dids.export.domain_records import DomainRecord, RecordCounts, domain_records
 from dids.export.file_names import file_stems
 from dids.export.record_files import ColumnTypes, JsonlFiles, ParquetFiles, RecordFiles
-from dids.run.stages.tokens import check_unchanged
+from dids.run.stages.check import check_unchanged
 from dids.run.workspace import Workspace
 
 DataFormat = Literal["jsonl", "parquet"]

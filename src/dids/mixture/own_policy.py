@@ -93,7 +93,7 @@ class OwnPolicy:
         Raises:
             InputError: If JSON cannot keep it.
         """
-        state = self.policy.state_dict()
+        state: dict[str, Any] = self.policy.state_dict()
         self._checked_json("state_dict()", state)
         return state
 

@@ -1,12 +1,70 @@
-"""What the measurements say beyond doubt: which domains work against which tasks."""
+"""What the measurements say: of a domain and task over all rounds, and beyond doubt at the end."""
 
-from dids.report.numbers import impact_text
+import math
+from dataclasses import dataclass
+
+from dids.report.numbers import impact_text, impact_with_error
 from dids.report.record import RunRecord
 
 DOUBT = 1.645
 """Standard errors from zero to the end of a 90 % interval."""
 _MOST = 8
 """Longer lists are not read; the heat map has the rest."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The impact of one domain on one task, as it was measured over the run."""
+
+    task: str
+    last: float
+    last_error: float | None
+    # standard error
+    mean: float
+    num_measured: int
+    num_above: int
+    # above zero
+
+    @property
+    def sentence(self) -> str:
+        """The numbers in words."""
+        value = impact_with_error(self.last, self.last_error)
+        last = f"Impact on {self.task}: {value} when last measured"
+        if self.num_measured == 1:
+            return f"{last}."
+        return (
+            f"{last}, {impact_text(self.mean)} on average, above zero in {self.num_above} of "
+            f"{self.num_measured} measurements."
+        )
+
+
+def impact_evidence(run: RunRecord, domain: str, task: str) -> Evidence | None:
+    """What was measured of a domain's impact on a task.
+
+    Args:
+        run: The record.
+        domain: Its name.
+        task: Its name.
+
+    Returns:
+        The numbers; None if it was never measured.
+    """
+    seen = [
+        (value, impact.cosine_error.get(domain, {}).get(task))
+        for impact in run.impact
+        if (value := impact.cosine.get(domain, {}).get(task)) is not None and math.isfinite(value)
+    ]
+    if not seen:
+        return None
+    values = [value for value, _ in seen]
+    return Evidence(
+        task=task,
+        last=values[-1],
+        last_error=seen[-1][1],
+        mean=sum(values) / len(values),
+        num_measured=len(values),
+        num_above=sum(value > 0.0 for value in values),
+    )
 
 
 def harms(run: RunRecord) -> list[str]:
@@ -33,7 +91,7 @@ def harms(run: RunRecord) -> list[str]:
 
 def _sentence(task: str, found: list[tuple[float, str, float]]) -> str:
     named = [
-        f"{domain} ({impact_text(value)} ± {impact_text(error)})"
+        f"{domain} ({impact_with_error(value, error)})"
         for value, domain, error in sorted(found)[:3]
     ]
     rest = len(found) - len(named)

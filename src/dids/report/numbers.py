@@ -3,6 +3,7 @@
 import math
 
 MINUS = "\N{MINUS SIGN}"
+FIXED = "\N{NO-BREAK SPACE}"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 NONE = "\N{EN DASH}"
 
@@ -45,6 +46,17 @@ def impact_text(value: float | None) -> str:
         return ""
     text = _signed(f"{value:.2f}")
     return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
+
+
+def impact_with_error(value: float, error: float | None) -> str:
+    """A cosine and its standard error, in one piece that no line break divides.
+
+    Example:
+        >>> impact_with_error(-0.3, 0.08).split(), impact_with_error(0.3, None)
+        (['−.30', '±', '.08'], '.30')
+    """
+    text = impact_text(value)
+    return text if error is None else f"{text}{FIXED}±{FIXED}{impact_text(error)}"
 
 
 def percent_text(fraction: float | None, *, signed: bool = False, digits: int = 1) -> str:

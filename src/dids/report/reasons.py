@@ -1,12 +1,14 @@
-"""Why a domain has its share: the task it helps, what the last decision wanted, what repeats took.
+"""Why a domain has its share: the tasks that ask for it, the evidence, what repeats took.
 
 Reads what policies explain (``tasks``, ``domains``, ``note``); a policy may leave any of it out.
 """
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
+from dids.report.evidence import impact_evidence
 from dids.report.numbers import impact_text, percent_text, plural
 from dids.report.record import RunRecord
 
@@ -17,7 +19,26 @@ NEGLIGIBLE = 0.005
 """Half a percent off a domain's value is not worth a sentence."""
 
 
-def domain_reasons(run: RunRecord, domain: str) -> list[str]:
+@dataclass(frozen=True)
+class Pull:
+    """What one task asks of a domain, as a part of what all tasks ask, for and against it."""
+
+    task: str
+    part: float
+    # from -1 to 1; negative: it is held back
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What speaks for and against a domain at the end of a run."""
+
+    pulls: tuple[Pull, ...]
+    # the strongest first; empty if the policy does not say
+    sentences: tuple[str, ...]
+    # evidence, what the last decision wanted, what repeats took
+
+
+def domain_reasons(run: RunRecord, domain: str) -> Reasons:
     """What speaks for and against a domain at the end of the run.
 
     Args:
@@ -25,24 +46,26 @@ def domain_reasons(run: RunRecord, domain: str) -> list[str]:
         domain: Its name.
 
     Returns:
-        Sentences; none if the policy measured nothing.
+        The reasons; empty if the policy measured nothing.
     """
     explained = _last_explanation(run, domain)
     numbers = {key: float(v) for key, v in explained.items() if isinstance(v, (int, float))}
-    pull = explained.get("pull")
-    reasons = _of_pull(pull) if isinstance(pull, dict) and pull else _of_impact(run, domain)
+    asked = explained.get("pull")
+    pulls: tuple[Pull, ...] = ()
+    if isinstance(asked, dict) and asked:
+        pulls = _pulls(asked)
+        sentences = _of_pulls(run, domain, pulls)
+    else:
+        sentences = _of_impact(run, domain)
     best = numbers.get("best")
     if best is not None:
-        reasons.append(
-            f"The best mixture found in the last round gives it {percent_text(best)}, "
-            "before it is averaged with the mixture before."
-        )
+        sentences.append(f"The last decision wanted {percent_text(best)}.")
     value = numbers.get("marginal_value")
     if value is not None and value < 1.0 - NEGLIGIBLE:
-        reasons.append(
-            f"Repeats have taken {percent_text(1.0 - value)} off what it can still give."
+        sentences.append(
+            f"Repeats have taken {percent_text(1.0 - value)} off what another sample is worth."
         )
-    return reasons
+    return Reasons(pulls, tuple(sentences))
 
 
 def held_mixtures(run: RunRecord) -> list[str]:
@@ -60,25 +83,27 @@ def held_mixtures(run: RunRecord) -> list[str]:
     return [f"In {count} of {plural(rounds, 'decision')}: {note}." for note, count in notes.items()]
 
 
-def _of_pull(pull: dict[str, Any]) -> list[str]:
+def _pulls(asked: dict[str, Any]) -> tuple[Pull, ...]:
     """What every task asks for, as the last decision counted it: weighted, doubt taken off."""
-    values = {task: float(v) for task, v in pull.items() if isinstance(v, (int, float))}
+    values = {task: float(v) for task, v in asked.items() if isinstance(v, (int, float))}
     size = sum(abs(value) for value in values.values())
-    if size == 0.0:
-        return ["No task is for it or against it beyond doubt: it gets its part of the prior."]
-    told = {task: v for task, v in values.items() if abs(v) >= SMALL_PART * size}
-    wanted = sorted((task for task in told if told[task] > 0), key=lambda task: -told[task])
-    unwanted = sorted((task for task in told if told[task] < 0), key=lambda task: told[task])
-    sentences = []
-    if wanted:
-        sentences.append(f"Asked for by {_listed(wanted, values)}.")
-    if unwanted:
-        sentences.append(f"Held back by {_listed(unwanted, values)}.")
-    return sentences
+    told = [
+        Pull(task, v / size) for task, v in values.items() if size and abs(v) >= SMALL_PART * size
+    ]
+    return tuple(sorted(told, key=lambda pull: -abs(pull.part)))
 
 
-def _listed(tasks: list[str], values: dict[str, float]) -> str:
-    return ", ".join(f"{task} ({impact_text(values[task])})" for task in tasks)
+def _of_pulls(run: RunRecord, domain: str, pulls: tuple[Pull, ...]) -> list[str]:
+    """Evidence on the task that asks for it the most, and on the one most against it."""
+    if not pulls:
+        return [
+            "No task is for it or against it beyond doubt: it gets its part of the prior, and "
+            "gives way to what is asked for."
+        ]
+    wanted = [pull.task for pull in pulls if pull.part > 0][:1]
+    unwanted = [pull.task for pull in pulls if pull.part < 0][:1]
+    found = [impact_evidence(run, domain, task) for task in wanted + unwanted]
+    return [evidence.sentence for evidence in found if evidence is not None]
 
 
 def _of_impact(run: RunRecord, domain: str) -> list[str]:

@@ -5,14 +5,13 @@ the right form, because the file may come from a person or from an older version
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from dids.errors import InputError
-
-T = TypeVar("T")
+from dids.report.json_fields import Fields, mapping_of, optional, tuple_of
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,12 @@ class DomainResult:
     tokens_asked: float | None = None
     tokens_drawn: int | None = None
     samples_drawn: int | None = None
+    tokens_repeated: int | None = None
+    # drawn again
+    tokens_unseen: int | None = None
+    # never drawn
+    tokens_left: int | None = None
+    # that max_repeats still allows; None without a limit
     repeats: float = 0.0
     # mean passes beyond the first
     max_repeats: float | None = None
@@ -97,6 +102,36 @@ class DomainStability:
 
 
 @dataclass(frozen=True)
+class MapPoint:
+    """One sample on the map of gradient features."""
+
+    domain: str
+    x: float
+    y: float
+    text: str = ""
+    # its beginning
+
+
+@dataclass(frozen=True)
+class SampleMap:
+    """Some samples laid out by their gradient features."""
+
+    points: tuple[MapPoint, ...]
+    explained: tuple[float, ...] = ()
+    # fraction of the variance along either axis
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the check of the data found before the run."""
+
+    severity: str
+    # error, warning or note
+    sentence: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
 class SkippedRecord:
     """A record that could not be read and was skipped by request."""
 
@@ -116,7 +151,9 @@ class RunRecord:
     tasks: Mapping[str, TaskResult]
     mixture: tuple[MixtureRound, ...]
     domains: Mapping[str, DomainResult]
+    steps: int | None = None
     stability: DomainStability | None = None
+    feature_map: SampleMap | None = None
     control: ControlResult | None = None
     impact: tuple[ImpactRound, ...] = ()
     overhead: float | None = None
@@ -124,12 +161,23 @@ class RunRecord:
     # time spent on impact and mixture, as a fraction of training time
     time_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    # the gravest first
     bad_records: Mapping[str, tuple[SkippedRecord, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     steering: Mapping[str, Any] = field(default_factory=dict)
     # ``changes`` and ``refused`` edits of steering.yaml
     regroupings: tuple[Mapping[str, Any], ...] = ()
+    content: Mapping[str, str] = field(default_factory=dict)
+    # SHA-256 of what every source and task file holds
+    tokenizer_hash: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the run folder's path."""
+        path = self.config.get("run")
+        return Path(str(path)).name if path else "run"
 
     @classmethod
     def from_dict(cls, result: Mapping[str, Any]) -> "RunRecord":
@@ -144,27 +192,32 @@ class RunRecord:
         Raises:
             InputError: If a field is missing or has the wrong form; the sentence names it.
         """
-        fields = _Fields(result, "")
+        fields = Fields(result, "")
         return cls(
             version=fields.take("dids", str, "unknown"),
             seed=fields.take("seed", int),
             tokens=fields.take("tokens", int),
-            budget_tokens=fields.take("budget_tokens", _optional(int), None),
+            budget_tokens=fields.take("budget_tokens", optional(int), None),
             tasks=fields.each("tasks", _task),
             mixture=tuple(fields.list("mixture", _mixture_round)),
             domains=fields.each("domains", _domain),
             stability=_stability(fields.inner("stability")) if result.get("stability") else None,
+            steps=fields.take("steps", optional(int), None),
+            feature_map=_map(fields.inner("feature_map")) if result.get("feature_map") else None,
             control=None if not result.get("control") else _control(fields.inner("control")),
             impact=tuple(fields.list("impact", _impact_round)),
-            overhead=fields.take("overhead", _optional(float), None),
-            overhead_allowed=fields.take("overhead_allowed", _optional(float), None),
-            time_s=fields.take("time_s", _mapping_of(float), {}),
-            warnings=fields.take("warnings", _tuple_of(str), ()),
-            bad_records=fields.take("bad_records", _mapping_of(_tuple_of(_skipped)), {}),
-            versions=fields.take("versions", _mapping_of(str), {}),
+            overhead=fields.take("overhead", optional(float), None),
+            overhead_allowed=fields.take("overhead_allowed", optional(float), None),
+            time_s=fields.take("time_s", mapping_of(float), {}),
+            warnings=fields.take("warnings", tuple_of(str), ()),
+            findings=tuple(fields.list("findings", _finding)),
+            bad_records=fields.take("bad_records", mapping_of(tuple_of(_skipped)), {}),
+            versions=fields.take("versions", mapping_of(str), {}),
             config=fields.take("config", dict, {}),
             steering=fields.take("steering", dict, {}),
-            regroupings=fields.take("regroupings", _tuple_of(dict), ()),
+            regroupings=fields.take("regroupings", tuple_of(dict), ()),
+            content=fields.take("content", mapping_of(str), {}),
+            tokenizer_hash=fields.take("tokenizer_hash", optional(str), None),
         )
 
 
@@ -196,91 +249,42 @@ def read_run_record(path: Path) -> RunRecord:
         raise InputError(f"{path}: {error}") from error
 
 
-class _Fields:
-    """Reads the fields of one JSON object and names the one that is wrong."""
-
-    def __init__(self, values: Any, place: str) -> None:  # noqa: ANN401 (what a file holds)
-        if not isinstance(values, Mapping):
-            raise InputError(
-                f"{place or 'result'} must be an object, but it is {type(values).__name__}."
-            )
-        self.values = values
-        self.place = place
-
-    def path(self, key: str) -> str:
-        return f"{self.place}.{key}" if self.place else key
-
-    def take(self, key: str, read: Callable[[Any], T], *default: T) -> T:
-        if key not in self.values:
-            if default:
-                return default[0]
-            raise InputError(f"the field {self.path(key)} is missing.")
-        try:
-            return read(self.values[key])
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            value = repr(self.values[key])[:60]
-            raise InputError(f"the field {self.path(key)} cannot be read: {value}.") from error
-
-    def inner(self, key: str) -> "_Fields":
-        return _Fields(self.values[key], self.path(key))
-
-    def each(self, key: str, read: Callable[["_Fields"], T]) -> dict[str, T]:
-        inner = _Fields(self.values.get(key, {}), self.path(key))
-        return {name: read(inner.inner(name)) for name in inner.values}
-
-    def list(self, key: str, read: Callable[["_Fields"], T]) -> "list[T]":
-        items = self.values.get(key) or []
-        return [read(_Fields(item, f"{self.path(key)}[{i}]")) for i, item in enumerate(items)]
+_impacts = mapping_of(mapping_of(optional(float)))
 
 
-def _optional(read: Callable[[Any], T]) -> Callable[[Any], T | None]:
-    return lambda value: None if value is None else read(value)
-
-
-def _mapping_of(read: Callable[[Any], T]) -> Callable[[Any], dict[str, T]]:
-    return lambda value: {str(key): read(item) for key, item in value.items()}
-
-
-def _tuple_of(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
-    return lambda value: tuple(read(item) for item in value)
-
-
-_impacts = _mapping_of(_mapping_of(_optional(float)))
-
-
-def _task(fields: _Fields) -> TaskResult:
+def _task(fields: Fields) -> TaskResult:
     return TaskResult(
-        test_loss=fields.take("test_loss", _optional(float), None),
-        test_loss_se=fields.take("test_loss_se", _optional(float), None),
+        test_loss=fields.take("test_loss", optional(float), None),
+        test_loss_se=fields.take("test_loss_se", optional(float), None),
         validation_history=fields.take(
-            "validation_history", _tuple_of(lambda point: (int(point[0]), float(point[1]))), ()
+            "validation_history", tuple_of(lambda point: (int(point[0]), float(point[1]))), ()
         ),
-        accuracy=fields.take("accuracy", _optional(float), None),
-        accuracy_norm=fields.take("accuracy_norm", _optional(float), None),
-        lm_eval=fields.take("lm_eval", lambda value: _mapping_of(float)(value or {}), {}),
-        num_test=fields.take("num_test", _optional(int), None),
+        accuracy=fields.take("accuracy", optional(float), None),
+        accuracy_norm=fields.take("accuracy_norm", optional(float), None),
+        lm_eval=fields.take("lm_eval", lambda value: mapping_of(float)(value or {}), {}),
+        num_test=fields.take("num_test", optional(int), None),
     )
 
 
-def _control(fields: _Fields) -> ControlResult:
+def _control(fields: Fields) -> ControlResult:
     return ControlResult(
         policy=fields.take("policy", str, "uniform"),
         tasks=fields.each("tasks", _task),
-        tokens=fields.take("tokens", _optional(int), None),
+        tokens=fields.take("tokens", optional(int), None),
     )
 
 
-def _mixture_round(fields: _Fields) -> MixtureRound:
+def _mixture_round(fields: Fields) -> MixtureRound:
     return MixtureRound(
         round=fields.take("round", int),
         step=fields.take("step", int),
         tokens=fields.take("tokens", int),
-        probability=fields.take("probability", _mapping_of(float)),
+        probability=fields.take("probability", mapping_of(float)),
         explanation=fields.take("explanation", lambda value: dict(value or {}), {}),
     )
 
 
-def _impact_round(fields: _Fields) -> ImpactRound:
+def _impact_round(fields: Fields) -> ImpactRound:
     return ImpactRound(
         round=fields.take("round", int),
         step=fields.take("step", int),
@@ -291,25 +295,48 @@ def _impact_round(fields: _Fields) -> ImpactRound:
     )
 
 
-def _domain(fields: _Fields) -> DomainResult:
+def _domain(fields: Fields) -> DomainResult:
     return DomainResult(
         samples=fields.take("samples", int),
         tokens=fields.take("tokens", int),
-        source_counts=fields.take("source_counts", _mapping_of(int), {}),
-        tokens_asked=fields.take("tokens_asked", _optional(float), None),
-        tokens_drawn=fields.take("tokens_drawn", _optional(int), None),
-        samples_drawn=fields.take("samples_drawn", _optional(int), None),
+        source_counts=fields.take("source_counts", mapping_of(int), {}),
+        tokens_asked=fields.take("tokens_asked", optional(float), None),
+        tokens_drawn=fields.take("tokens_drawn", optional(int), None),
+        samples_drawn=fields.take("samples_drawn", optional(int), None),
+        tokens_repeated=fields.take("tokens_repeated", optional(int), None),
+        tokens_unseen=fields.take("tokens_unseen", optional(int), None),
+        tokens_left=fields.take("tokens_left", optional(int), None),
         repeats=fields.take("repeats", lambda value: float(value or 0.0), 0.0),
-        max_repeats=fields.take("max_repeats", _optional(float), None),
-        examples=fields.take("examples", _tuple_of(str), ()),
+        max_repeats=fields.take("max_repeats", optional(float), None),
+        examples=fields.take("examples", tuple_of(str), ()),
     )
 
 
-def _stability(fields: _Fields) -> DomainStability:
+def _stability(fields: Fields) -> DomainStability:
     return DomainStability(
         adjusted_rand=fields.take("adjusted_rand", float),
         mutual_information=fields.take("mutual_information", float),
         num_samples=fields.take("num_samples", int),
+    )
+
+
+def _map(fields: Fields) -> SampleMap:
+    return SampleMap(
+        points=tuple(fields.list("points", _point)),
+        explained=fields.take("explained", tuple_of(float), ()),
+    )
+
+
+def _point(fields: Fields) -> MapPoint:
+    x, y = fields.take("place", tuple_of(float))
+    return MapPoint(fields.take("domain", str), x, y, fields.take("text", str, ""))
+
+
+def _finding(fields: Fields) -> Finding:
+    return Finding(
+        severity=fields.take("severity", str, "warning"),
+        sentence=fields.take("sentence", str),
+        advice=fields.take("advice", lambda value: str(value or ""), ""),
     )
 
 

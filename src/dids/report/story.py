@@ -6,7 +6,7 @@ them.
 
 from markupsafe import Markup
 
-from dids.report.comparison import TaskComparison, mean_loss, task_comparisons
+from dids.report.against_control import TaskComparison, mean_loss, task_comparisons
 from dids.report.numbers import count_text, duration_text, loss_text, percent_text, plural
 from dids.report.record import RunRecord
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from dids.report.evidence import DOUBT
 from dids.report.groups import DomainShare, SourceGroup
-from dids.report.reasons import domain_reasons
+from dids.report.reasons import Reasons, domain_reasons
 from dids.report.record import DomainResult, RunRecord
+
+LEAST_MOVE = 0.001
+"""A tenth of a percent, the last digit that shares are shown with."""
 
 MAX_HEAT_ROWS = 60
 # a screen and a half; beyond it nobody compares rows by eye
@@ -61,8 +64,27 @@ class DomainRow:
     result: DomainResult
     sources: tuple[tuple[str, float], ...]
     # name and fraction of the samples, the largest first
-    reasons: tuple[str, ...]
+    reasons: Reasons
     # why its share is what it is
+
+
+@dataclass(frozen=True)
+class TokenUse:
+    """What a domain's tokens were used for, and the widths of the bar that shows it."""
+
+    name: str
+    tokens: int
+    asked: float | None
+    drawn: int
+    repeated: int
+    unseen: int
+    left: int | None
+    # that may still be drawn; None without a limit
+
+    @property
+    def fresh(self) -> int:
+        """Drawn for the first time."""
+        return self.drawn - self.repeated
 
 
 @dataclass(frozen=True)
@@ -126,9 +148,55 @@ def domain_rows(run: RunRecord, groups: list[SourceGroup]) -> list[DomainRow]:
             total = sum(result.source_counts.values()) or 1
             mix = sorted(result.source_counts.items(), key=lambda pair: -pair[1])
             sources = tuple((name, count / total) for name, count in mix if count)
-            reasons = tuple(domain_reasons(run, share.name))
-            rows.append(DomainRow(share, result, sources, reasons))
+            rows.append(DomainRow(share, result, sources, domain_reasons(run, share.name)))
     return rows
+
+
+def moved(rows: list[DomainRow]) -> list[DomainRow]:
+    """Domains whose share moved by as much as the page shows, the farthest first.
+
+    Args:
+        rows: All domains.
+
+    Returns:
+        Some of them.
+    """
+    far = [row for row in rows if abs(row.share.last - row.share.first) >= LEAST_MOVE]
+    return sorted(far, key=lambda row: -abs(row.share.last - row.share.first))
+
+
+def token_uses(run: RunRecord, groups: list[SourceGroup]) -> list[TokenUse]:
+    """Tokens asked for, drawn, repeated and left, of every domain that something is known of.
+
+    Args:
+        run: The record.
+        groups: The domains by source.
+
+    Returns:
+        In the order of the groups.
+    """
+    uses = []
+    for share in (share for group in groups for share in group.domains):
+        domain = run.domains[share.name]
+        if domain.tokens_drawn is None:
+            continue
+        unseen = domain.tokens_unseen
+        repeated = domain.tokens_repeated
+        uses.append(
+            TokenUse(
+                name=share.name,
+                tokens=domain.tokens,
+                asked=domain.tokens_asked,
+                drawn=domain.tokens_drawn,
+                # Records of older versions have neither: exact but for a pass that is not over.
+                repeated=max(0, domain.tokens_drawn - domain.tokens)
+                if repeated is None
+                else repeated,
+                unseen=max(0, domain.tokens - domain.tokens_drawn) if unseen is None else unseen,
+                left=domain.tokens_left,
+            )
+        )
+    return uses
 
 
 def stage_times(run: RunRecord) -> list[StageTime]:

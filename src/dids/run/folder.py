@@ -6,6 +6,8 @@ not at all.
 
 import fcntl
 import logging
+import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,14 +82,43 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder for one process; a second one is refused."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / _LOCK).open("w") as file:
+        with (self.path / _LOCK).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise InputError(
                     f"{self.path}: another process is working in this run folder."
                 ) from None
-            yield
+            file.truncate(0)
+            file.write(f"{os.getpid()} {socket.gethostname()}")
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether a process holds the folder.
+
+        One on another machine cannot be asked: it counts until it lets go, killed or not.
+        """
+        try:
+            holder = (self.path / _LOCK).read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return False
+        if len(holder) != 2:
+            return False
+        pid, host = holder
+        if host != socket.gethostname():
+            return True
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # someone else's, alive
+            return True
+        return True
 
     def is_done(self, stage: str) -> bool:
         """Whether a stage is finished."""

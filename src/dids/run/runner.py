@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dids.config import Config
 from dids.mixture.policy import make_policy
 from dids.run.folder import RunFolder
+from dids.run.recorded_progress import PROGRESS_NAME, RecordedProgress
 from dids.run.stages import STAGES
 from dids.run.stages.check import check_unchanged
 from dids.run.workspace import Progress, Workspace
@@ -29,12 +30,14 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
     """
     # A slip in a policy's name or settings must not wait for stage seven.
     make_policy(config.mixture.policy, **config.mixture.settings)
-    with opened_run(config, folder, progress) as work:
+    recorded = RecordedProgress(progress, folder.path / PROGRESS_NAME)
+    with opened_run(config, folder, recorded) as work:
         if folder.is_done("check"):
             check_unchanged(work)
         for name, stage in STAGES.items():
             if not folder.is_done(name):
                 logger.info("stage %s begins", name)
+                recorded.begin(name)
                 began_s = time.perf_counter()
                 facts = stage(work)
                 elapsed_s = time.perf_counter() - began_s

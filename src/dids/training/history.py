@@ -44,6 +44,12 @@ class History:
             logs[0].append(*log.entries[0])
         return logs[0]
 
+    @property
+    def overhead(self) -> float | None:
+        """Time for impact and mixture as a fraction of the training's; None before any training."""
+        others_s = self.training_s - self.measuring_s
+        return self.measuring_s / others_s if others_s > 0.0 else None
+
     def to_json(self) -> dict[str, Any]:
         """The history as plain lists and objects."""
         return dict(vars(self))

@@ -63,9 +63,10 @@ class MixtureCallback(TrainerCallback, ABC):
         return {}
 
     def shares(self, sampler: MixtureSampler, step: int) -> dict[str, float]:
-        """The mixture of the step just done, for the log."""
+        """Tokens so far and the mixture of the step just done, for the log."""
         mixture_k = sampler.log.mixture(max(0, step - 1))
-        return {f"mixture/{name}": float(mixture_k[k]) for k, name in enumerate(self.domain_names)}
+        shares = {f"mixture/{d}": float(mixture_k[k]) for k, d in enumerate(self.domain_names)}
+        return {"run/tokens": float(sampler.tokens(step)), **shares}
 
     def token_schedule(self) -> tuple[int, Callable[[int], float]] | None:
         """Nominal steps and progress by step, where the learning rate follows tokens."""

@@ -30,6 +30,7 @@ from dids.steering.follower import SteeringFollower
 from dids.steering.resolved import ResolvedSteering
 from dids.training.history import History
 from dids.training.mixture_callback import MixtureCallback
+from dids.training.pace import Pace
 
 
 @runtime_checkable
@@ -137,6 +138,7 @@ class MixtureRounds(MixtureCallback):
         self.steering = steering
         self.on_step = on_step
         self.history = History()
+        self.pace = Pace()
         self.round = 0
         self.gradients: GroupedGradients | None = None
         self._is_collected = False
@@ -164,10 +166,16 @@ class MixtureRounds(MixtureCallback):
         return self.plan.nominal_steps, self.progress
 
     def scalars(self, step: int) -> dict[str, float]:
-        """The mixture of the step just done, and the newest validation loss of each task."""
+        """The mixture of the step just done, each task's newest validation loss, and the cost."""
+        run = {
+            "run/round": float(self.round),
+            "run/tokens_per_s": self.pace.tokens_per_s,
+            "run/overhead": self.overhead(),
+        }
         return {
             **self.shares(self.sampler, step),
             **{f"task_loss/{t}": points[-1][1] for t, points in self.history.task_losses.items()},
+            **{name: value for name, value in run.items() if value is not None},
         }
 
     def progress(self, step: int) -> float:
@@ -182,6 +190,7 @@ class MixtureRounds(MixtureCallback):
         """Start the clock; a new run first sees what the tasks' losses are before any training."""
         super().on_train_begin(args, state, control, **kwargs)
         self._began_s = time.perf_counter()
+        self.pace.look(self._began_s, self.sampler.tokens(state.global_step))
         if state.global_step == 0:
             self._look_at_the_tasks(0, kwargs["model"])
         if self.estimator is not None and self.policy.needs_impact:
@@ -216,6 +225,7 @@ class MixtureRounds(MixtureCallback):
     ) -> TrainerControl:
         """End the run or the round when its tokens are used up."""
         step = state.global_step
+        self.pace.look(time.perf_counter(), self.sampler.tokens(step))
         done = self.progress(step)
         if self.on_step is not None:
             self.on_step(min(1.0, done) - self._shown)
@@ -284,6 +294,11 @@ class MixtureRounds(MixtureCallback):
         """The whole history, at the end of the run."""
         self._stop_clock()
         return self.history
+
+    def overhead(self) -> float | None:
+        """Time for impact and mixture so far, as a fraction of the training's."""
+        self._stop_clock()
+        return self.history.overhead
 
     def _stop_clock(self) -> None:
         now_s = time.perf_counter()

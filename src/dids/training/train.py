@@ -27,9 +27,11 @@ from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.regrouping import OrderedDomains
 from dids.sampling.sampler import MixtureSampler, Unit
 from dids.sampling.token_unit import sample_shares
+from dids.sampling.usage import DomainUsage
 from dids.steering.follower import SteeringFollower
 from dids.training.checkpoints import newest_checkpoint, read_state
 from dids.training.history import History
+from dids.training.live import LIVE_NAME, LiveNumbers
 from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
 from dids.training.rounds import MeasuresImpact, MixtureRounds, RoundPlan
 from dids.training.trainer import DidsTrainer
@@ -214,6 +216,7 @@ def train_model(
         log_domains=settings.report_to not in ([], ["none"]),
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(LiveNumbers(folder / LIVE_NAME, rounds))
     if state is not None:
         rounds.resume_from(state)
     else:
@@ -302,25 +305,34 @@ def drawn(
 ) -> dict[str, Any]:
     """What a run asked of every domain and what it got, in samples and tokens."""
     asked_k = mixtures.steps_asked(steps) * sampler.batch_size
+    tokens_k = [data.dataset.lengths[members].sum() for members in data.members]
     if sampler.unit == "tokens":
         share_k = asked_k / max(1.0, asked_k.sum())
         asked_k = share_k * sampler.tokens(steps) / np.maximum(data.mean_lengths, 1.0)
-    drawn_k = sampler.draws_by_domain(steps)
-    repeats_k = sampler.repeats_by_domain(steps)
-    tokens_k = sampler.tokens_by_domain(steps)
     return {
         "steps": steps,
         "tokens": sampler.tokens(steps),
         "domains": {
             name: {
                 "samples_asked": float(asked_k[k]),
-                "samples_drawn": int(drawn_k[k]),
+                "samples_drawn": usage.samples,
                 "tokens_asked": float(asked_k[k] * data.mean_lengths[k]),
-                "tokens_drawn": int(tokens_k[k]),
-                "repeats": float(repeats_k[k]),
+                "tokens_drawn": usage.tokens,
+                **_first_pass(usage, len(data.members[k]), int(tokens_k[k])),
+                "tokens_left": usage.tokens_left,
+                "repeats": usage.repeats,
             }
-            for k, name in enumerate(data.names)
+            for k, (name, usage) in enumerate(zip(data.names, sampler.usage(steps), strict=True))
         },
+    }
+
+
+def _first_pass(usage: DomainUsage, num_samples: int, num_tokens: int) -> dict[str, int]:
+    """Tokens of a domain drawn again, and never drawn; every sample comes once before any again."""
+    is_through = usage.samples >= num_samples
+    return {
+        "tokens_repeated": usage.tokens - num_tokens if is_through else 0,
+        "tokens_unseen": 0 if is_through else num_tokens - usage.tokens,
     }
 
 

@@ -5,21 +5,29 @@ from typing import Any
 
 from dids.domains.clustering import cluster_features
 from dids.domains.domains import Domains
+from dids.domains.feature_map import feature_map
 from dids.domains.feature_source import FeatureSource
 from dids.domains.stability import MAX_COMPARED, seed_stability
 from dids.run.stages.features import computed_features, text_vectors
 from dids.run.steering import write_steering_file
 from dids.run.workspace import Workspace
 
+MAP_NAME = "feature_map.json"
+
 
 def run(work: Workspace) -> dict[str, Any]:
-    """Write ``domains/``, and ``steering.yaml``, which speaks of them."""
+    """Write ``domains/`` with its map of samples, and ``steering.yaml``, which speaks of it."""
+    features = None
     if work.config.domains.number == "sources":
         domains = _domains(work, None)
     else:
         features = computed_features(work)
         domains = _with_stability(work, features, _domains(work, features))
     domains.save(work.path("domains"))
+    if features is not None:
+        found = feature_map(features, domains.domain_of_sample, work.config.seed)
+        if found is not None:
+            found.save(work.path("domains") / MAP_NAME)
     write_steering_file(work)
     work.progress.say(f"{len(domains.names)} domains")
     return {"num_domains": len(domains.names)}

@@ -4,9 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from dids.atomic import read_json, write_json
+from dids.data.tokenizer import tokenizer_hash
+from dids.domains.feature_map import FeatureMap
 from dids.report.page import write_report
 from dids.report.record import RunRecord
 from dids.run.stages.check import check_result
+from dids.run.stages.domains import MAP_NAME
 from dids.run.stages.evaluate import evaluation
 from dids.run.steering import steering_log
 from dids.run.workspace import Workspace
@@ -14,6 +17,7 @@ from dids.training.history import History
 from dids.training.train import TrainedRun
 
 _EXAMPLE_CHARACTERS = 400
+_MAP_CHARACTERS = 90
 _POOR_OVERHEAD = 0.5
 
 
@@ -30,7 +34,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
     tested = evaluation(work)
     history = TrainedRun.load(work.path("train")).history
     drawn = read_json(work.path("train") / "drawn.json")
-    overhead = history.measuring_s / max(1e-9, history.training_s - history.measuring_s)
+    overhead = history.overhead or 0.0
     return {
         "dids": work.folder.versions()["dids"],
         "seed": work.config.seed,
@@ -45,13 +49,17 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "regroupings": history.regroupings,
         "domains": _domains(work, drawn),
         "stability": _stability(work),
+        "feature_map": _feature_map(work),
         "overhead": overhead,
         "overhead_allowed": work.config.impact.overhead,
         "time_s": work.folder.times_s(),
         "warnings": _warnings(work, overhead, tested),
+        "findings": _findings(work),
         "bad_records": _bad_records(work),
         "versions": work.folder.versions(),
         "config": work.config.model_dump(mode="json"),
+        "content": work.folder.facts("tokens")["content"],
+        "tokenizer_hash": tokenizer_hash(work.tokenizer),
     }
 
 
@@ -93,7 +101,10 @@ def _domains(work: Workspace, drawn: dict[str, Any]) -> dict[str, Any]:
             "tokens": int(work.dataset.lengths[members].sum()),
             "source_counts": {source: count for source, count in counts if count > 0},
             "max_repeats": data.max_repeats[k],
-            "examples": [_example(work, sample) for sample in domains.central_samples[k]],
+            "examples": [
+                _beginning(work, sample, _EXAMPLE_CHARACTERS)
+                for sample in domains.central_samples[k]
+            ],
             **drawn["domains"][name],
         }
     return result
@@ -104,11 +115,31 @@ def _stability(work: Workspace) -> dict[str, Any] | None:
     return None if stability is None else asdict(stability)
 
 
-def _example(work: Workspace, sample: int) -> str:
+def _feature_map(work: Workspace) -> dict[str, Any] | None:
+    path = work.path("domains") / MAP_NAME
+    if not path.exists():
+        return None
+    found, domains = FeatureMap.load(path), work.domains
+    domain_m = domains.domain_of_sample[found.samples_m]
+    return {
+        "explained": found.explained,
+        "points": [
+            {
+                "domain": domains.names[domain],
+                "place": place,
+                "text": " ".join(_beginning(work, sample, _MAP_CHARACTERS).split()),
+            }
+            for sample, domain, place in zip(
+                found.samples_m.tolist(), domain_m.tolist(), found.place_m2.tolist(), strict=True
+            )
+        ],
+    }
+
+
+def _beginning(work: Workspace, sample: int, characters: int) -> str:
     text = work.tokenizer.decode(work.dataset[sample]["input_ids"], skip_special_tokens=True)
     assert isinstance(text, str)
-    is_long = len(text) > _EXAMPLE_CHARACTERS
-    return text[:_EXAMPLE_CHARACTERS] + ("…" if is_long else "")
+    return text[:characters] + ("…" if len(text) > characters else "")
 
 
 def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[str]:
@@ -151,6 +182,14 @@ def check_warnings(work: Workspace) -> list[str]:
         for warning in check_result(work)["warnings"]
         if warning["severity"] != "note" and warning["kind"] not in ("truncated", "bad_records")
     ]
+
+
+def _findings(work: Workspace) -> list[dict[str, Any]]:
+    """What the check of the data found, if there was one."""
+    path = work.path("check.json")
+    found: list[dict[str, Any]] = read_json(path)["warnings"] if path.exists() else []
+    kept = ("severity", "kind", "sentence", "advice")
+    return [{key: finding.get(key) for key in kept} for finding in found]
 
 
 def _bad_records(work: Workspace) -> dict[str, Any]:

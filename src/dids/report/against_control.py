@@ -1,4 +1,4 @@
-"""The run against its control, task by task, and what went backwards.
+"""The run against its control, task by task.
 
 Both models answer the same test items, so two standard errors of the difference, taken as if the
 items were independent, is a cautious bound on noise.
@@ -7,11 +7,7 @@ items were independent, is a cautious bound on noise.
 import math
 from dataclasses import dataclass
 
-from dids.report.numbers import loss_text, percent_text
 from dids.report.record import RunRecord, TaskResult
-
-FORGETTING = 0.02
-# a validation loss this much above its own best is no longer the wobble of a calm run
 
 
 @dataclass(frozen=True)
@@ -84,32 +80,6 @@ def mean_loss(comparisons: list[TaskComparison]) -> MeanLoss | None:
         control=sum(_control_loss(task) for task in both) / len(both) if both else None,
         num_tasks=len(shown),
     )
-
-
-def alarms(run: RunRecord) -> list[str]:
-    """Tasks that went backwards: against the control, or against their own best.
-
-    Args:
-        run: The record.
-
-    Returns:
-        One sentence each.
-    """
-    sentences = []
-    for task in task_comparisons(run):
-        if task.change is not None and task.change > 0 and task.is_clear:
-            sentences.append(
-                f"{task.name}: test loss {loss_text(task.run.test_loss)} is "
-                f"{percent_text(task.change)} above the control's, more than two standard errors."
-            )
-        losses = [loss for _, loss in task.run.validation_history if math.isfinite(loss)]
-        if losses and losses[-1] > min(losses) * (1.0 + FORGETTING):
-            sentences.append(
-                f"{task.name}: validation loss ends at {loss_text(losses[-1])}, "
-                f"{percent_text(losses[-1] / min(losses) - 1.0)} above its best, "
-                f"{loss_text(min(losses))}: the model forgets this task."
-            )
-    return sentences
 
 
 def _control_loss(task: TaskComparison) -> float:
