@@ -58,7 +58,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "bad_records": _bad_records(work),
         "versions": work.folder.versions(),
         "config": work.config.model_dump(mode="json"),
-        "content": work.folder.facts("tokens")["content"],
+        "content": work.folder.facts("check")["content"],
         "tokenizer_hash": tokenizer_hash(work.tokenizer),
     }
 
