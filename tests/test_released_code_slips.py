@@ -33,7 +33,6 @@ from dids.mixture.paper_policy import DidsPaper, gain_of_tasks, impact_shares
 from dids.mixture.policy import make_policy
 from dids.mixture.potential import potential
 from dids.mixture.task_progress import filled, progress_of_tasks
-from dids.sampling.counts import step_counts
 from dids.sampling.sampler import MixtureSampler
 from dids.training.models import build_model
 from dids.training.train import DomainData, train_model
@@ -187,20 +186,21 @@ def test_slip_6_every_sample_is_drawn_once_before_any_is_drawn_again():
 
 def test_slip_7_counts_follow_the_weights_and_what_runs_out_is_shared_by_weight():
     # Counts were floored and the shortfall spread evenly; an empty domain's share was lost.
-    share_k, ties = np.array([0.5, 0.3, 0.2]), np.arange(3, dtype=np.uint64)
-    plenty = np.array([99, 99, 99])
-    counts, credit_k = step_counts(share_k, np.zeros(3), plenty, 7, ties)
-    assert counts.tolist() == [4, 2, 1]  # 3.5, 2.1 and 1.4 are due
-    np.testing.assert_allclose(credit_k, [-0.5, 0.1, 0.4], atol=1e-12)
-    total_k = counts
-    for step in range(2, 200):
-        counts, credit_k = step_counts(share_k, credit_k, plenty, 7, ties)
-        total_k = total_k + counts
-        assert (np.abs(total_k - 7 * step * share_k) < 1.0).all()
-    counts, _ = step_counts(share_k, np.zeros(3), np.array([0, 99, 99]), 50, ties)
-    assert counts.tolist() == [0, 30, 20]
-    counts, _ = step_counts(share_k, np.zeros(3), np.array([2, 99, 99]), 50, ties)
-    assert counts.tolist() == [2, 29, 19]  # 48 are left for 0.3 and 0.2: 28.8 and 19.2
+    share_k = np.array([0.5, 0.3, 0.2])
+
+    def drawn(batch_size, num_steps, first_size=99):
+        sampler = MixtureSampler(
+            [range(first_size), range(99, 198), range(198, 297)], 10, batch_size=batch_size,
+            seed=0, mixture=share_k, max_repeats=[0 if first_size < 99 else None, None, None],
+        )  # fmt: skip
+        return sampler.draws_by_domain(num_steps)
+
+    assert drawn(7, 1).tolist() == [4, 2, 1]  # 3.5, 2.1 and 1.4 are due
+    for step in range(1, 200):
+        assert (np.abs(drawn(7, step) - 7 * step * share_k) < 1.0).all()
+    assert drawn(50, 1, first_size=0).tolist() == [0, 30, 20]
+    # 48 are left for 0.3 and 0.2: 28.8 and 19.2.
+    assert drawn(50, 1, first_size=2).tolist() == [2, 29, 19]
 
 
 def test_slip_8_an_unknown_potential_is_neutral_and_bad_utilities_change_nothing():
