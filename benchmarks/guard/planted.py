@@ -128,7 +128,8 @@ def _lines(word_rw: np.ndarray, field: bytes = b"text") -> bytes:
         np.broadcast_to(np.frombuffer(part, np.uint8), (len(word_rw), len(part)))
         for part in (b'{"' + field + b'": "', b'"}\n')
     )
-    return np.hstack([begin, text.reshape(len(word_rw), -1)[:, :-1], end]).tobytes()
+    text_rc = text.reshape(len(word_rw), word_rw.shape[1] * (_LETTERS + 1))[:, :-1]
+    return np.hstack([begin, text_rc, end]).tobytes()
 
 
 def _config(folder: Path, near_duplicates: bool) -> dict[str, object]:

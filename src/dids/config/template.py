@@ -20,6 +20,8 @@ tasks:                                  # what the model should get better at
     test: data/summaries/test.jsonl               # looked at once, at the end
     weight: 1.0
 
+check: {on_leak: stop, allowed_leaks: []}  # task items among the training records: stop, or warn
+
 tokenizer: {train: {vocab_size: 8192}}  # or a hub name or a folder
 model: {config: {model_type: llama, hidden_size: 256, intermediate_size: 688, num_hidden_layers: 6,
                  num_attention_heads: 4, num_key_value_heads: 2, tie_word_embeddings: true}}

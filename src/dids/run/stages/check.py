@@ -36,8 +36,9 @@ def run(work: Workspace) -> dict[str, Any]:
     hashes = _content_hashes(work)
     result = checked(work, hashes)
     refuse_bad_records(work, result)
-    leaks = [warning for warning in result["warnings"] if warning["kind"] == "leak"]
-    if result["verdict"] == "leaks":
+    found = [warning for warning in result["warnings"] if warning["kind"] == "leak"]
+    leaks = [warning for warning in found if warning["severity"] == "error"]
+    if leaks:
         worst = leaks[0]
         more = f" (and {len(leaks) - 1} more, in {work.path(RESULT)})" if len(leaks) > 1 else ""
         raise InputError(f"{worst['sentence'][:-1]}{more}. {worst['advice']}")
