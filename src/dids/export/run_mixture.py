@@ -41,8 +41,8 @@ class RunMixture:
 
     Attributes:
         names: Of the domains.
-        token_share_rk: Share of tokens of each domain in each round; not a number in rounds that
-            had other domains.
+        token_share_rk: Share of tokens of each domain in each round; NaN in rounds that had
+            other domains.
         begin_r: Fraction of the run's tokens at which each round begins; the first at 0.
         records_per_token_k: Records of a domain over its tokens; 0 where all its samples are the
             lesser parts of longer texts, so that no record is its own. Such a domain has no weight.
