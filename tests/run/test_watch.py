@@ -169,12 +169,11 @@ def test_watching_a_real_run_ends_with_it(tmp_path):
         while not (tmp_path / "run" / "progress.json").exists():
             assert run.poll() is None
             time.sleep(0.05)
-        watching = subprocess.run(
-            [*dids, "watch", str(tmp_path / "run")], env=environment, capture_output=True,
-            text=True, timeout=300, check=True,
-        )  # fmt: skip
+        console = Console(file=io.StringIO(), width=100)
+        state = watch(tmp_path / "run", console=console)
         assert run.wait(timeout=60) == 0
-    lines = watching.stdout.splitlines()
+    assert state.status == "done"
+    lines = console.file.getvalue().splitlines()
     assert lines[0].startswith("run: ")
     assert lines[-1].startswith(f"{tmp_path / 'run'}: finished. Mean test loss ")
     assert lines[-1].endswith("report.html")
