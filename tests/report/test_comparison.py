@@ -1,11 +1,14 @@
 """Runs are compared where they can be, and where not the page refuses or says so."""
 
 import copy
+import json
 import re
+import sys
 
 import pytest
 from example_run import WITH_LOSS, example_result
 
+from dids import cli
 from dids.errors import InputError
 from dids.report import RunRecord, write_comparison
 from dids.report.runs import NamedRun, cautions, field_differences, mean_row, task_rows
@@ -148,3 +151,41 @@ def test_folders_of_one_name_are_told_apart():
     page = comparison_html([("x/run", changed()), ("y/run", changed(seed=1))])
     assert "x/run" in page
     assert "y/run" in page
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of finished runs with other seeds."""
+    for seed in (0, 1):
+        (tmp_path / f"seed{seed}").mkdir()
+        result = json.dumps({**example_result(), "seed": seed})
+        (tmp_path / f"seed{seed}" / "result.json").write_text(result, encoding="utf-8")
+    return [tmp_path / "seed0", tmp_path / "seed1"]
+
+
+def called(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["dids", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code
+
+
+def test_the_command_writes_the_page_where_it_says(folders, monkeypatch, capsys, tmp_path):
+    assert called(monkeypatch, "report", *folders) == 0
+    assert capsys.readouterr().out.strip() == str(folders[0] / "comparison.html")
+    assert "Seeds differ (seed0 0, seed1 1)" in (folders[0] / "comparison.html").read_text("utf-8")
+    assert called(monkeypatch, "report", *folders, "--out", tmp_path / "page.html") == 0
+    assert (tmp_path / "page.html").exists()
+
+
+def test_a_run_that_is_not_finished_is_named(folders, monkeypatch, capsys):
+    (folders[1] / "result.json").unlink()
+    assert called(monkeypatch, "report", *folders) == 2
+    error = capsys.readouterr().err
+    assert "seed1/result.json: no such file; a finished run writes it." in error
+    assert not (folders[0] / "comparison.html").exists()
+
+
+def test_one_run_has_its_page_in_its_folder(folders, monkeypatch, capsys):
+    assert called(monkeypatch, "report", folders[0], "--out", "page.html") == 2
+    assert "--out is for comparisons" in capsys.readouterr().err

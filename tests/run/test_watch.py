@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_a_run_that_goes_on_shows_its_numbers(begun):
     ):  # fmt: skip
         assert said in text, said
     (row,) = [line for line in text.splitlines() if "d1 " in line]
-    assert row.split()[1:4] == ["5.0\u202f%", "8.0\u202f%", "+2.0\u202f%"]
+    assert re.split(" {2,}", row)[1:4] == ["5.0\u202f%", "8.0\u202f%", "+2.0\u202f%"]
     (row,) = [line for line in text.splitlines() if "sums" in line]
     assert row.split()[-3:] == ["6.000", "4.000", "4.500"]
     assert "training, 40\u202f%, step 120" in summary_line(state)
@@ -109,6 +110,28 @@ def test_a_process_that_died_has_stopped(begun, monkeypatch, capsys):
         "stages are done, it stopped in the stage train near step 120; "
         f"`dids run {begun.path}` goes on."
     )
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_watching_looks_again_until_nobody_works_on_the_run(begun, monkeypatch, is_terminal):
+    lock = begun.path / ".lock"
+    lock.write_text(f"{os.getpid()} {socket.gethostname()}", encoding="utf-8")
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        write_json(begun.path / "train" / "live.json", live(step=200 + len(waits)))
+        if len(waits) == 3:
+            lock.write_text("", encoding="utf-8")
+
+    monkeypatch.setattr("dids.run.watch.time.sleep", wait)
+    console = Console(file=io.StringIO(), width=160, force_terminal=is_terminal)
+    assert watch(begun.path, console=console).status == "stopped"
+    said = console.file.getvalue()
+    assert len(waits) == 3
+    assert "step 120 of about 300" in said
+    assert ("step 202 of about 300" in said) == is_terminal  # a pipe gets a line a stage
+    assert "it stopped in the stage train near step 203" in said
 
 
 def test_a_process_on_another_machine_counts_until_it_lets_go(begun):
@@ -169,12 +192,11 @@ def test_watching_a_real_run_ends_with_it(tmp_path):
         while not (tmp_path / "run" / "progress.json").exists():
             assert run.poll() is None
             time.sleep(0.05)
-        watching = subprocess.run(
-            [*dids, "watch", str(tmp_path / "run")], env=environment, capture_output=True,
-            text=True, timeout=300, check=True,
-        )  # fmt: skip
+        console = Console(file=io.StringIO(), width=100)
+        state = watch(tmp_path / "run", console=console)
         assert run.wait(timeout=60) == 0
-    lines = watching.stdout.splitlines()
+    assert state.status == "done"
+    lines = console.file.getvalue().splitlines()
     assert lines[0].startswith("run: ")
     assert lines[-1].startswith(f"{tmp_path / 'run'}: finished. Mean test loss ")
     assert lines[-1].endswith("report.html")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import yaml
 from tiny_run import WORDS, write_config
 
 from dids import cli
+from dids.run.run_state import run_state
 
 STAGES = [
     "check",
@@ -98,6 +100,35 @@ def test_domains_account_for_every_sample_and_token(finished):
     assert sum(d["tokens_drawn"] for d in domains.values()) == result["tokens"]
     assert sum(d["samples_drawn"] for d in domains.values()) == result["steps"] * 4
     assert all(domain["examples"] for domain in domains.values())
+
+
+def test_every_token_is_drawn_first_again_or_never(finished):
+    domains = result_of(finished)["domains"].values()
+    assert any(domain["tokens_repeated"] > 0 for domain in domains)
+    assert any(domain["tokens_unseen"] > 0 for domain in domains)
+    for domain in domains:
+        fresh = domain["tokens_drawn"] - domain["tokens_repeated"]
+        assert fresh == domain["tokens"] - domain["tokens_unseen"]
+        assert (domain["tokens_repeated"] > 0) == (domain["repeats"] > 0)
+        assert domain["tokens_left"] is None  # no source has a limit
+
+
+def test_the_map_shows_samples_of_every_domain(finished):
+    result = result_of(finished)
+    points = result["feature_map"]["points"]
+    size_by_domain = {name: domain["samples"] for name, domain in result["domains"].items()}
+    assert Counter(point["domain"] for point in points) == size_by_domain  # few enough for all
+    assert all(point["text"] for point in points)
+    assert 1 >= result["feature_map"]["explained"][0] >= result["feature_map"]["explained"][1] > 0
+
+
+def test_a_finished_run_says_so_to_whoever_watches(finished):
+    state = run_state(finished / "run")
+    assert state.status == "done"
+    assert state.live.is_over
+    assert state.live.tokens == result_of(finished)["tokens"]
+    newest = result_of(finished)["mixture"][-1]["probability"]
+    assert state.live.mixtures[-1] == newest
 
 
 def test_domains_are_compared_with_those_of_another_seed(finished):

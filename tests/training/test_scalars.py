@@ -68,6 +68,7 @@ def test_mlflow_has_the_scalars(tmp_path, monkeypatch):
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     for name in SCALARS:
         found = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
+        found = sorted(found, key=lambda metric: metric.step)  # it is written from a thread
         assert [metric.step for metric in found] == [2, 4, 6, 8]
         expected = [entry[name] for entry in logged(trainer)]
         assert [metric.value for metric in found] == pytest.approx(expected)

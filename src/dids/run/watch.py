@@ -115,7 +115,7 @@ def _stages(state: RunState) -> Text:
     for name, is_done in state.stages.items():
         is_present = name == state.stage and state.status == "running"
         mark, style = ("✓", "green") if is_done else ("▸", "bold") if is_present else ("·", "dim")
-        line.append(f"{mark} {name}  ", style=style)
+        line.append(f"{mark}\N{NO-BREAK SPACE}{name}  ", style=style)
     return line
 
 
@@ -132,8 +132,11 @@ def _progress(state: RunState) -> RenderableType:
     if silent_s > _SILENT_S:
         facts.append(f"last sign of life {duration_text(silent_s)} ago")
     title = Text(str(state.progress.get("title") or state.stage), style="bold")
-    bar = ProgressBar(total=1.0, completed=state.fraction or 0.0, pulse=state.fraction is None)
-    return Group(Text(), title, bar, Text(" · ".join(facts)))
+    line = Table.grid(expand=True)  # a bar alone does not end its line
+    line.add_row(
+        ProgressBar(total=1.0, completed=state.fraction or 0.0, pulse=state.fraction is None)
+    )
+    return Group(Text(), title, line, Text(" · ".join(facts)))
 
 
 def _training_facts(live: LiveRun) -> list[str]:
