@@ -44,7 +44,8 @@ def make_policy(name: str, **settings: Any) -> Policy:
         False
     """
     if name in POLICIES:
-        return _built(POLICIES[name], name, settings)
+        policy: Policy = _built(POLICIES[name], name, settings)
+        return policy
     installed = installed_policies()
     if not is_reference(name) and name not in installed:
         raise InputError(
