@@ -33,7 +33,7 @@ class OwnPolicy:
         InputError: If it lacks a part of a policy.
     """
 
-    def __init__(self, name: str, policy: Policy) -> None:
+    def __init__(self, name: str, policy: Any) -> None:  # noqa: ANN401
         missing = [part for part in _CONTRACT if not hasattr(policy, part)]
         if missing:
             raise InputError(
@@ -41,7 +41,7 @@ class OwnPolicy:
                 f"{', '.join(_CONTRACT)}."
             )
         self.name = name
-        self.policy = policy
+        self.policy: Policy = policy
         self.needs_impact = bool(policy.needs_impact)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
