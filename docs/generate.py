@@ -34,6 +34,8 @@ API_FIRST = {
     "impact": ("sample_impact", "metric", "matrices", "estimate"),
     "mixture": ("policy", "observation", "limits", "dids_policy"),
 }
+# docs/config.md says the same of its fields, in tables.
+ELSEWHERE = ("dids.config.schema",)
 EXCLUDED_MEMBERS = {
     "dids.sampling.loader": "dataset, batch_size, num_workers, pin_memory, drop_last, timeout, "
     "sampler, pin_memory_device, prefetch_factor",
@@ -135,7 +137,8 @@ def _modules(package: str) -> list[str]:
         for path in folder.rglob("*.py")
         if path.name != "__init__.py"
     )
-    return list(dict.fromkeys([module for module in exported if module in found] + found))
+    ordered = dict.fromkeys([module for module in exported if module in found] + found)
+    return [module for module in ordered if module not in ELSEWHERE]
 
 
 def _summary(package: str) -> str:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 import yaml
 from pages import ROOT, Block, blocks_of
-from pydantic import BaseModel
 from run.tiny_run import tiny_config
 from small_configs import make_small
 from training.ranks import on_ranks
@@ -80,8 +80,7 @@ class PageRun:
         if not isinstance(value, dict) or not set(value) <= set(fields):
             return
         if any(field.is_required() and name not in value for name, field in fields.items()):
-            base = tiny_config(Path())
-            path.write_text(yaml.safe_dump({**base, **merged(base, value)}), encoding="utf-8")
+            path.write_text(yaml.safe_dump(completed(value)), encoding="utf-8")
         load_config(path)
 
     def run_json(self, block: Block, place: str) -> None:
@@ -165,21 +164,23 @@ class PageRun:
                 parse_command(shlex.split(command, comments=True))
 
 
-def merged(base: dict, changes: dict) -> dict:
-    """Changes laid over a config, section by section."""
-    kept = {key: base.get(key) for key in changes}
-    return {
-        key: {**kept[key], **value} if is_section(key, kept[key], value) else value
-        for key, value in changes.items()
-    }
+def completed(sections: dict) -> dict:
+    """Sections of a config, laid over those of a whole one; sources and tasks get paths."""
+    base = tiny_config(Path())
+    chosen = {key: None for key in ("tokenizer", "model", "proxy") if key in sections}
+    whole = laid_over({**base, **chosen}, sections)
+    for name, source in whole["data"]["sources"].items():
+        if isinstance(source, dict):
+            whole["data"]["sources"][name] = {"path": "records.jsonl", **source}
+    for name, task in whole["tasks"].items():
+        whole["tasks"][name] = {"validation": "items.jsonl", "test": "others.jsonl", **task}
+    return whole
 
 
-def is_section(key: str, old: object, new: object) -> bool:
-    annotation = Config.model_fields[key].annotation
-    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return (
-        is_model and isinstance(old, dict) and isinstance(new, dict) and key not in ("tokenizer",)
-    )
+def laid_over(old: object, new: object) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {**old, **{key: laid_over(old.get(key), value) for key, value in new.items()}}
 
 
 def commands_of(body: str) -> list[str]:

@@ -42,7 +42,7 @@ class OwnPolicy:
                 f"{', '.join(_CONTRACT)}."
             )
         self.name = name
-        self.policy = policy
+        self.policy: Policy = policy
         self.needs_impact = bool(policy.needs_impact)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
