@@ -71,17 +71,17 @@ def _start(
 def planning_ms(corpus: Corpus, batch_size: int, num_steps: int) -> list[float]:
     """Processor time of planning one step after the other, in milliseconds a step.
 
-    Several steps are planned together, so times are of blocks of 32 steps.
+    Several steps are planned together, so times are of blocks of 512 steps.
     """
     sampler = sampler_of(corpus, batch_size, 0)
-    for step in range(64):
+    for step in range(512):
         sampler.plan(step)
     times = []
-    for first in range(64, 64 + num_steps, 32):
+    for first in range(512, 512 + num_steps, 512):
         began = time.process_time()
-        for step in range(first, first + 32):
+        for step in range(first, first + 512):
             sampler.plan(step)
-        times.append((time.process_time() - began) / 32 * 1e3)
+        times.append((time.process_time() - began) / 512 * 1e3)
     return times
 
 
@@ -99,6 +99,18 @@ def own_distance(corpus: Corpus, draws: int, seeds: int = 20) -> float:
         drawn_k = sampler_of(corpus, 100, seed).draws_by_domain(draws // 100)
         distances.append(np.abs(drawn_k / draws - corpus.mixture_k).sum() / 2)
     return float(np.mean(distances))
+
+
+def perfect_distance(mixture_k: np.ndarray, draws: int) -> float:
+    """Total variation of the nearest whole numbers with that sum: largest remainders round up.
+
+    No loader can be closer after so many draws, and none can be as close after every number of
+    them: from one to the next the nearest numbers may take a sample back.
+    """
+    asked_k = mixture_k * draws
+    count_k = np.floor(asked_k)
+    count_k[np.argsort(count_k - asked_k)[: draws - int(count_k.sum())]] += 1
+    return float(np.abs(count_k / draws - mixture_k).sum() / 2)
 
 
 def _speed(

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.sampling.__main__ import main
 from benchmarks.sampling.corpus import written_corpus
-from benchmarks.sampling.measured import independent_distance, own_distance
+from benchmarks.sampling.measured import independent_distance, own_distance, perfect_distance
 from benchmarks.sampling.rows import OWN_ROWS
 
 
@@ -28,6 +28,13 @@ def test_independent_draws_are_as_far_off_as_they_should_be():
     expected = np.sqrt(2 * 0.3 * 0.7 / (np.pi * 1000))
     found = independent_distance(np.array([0.3, 0.7]), 1000, 4000)
     assert found == pytest.approx(expected, rel=0.1)
+
+
+def test_nothing_is_nearer_than_perfect_rounding(corpus):
+    # Of 7 draws, 3.5 and 2.1 and 1.4 are asked for: 4, 2, 1 are nearest, 0.5 samples off.
+    assert perfect_distance(np.array([0.5, 0.3, 0.2]), 7) == pytest.approx(0.5 / 7)
+    for draws in (100, 1000):
+        assert perfect_distance(corpus.mixture_k, draws) <= own_distance(corpus, draws, seeds=3)
 
 
 def test_our_draws_are_ten_times_closer(corpus):

@@ -32,6 +32,27 @@ def test_starting_late_skips_the_steps_before():
     assert list(MixtureBatchSampler(sampler_of(), 4, 2, num_steps=6, start_step=2)) == whole[4:]
 
 
+def test_replayed_steps_are_counted_through_and_not_planned():
+    whole, resumed = sampler_of(), sampler_of()
+    whole.plan(20)
+    resumed.load_state_dict(whole.state_dict(3))
+    batches = MixtureBatchSampler(resumed, 4, 2, num_steps=6)
+    batches.num_replayed = 3
+    stream = iter(batches)
+    for _ in range(3 * 2):
+        assert next(stream) == [0] * 4
+    assert resumed.num_planned_steps == 3
+    assert list(stream) == list(MixtureBatchSampler(whole, 4, 2, num_steps=6))[3 * 2 :]
+    assert len(list(batches)) == len(batches) == 6 * 2
+
+
+def test_a_replay_that_nobody_announced_is_refused():
+    whole, resumed = sampler_of(), sampler_of()
+    resumed.load_state_dict(whole.state_dict(3))
+    with pytest.raises(ValueError, match="step 0 was asked for, but this run begins with step 3"):
+        next(iter(MixtureBatchSampler(resumed, 4, 2, num_steps=6)))
+
+
 def test_nothing_is_planned_before_it_is_asked_for():
     sampler = sampler_of()
     batches = iter(MixtureBatchSampler(sampler, 4, 2, num_steps=100))
@@ -70,6 +91,18 @@ def test_the_later_of_two_entries_for_a_step_holds_and_the_log_survives_json():
     np.testing.assert_allclose(log.steps_asked(5), [0.5 * 3 + 0.2 * 2, 0.5 * 3 + 0.8 * 2])
     with pytest.raises(ValueError, match="cannot start at step 2"):
         log.append(2, [0.5, 0.5])
+
+
+def test_a_log_that_forgets_says_so():
+    log = MixtureLog([0.5, 0.5])
+    log.append(3, [0.1, 0.9])
+    log.append(7, [0.3, 0.7])
+    late = log.since(5)
+    assert [step for step, _ in late.entries] == [3, 7]
+    assert late.mixture(6)[0] == 0.1
+    with pytest.raises(ValueError, match="step 2 is not known; the log begins with step 3"):
+        late.mixture(2)
+    assert [log.num_steps_alike(step, 4) for step in (0, 2, 3, 7)] == [3, 1, 4, 4]
 
 
 def test_the_forecast_is_what_the_sampler_then_does():

@@ -192,6 +192,32 @@ def test_ranks_draw_what_one_process_draws_and_log_what_it_logs(tmp_path, world_
             assert mean == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_a_run_on_several_ranks_resumes_identically(tmp_path, world_size):
+    def a_run(stop=None, resume=None, **changes):
+        settings = {
+            "ddp_backend": "gloo",
+            "gradient_accumulation_steps": 1,
+            "per_device_train_batch_size": 8 // world_size,
+            "stop": stop,
+            **changes,
+        }
+        if resume is not None:
+            settings["resume"] = str(tmp_path / f"whole/checkpoint-{resume}")
+        name = "whole" if resume is None else "resumed"
+        results = on_ranks(
+            tmp_path / f"{name}-ranks", world_size, rank_run, str(tmp_path / name),
+            {"has_policy": True, "unit": "tokens"}, settings,
+        )  # fmt: skip
+        losses = {
+            int(step): [result["losses"][step] for result in results]
+            for step in results[0]["losses"]
+        }
+        return {"samples": joined(results), "losses": losses}
+
+    assert_resumes(a_run, 5, ignore_data_skip=world_size == 4)
+
+
 def test_state_is_json_of_a_few_hundred_bytes(tmp_path):
     run(tmp_path, CASE, stop=2)
     state = json.loads((tmp_path / "checkpoint-2" / "dids_state.json").read_text())

@@ -64,6 +64,8 @@ def test_sft_trainer_follows_a_mixture_and_logs_every_domain(tmp_path):
     whole.model.register_forward_hook(lambda *_: passes.append(1))
     whole.train()
     assert len(passes) == 12
+    # A torch data set in its place is refused by TRL before any of its preparation.
+    assert isinstance(whole.train_dataset, datasets.Dataset)
     logged = whole.state.log_history[0]
     for name in SIZES:
         assert 3 < logged[f"domain_loss/{name}"] < 7

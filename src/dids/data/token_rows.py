@@ -55,7 +55,7 @@ class TokenRows(Dataset[dict[str, Tensor]]):
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
         """The batch: ``input_ids`` and ``labels`` [b, t] and ``domain`` [b], all int64."""
         ids = np.asarray(indices)
-        input_ids_bt = torch.from_numpy(self.tokens_nt[ids].astype(np.int64))
+        input_ids_bt = torch.from_numpy(self._read(ids))
         domain_b = torch.from_numpy(np.searchsorted(self._ends_k, ids, side="right"))
         return {"input_ids": input_ids_bt, "labels": input_ids_bt, "domain": domain_b}
 
@@ -64,7 +64,7 @@ class TokenRows(Dataset[dict[str, Tensor]]):
         together = max(1, _SAMPLES_A_READ // ids_ab.shape[1])
         for first in range(0, len(ids_ab), together):
             read_ab = ids_ab[first : first + together]
-            tokens_abt = self.tokens_nt[read_ab].astype(np.int64)
+            tokens_abt = self._read(read_ab)
             domain_ab = np.searchsorted(self._ends_k, read_ab, side="right")
             for tokens_bt, domain_b in zip(tokens_abt, domain_ab, strict=True):
                 input_ids_bt = torch.from_numpy(tokens_bt)
@@ -73,6 +73,10 @@ class TokenRows(Dataset[dict[str, Tensor]]):
                     "labels": input_ids_bt,
                     "domain": torch.from_numpy(domain_b),
                 }
+
+    def _read(self, ids: np.ndarray) -> np.ndarray:
+        """Tokens of samples; ``take`` needs a tenth less time than brackets."""
+        return self.tokens_nt.take(ids, axis=0).astype(np.int64)
 
     @staticmethod
     def batch(batch: Any) -> dict[str, Tensor]:  # noqa: ANN401

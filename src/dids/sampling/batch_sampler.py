@@ -35,6 +35,10 @@ class MixtureBatchSampler(Sampler[list[int]]):
     # What Accelerate reads from a batch sampler.
     drop_last = False
 
+    num_replayed: int
+    """Steps before this one are only counted through, by a trainer that replays a run and throws
+    their batches away: they are not planned, and have sample 0 alone."""
+
     def __init__(
         self,
         sampler: MixtureSampler,
@@ -57,6 +61,7 @@ class MixtureBatchSampler(Sampler[list[int]]):
         self.batch_size = micro_batch_size
         self.num_steps = num_steps
         self.start_step = start_step
+        self.num_replayed = 0
         self.rank = rank
         self.world_size = world_size
 
@@ -76,8 +81,12 @@ class MixtureBatchSampler(Sampler[list[int]]):
 
     def steps(self) -> Iterator[Int64[np.ndarray, "a b"]]:
         """Sample ids of one step after the other: a micro-batches of b samples."""
-        for step in range(self.start_step, self.num_steps):
-            if step > self.start_step and not self.sampler.has_step(step):
+        shape = (self.batches_per_step, self.batch_size)
+        for _ in range(self.start_step, min(self.num_replayed, self.num_steps)):
+            yield np.zeros(shape, dtype=np.int64)
+        first = max(self.start_step, self.num_replayed)
+        for step in range(first, self.num_steps):
+            if step > first and not self.sampler.has_step(step):
                 return
             plan = self.sampler.plan(step)
             if self.sampler.equal_length is None:

@@ -1,4 +1,4 @@
-"""The mixtures of a run and the steps from which they hold: an append-only list, kept as JSON.
+"""Mixtures and the steps from which they hold: an append-only list, kept as JSON.
 
 Axis letters: k domains.
 """
@@ -42,7 +42,8 @@ class MixtureLog:
     """Mixtures by the step from which they hold.
 
     Args:
-        mixture: What holds from step 0.
+        mixture: What holds from the start.
+        start_step: The first step that the log tells of.
 
     Example:
         >>> log = MixtureLog([0.5, 0.5])
@@ -51,8 +52,8 @@ class MixtureLog:
         (array([0.5, 0.5]), array([0.9, 0.1]))
     """
 
-    def __init__(self, mixture: Sequence[float] | np.ndarray) -> None:
-        self._start_steps: list[int] = [0]
+    def __init__(self, mixture: Sequence[float] | np.ndarray, start_step: int = 0) -> None:
+        self._start_steps: list[int] = [start_step]
         self._mixtures: list[np.ndarray] = [checked_mixture(mixture)]
 
     @property
@@ -89,11 +90,38 @@ class MixtureLog:
         self._mixtures.append(mixture_k)
 
     def mixture(self, step: int) -> Float64[np.ndarray, " k"]:
-        """The mixture that holds at ``step``."""
-        return self._mixtures[bisect.bisect_right(self._start_steps, step) - 1]
+        """The mixture that holds at ``step``.
+
+        Raises:
+            ValueError: If the log begins later.
+        """
+        return self._mixtures[self._entry(step)]
+
+    def num_steps_alike(self, step: int, at_most: int) -> int:
+        """How many steps from ``step`` on have its mixture."""
+        after = self._entry(step) + 1
+        if after == len(self._start_steps):
+            return at_most
+        return min(at_most, self._start_steps[after] - step)
+
+    def since(self, step: int) -> "MixtureLog":
+        """What holds at ``step`` and after it; nothing of what held before."""
+        first = self._entry(step)
+        log = MixtureLog(self._mixtures[first], self._start_steps[first])
+        log._start_steps, log._mixtures = self._start_steps[first:], self._mixtures[first:]
+        return log
+
+    def _entry(self, step: int) -> int:
+        entry = bisect.bisect_right(self._start_steps, step) - 1
+        if entry < 0:
+            raise ValueError(
+                f"the mixture of step {step} is not known; the log begins with step "
+                f"{self._start_steps[0]}."
+            )
+        return entry
 
     def steps_asked(self, step: int) -> Float64[np.ndarray, " k"]:
-        """Sum of the mixtures of the first ``step`` steps."""
+        """Sum of the mixtures of the steps before ``step`` that the log tells of."""
         ends = [*self._start_steps[1:], step]
         asked_k = np.zeros(self.num_domains)
         for start, end, mixture_k in zip(self._start_steps, ends, self._mixtures, strict=True):
@@ -110,9 +138,9 @@ class MixtureLog:
     @classmethod
     def from_json(cls, entries: list[dict[str, Any]]) -> "MixtureLog":
         """The log that ``to_json`` wrote."""
-        if not entries or entries[0]["start_step"] != 0:
-            raise ValueError("a mixture log must start with an entry for step 0.")
-        log = cls(entries[0]["probabilities"])
+        if not entries:
+            raise ValueError("a mixture log must have an entry.")
+        log = cls(entries[0]["probabilities"], entries[0]["start_step"])
         for entry in entries[1:]:
             log.append(entry["start_step"], entry["probabilities"])
         # Dividing by the sum once more could move the last bit, and with it a resumed run.

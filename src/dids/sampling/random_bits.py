@@ -51,9 +51,19 @@ def random_bits(*words: int | np.integer[Any] | np.ndarray) -> np.ndarray:
     """
     bits = np.zeros(1, dtype=np.uint64)
     for word in words:
-        if isinstance(word, np.ndarray):
-            word_bits = word.astype(np.uint64)
-        else:
-            word_bits = np.array([int(word) % _WORD], dtype=np.uint64)
-        bits = mixed(bits + _GOLDEN + mixed(word_bits + _GOLDEN))
+        bits = more_random_bits(bits, word)
     return bits
+
+
+def more_random_bits(bits: np.ndarray, word: int | np.integer[Any] | np.ndarray) -> np.ndarray:
+    """What ``random_bits(*words, word)`` gives, from what ``random_bits(*words)`` gave.
+
+    Example:
+        >>> bool(more_random_bits(random_bits(3, 4), 5)[0] == random_bits(3, 4, 5)[0])
+        True
+    """
+    if isinstance(word, np.ndarray):
+        word_bits = word.astype(np.uint64)
+    else:
+        word_bits = np.array([int(word) % _WORD], dtype=np.uint64)
+    return mixed(bits + _GOLDEN + mixed(word_bits + _GOLDEN))

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64, Integer
 
 from dids.sampling.draw_order import DrawOrder
 from dids.sampling.mixture_log import MixtureLog
-from dids.sampling.step_planner import Progress
+from dids.sampling.progress import Anchor, Progress
 
 Members = Sequence[Integer[np.ndarray, " ..."]]
 
@@ -77,21 +77,23 @@ class OrderedDomains:
 
 def regrouped_progress(
     progress: Progress,
+    credit_k: Float64[np.ndarray, " k"],
+    mixture_k: Float64[np.ndarray, " k"],
     before: OrderedDomains,
     now: OrderedDomains,
-    passed_kj: Float64[np.ndarray, "k j"],
     lengths: Integer[np.ndarray, " n"],
     seed: int,
 ) -> Progress:
     """What planning carries on with.
 
-    Draws and their tokens are counted sample by sample; credits go where the samples went.
+    Draws and their tokens are counted sample by sample.
 
     Args:
         progress: Of the domains of before.
+        credit_k: What was asked of each domain of now minus what it gave.
+        mixture_k: The mixture of now.
         before: These.
         now: Those that ``before.regrouped`` gave.
-        passed_kj: Part of each domain of before that is in each domain of now.
         lengths: Tokens of every sample id.
         seed: Of the sampler.
     """
@@ -106,7 +108,7 @@ def regrouped_progress(
             drawn_k[domain] = order.start
             count_m = order.counts(len(ids), order.start, seed)
             tokens_k[domain] = int((lengths[ids].astype(np.int64) * count_m).sum())
-    return Progress(progress.step, drawn_k, passed_kj @ progress.credit_k, tokens_k)
+    return Progress(progress.step, Anchor(drawn_k, credit_k, mixture_k), drawn_k, tokens_k)
 
 
 def regrouped_log(
@@ -127,7 +129,7 @@ def regrouped_log(
     later = [(s, moved_later(mixture_j)) for s, mixture_j in before.entries if s > step]
     now = (step, moved_later(before.mixture(step)))
     entries: list[tuple[int, np.ndarray]] = [*earlier, now, *later]
-    log = MixtureLog(entries[0][1])
+    log = MixtureLog(entries[0][1], entries[0][0])
     for start_step, mixture_k in entries[1:]:
         log.append(start_step, mixture_k)
     return log

@@ -1,10 +1,11 @@
 """The sampler: the samples of an optimizer step as a pure function of seed, step and mixture log.
 
-Nothing is drawn from a generator with a state. A step's counts follow from the credits of the step
-before (`counts`), the samples from their domains' permutations (`permutation`), so any step can be
-planned again from step 0 or from a saved step, whatever the number of workers or ranks.
+Nothing is drawn from a generator with a state. A step's counts follow from its number and from
+where its mixture began (`apportionment`), the samples from their domains' permutations
+(`permutation`), so any step can be planned again from step 0 or from a saved step, whatever the
+number of workers or ranks.
 
-Axis letters: k domains, n samples of the data set, b samples of one step, s steps.
+Axis letters: k domains, n samples of the data set, b samples of one step.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from dids.errors import InputError
 from dids.sampling.domain_samples import UNLIMITED, AtEnd, DomainSamples
 from dids.sampling.draw_order import DrawOrder, DrawOrders
 from dids.sampling.mixture_log import MixtureLog
-from dids.sampling.step_planner import DataRunsOutError, Progress, StepPlanner
+from dids.sampling.progress import Block, Progress
+from dids.sampling.saved_state import loaded_state, saved_state
+from dids.sampling.step_planner import DataRunsOutError, StepPlanner
 from dids.sampling.usage import DomainUsage
 
 Unit = Literal["samples", "tokens"]
@@ -26,11 +29,9 @@ Unit = Literal["samples", "tokens"]
 # Steps that stay in memory. Loaders read tens of steps ahead of the step that a checkpoint asks
 # for.
 _WINDOW_STEPS = 256
-# Samples that are planned at once: with 16 domains and 64 samples a step, planning them one by one
-# takes 3 µs a sample, sixteen steps at once 0.7.
-_SAMPLES_AT_ONCE = 8192
-_MOST_STEPS_AT_ONCE = 32
-_STATE_VERSION = 1
+# Samples that are planned at once. With 64 samples a step, one step takes 250 µs, a block of 128
+# steps 6 µs a step; larger blocks leave the cache.
+_SAMPLES_AT_ONCE = 16384
 
 
 class MixtureSampler:
@@ -101,16 +102,15 @@ class MixtureSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.unit: Unit = unit
-        self._orders = DrawOrders(self._domains.size_k, orders)
+        self._orders = DrawOrders(self._domains.size_k, seed, orders)
         self._planner = StepPlanner(
             self._domains, batch_size, seed, in_tokens=unit == "tokens", orders=self._orders
         )
-        self._begin = self._planner.start
         self._restart(self._planner.start)
 
     def _restart(self, progress: Progress) -> None:
-        self._plans: dict[int, np.ndarray] = {}
-        self._carried: dict[int, Progress] = {progress.step: progress}
+        self._start = progress
+        self._blocks: list[Block] = []
         self._num_planned_steps = progress.step
         self._steps_at_once = 1
 
@@ -125,23 +125,26 @@ class MixtureSampler:
         return self._num_planned_steps
 
     def progress(self, step: int) -> Progress:
-        """Draws, credits and tokens that are carried into a step."""
+        """Draws and tokens that are carried into a step."""
         return self._at(step)
+
+    def credits(self, step: int) -> Float64[np.ndarray, " k"]:
+        """What was asked of each domain minus what it gave, before a step."""
+        return self._planner.credits(self._at(step))
 
     def start_from(self, progress: Progress, log: MixtureLog) -> None:
         """Go on in the middle of a run that other domains have begun.
 
         Args:
             progress: What is carried into the first step that can be planned.
-            log: The mixtures, those of before included.
+            log: The mixtures from that step on.
         """
         self._log = log
-        self._begin = progress
         self._restart(progress)
 
     @property
     def log(self) -> MixtureLog:
-        """The mixtures so far."""
+        """The mixtures so far; of a resumed run, from the step on that it resumed at."""
         return self._log
 
     @property
@@ -151,12 +154,10 @@ class MixtureSampler:
 
     def has_step(self, step: int) -> bool:
         """Whether a step can be filled; it is not planned by asking, but those before it are."""
-        if not self._domains.is_limited:
-            return True
-        if step in self._plans:
+        if not self._domains.is_limited or self._block(step) is not None:
             return True
         try:
-            return self._planner.can_fill(self._at(step), self._log.mixture(step))
+            return self._planner.can_fill(self._at(step), self._log)
         except InputError:
             return False
 
@@ -178,27 +179,32 @@ class MixtureSampler:
             )
         self._log.append(start_step, probabilities)
         # Steps that nobody has asked for yet were planned ahead with the mixture of before.
-        self._plans = {step: plan for step, plan in self._plans.items() if step < start_step}
-        self._carried = {step: after for step, after in self._carried.items() if step <= start_step}
-        self._steps_at_once = 1
+        kept = [block for block in self._blocks if block.first.step < start_step]
+        if kept and start_step < kept[-1].last.step:
+            kept[-1] = kept[-1].until(start_step - kept[-1].first.step)
+        self._blocks, self._steps_at_once = kept, 1
 
     def plan(self, step: int) -> Int64[np.ndarray, " b"]:
         """Sample ids of an optimizer step, in the order in which they are batched.
 
         Args:
             step: Counted from 0. Later steps plan those before them; earlier ones are planned
-                again.
+                again, from the first or from the one that this run resumed at.
 
         Returns:
             Read-only array of ``batch_size`` sample ids.
 
         Raises:
             InputError: If every domain that the mixture asks for has been drawn as often as it may.
+            ValueError: If the step lies before the one that this run resumed at.
         """
-        if step not in self._plans:
-            self._plan_from(self._at(step))
+        block = self._block(step)
+        if block is None:
+            self._at(step)
+            block = self._block(step) or self._planned_on()
         self._num_planned_steps = max(self._num_planned_steps, step + 1)
-        return self._plans[step]
+        plan_b: np.ndarray = block.plan_sb[step - block.first.step]
+        return plan_b
 
     def lengths(self, sample_ids: Int64[np.ndarray, " b"]) -> Integer[np.ndarray, " b"]:
         """Tokens of samples."""
@@ -212,13 +218,6 @@ class MixtureSampler:
     def draws_by_domain(self, step: int) -> Int64[np.ndarray, " k"]:
         """Samples drawn from each domain in the first ``step`` steps."""
         return self._at(step).drawn_k.copy()
-
-    def asked_by_domain(self, step: int) -> Float64[np.ndarray, " k"]:
-        """Samples that the mixtures asked for in the first ``step`` steps, there or not.
-
-        Where the unit is tokens, the sum of the mixtures times ``batch_size``: shares of tokens.
-        """
-        return self._log.steps_asked(step) * self.batch_size
 
     def repeats_by_domain(self, step: int) -> Float64[np.ndarray, " k"]:
         """Passes over each domain beyond the first after ``step`` steps; 0 in the first pass."""
@@ -257,21 +256,20 @@ class MixtureSampler:
     def state_dict(self, step: int) -> dict[str, Any]:
         """What a later process needs to go on after ``step`` steps; plain JSON values.
 
+        Of the mixtures it has the one that holds then and those that are set for later, so its size
+        does not grow with the run.
+
         Args:
             step: Steps that were trained on, not those that a loader has read ahead.
         """
-        progress = self._at(step)
-        return {
-            **self._identity(),
-            "step": step,
-            "draws": progress.drawn_k.tolist(),
-            "credits": progress.credit_k.tolist(),
-            "tokens": progress.tokens_k.tolist(),
-            "log": self._log.to_json(),
-        }
+        progress = self._planner.anchored(self._at(step), self._log)
+        return {**self._identity(), **saved_state(progress, self._log)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken: the same steps get the same samples.
+
+        A state of version 1 is taken up with its counts and credits; its next samples are those of
+        this version.
 
         Raises:
             ValueError: If the state belongs to other domains, another seed, unit or batch size.
@@ -283,20 +281,11 @@ class MixtureSampler:
                 raise ValueError(
                     f"the sampler was saved with {name} {saved}, but this one has {value}."
                 )
-        self._log = MixtureLog.from_json(state["log"])
-        progress = Progress(
-            int(state["step"]),
-            np.array(state["draws"], dtype=np.int64),
-            np.array(state["credits"], dtype=np.float64),
-            np.array(state["tokens"], dtype=np.int64),
-        )
-        if self._orders.to_json() is not None:
-            self._begin = progress
+        progress, self._log = loaded_state(state)
         self._restart(progress)
 
     def _identity(self) -> dict[str, Any]:
         return {
-            "version": _STATE_VERSION,
             "seed": self.seed,
             "batch_size": self.batch_size,
             "sizes": self._domains.size_k.tolist(),
@@ -304,36 +293,44 @@ class MixtureSampler:
             "orders": self._orders.to_json(),
         }
 
+    def _block(self, step: int) -> Block | None:
+        """The block in memory that has a step."""
+        for block in reversed(self._blocks):
+            if block.first.step <= step < block.last.step:
+                return block
+        return None
+
     def _at(self, step: int) -> Progress:
         """What is carried into ``step``, planning whatever lies before it."""
-        if step < 0:
-            raise ValueError(f"steps are counted from 0, but step {step} was asked for.")
-        if step < self._begin.step:
+        if step < self._start.step:
             raise ValueError(
-                f"step {step} was planned for other domains, which were regrouped before step "
-                f"{self._begin.step}."
+                f"step {step} was asked for, but this run begins with step {self._start.step}."
             )
-        while step > self._begin.step and step not in self._carried:
-            earlier = [known for known in self._carried if known < step]
-            self._plan_from(self._carried[max(earlier)] if earlier else self._begin)
+        if self._blocks and step < self._blocks[0].first.step:
+            self._blocks = []
+        progress = self._blocks[-1].last if self._blocks else self._start
+        while progress.step < step:
+            progress = self._planned_on().last
         self._num_planned_steps = max(self._num_planned_steps, step)
-        return self._carried.get(step, self._begin)
+        if progress.step == step:
+            return progress
+        block = next(b for b in reversed(self._blocks) if b.first.step <= step)
+        return block.progress(step - block.first.step)
 
-    def _plan_from(self, progress: Progress) -> None:
-        """Plan the step that ``progress`` is carried into, and some after it."""
+    def _planned_on(self) -> Block:
+        """The next block after those in memory."""
+        progress = self._blocks[-1].last if self._blocks else self._start
         try:
-            planned = self._planner.planned(progress, self._log, self._steps_at_once)
+            block = self._planner.planned(progress, self._log, self._steps_at_once)
         except DataRunsOutError as error:
             tokens = int(progress.tokens_k.sum())
             raise InputError(
                 f"the data runs out after {progress.step} steps and {tokens} tokens: {error} "
                 f"Lower budget.tokens to {tokens} or raise max_repeats."
             ) from error
-        most = max(1, min(_MOST_STEPS_AT_ONCE, _SAMPLES_AT_ONCE // self.batch_size))
+        most = max(1, _SAMPLES_AT_ONCE // self.batch_size)
         self._steps_at_once = min(2 * self._steps_at_once, most)
-        for plan_b, after in planned:
-            self._plans[after.step - 1] = plan_b
-            self._carried[after.step] = after
-        for window in (self._plans, self._carried):
-            while len(window) > _WINDOW_STEPS:
-                window.pop(next(iter(window)))
+        self._blocks.append(block)
+        while block.last.step - self._blocks[0].last.step > _WINDOW_STEPS:
+            self._blocks.pop(0)
+        return block

@@ -1,8 +1,10 @@
 """What a training run remembers: mixtures, impacts and task losses, round by round."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from dids.sampling.mixture_log import MixtureLog
 
 
 @dataclass
@@ -31,6 +33,16 @@ class History:
     measuring_s: float = 0.0
     training_s: float = 0.0
     num_gradient_samples: int = 0
+
+    def mixtures(self, domain_names: Sequence[str]) -> MixtureLog:
+        """All mixtures of the run, which the sampler forgets as it goes."""
+        logs = [
+            MixtureLog([entry["probability"][name] for name in domain_names], entry["step"])
+            for entry in self.mixture
+        ]
+        for log in logs[1:]:
+            logs[0].append(*log.entries[0])
+        return logs[0]
 
     def to_json(self) -> dict[str, Any]:
         """The history as plain lists and objects."""

@@ -153,6 +153,7 @@ class MixtureCallback(TrainerCallback, ABC):
             self.resume(named if self.checkpoint is None else self.checkpoint)
         if self._batches is not None:
             self._batches.start_step = step if args.ignore_data_skip else 0
+            self._batches.num_replayed = step
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -23,6 +23,7 @@ from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Policy
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
+from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.regrouping import OrderedDomains
 from dids.sampling.sampler import MixtureSampler, Unit
 from dids.sampling.token_unit import sample_shares
@@ -226,7 +227,7 @@ def train_model(
     if moments is not None:
         moments.save(folder / MOMENTS_NAME)
     steps = trainer.state.global_step
-    write_json(folder / "drawn.json", drawn(sampler, data, steps))
+    write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
     write_json(folder / HISTORY_NAME, history.to_json())
     return TrainedRun(folder, history)
 
@@ -296,9 +297,11 @@ def expected_steps(
     return max(1, math.ceil(budget_tokens / (batch_size * float(mixture_k @ mean_length_k))))
 
 
-def drawn(sampler: MixtureSampler, data: DomainData, steps: int) -> dict[str, Any]:
+def drawn(
+    sampler: MixtureSampler, mixtures: MixtureLog, data: DomainData, steps: int
+) -> dict[str, Any]:
     """What a run asked of every domain and what it got, in samples and tokens."""
-    asked_k = sampler.asked_by_domain(steps)
+    asked_k = mixtures.steps_asked(steps) * sampler.batch_size
     if sampler.unit == "tokens":
         share_k = asked_k / max(1.0, asked_k.sum())
         asked_k = share_k * sampler.tokens(steps) / np.maximum(data.mean_lengths, 1.0)
