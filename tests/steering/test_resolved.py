@@ -82,6 +82,11 @@ def test_a_group_is_pinned_as_a_sum_and_a_mixed_domain_counts_once():
         assert found.limits.allows(mixture)
 
 
+def test_two_sources_of_a_mixed_domain_count_it_whole():
+    found = of(mixture={"groups": {"all": {"sources": ["web", "cod*"], "floor": 0.1}}})
+    np.testing.assert_allclose(found.limits.group_mk, [[1.0, 1.0, 1.0, 1.0]])
+
+
 def test_groups_that_are_all_pinned_leave_the_policy_what_is_inside_them():
     groups = {
         "web": {"domains": "web/*", "pin": 0.5},

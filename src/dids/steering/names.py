@@ -68,14 +68,16 @@ class KnownNames:
         """
         return _fitting(pattern, self.domains, "domain", location)
 
-    def source_row(self, pattern: str, location: Sequence[str]) -> Float64[np.ndarray, " k"]:
-        """Share of each domain that comes from sources that a pattern fits.
+    def source_row(
+        self, patterns: Sequence[str], location: Sequence[str]
+    ) -> Float64[np.ndarray, " k"]:
+        """Share of each domain that comes from sources that one of several patterns fits.
 
         Raises:
-            FieldError: If it fits none.
+            FieldError: If one of them fits none.
         """
-        fitting = _fitting(pattern, self.sources, "source", location)
-        return np.asarray(self.source_share_sk[fitting].sum(axis=0))
+        fitting = {s for p in patterns for s in _fitting(p, self.sources, "source", location)}
+        return np.asarray(self.source_share_sk[sorted(fitting)].sum(axis=0))
 
     def check_task(self, name: str, location: Sequence[str]) -> None:
         """Refuse a name of no task.

@@ -45,25 +45,30 @@ def resolved(steering: Steering, names: KnownNames) -> ResolvedSteering:
             the priors' shares, or no scored task has a weight. The sentence names the fields that
             contradict each other.
     """
+    num_domains = len(names.domains)
     said = [*_of_domains(steering, names), *_of_sums(steering, names)]
-    found = conflict([limit for limit, _ in said if limit is not None], len(names.domains))
+    limits = [each for each in said if isinstance(each, NamedLimit)]
+    found = conflict(limits, num_domains)
     if found:
         raise _contradiction(found)
+    priors = [each for each in said if isinstance(each, _Prior)]
     return ResolvedSteering(
-        _limits(said, steering.mixture.floor, len(names.domains)),
-        _prior(said, names),
+        _limits(limits, steering.mixture.floor, num_domains),
+        _prior(priors, num_domains),
         _weights(steering, names),
     )
 
 
-_Said = tuple[NamedLimit | None, "_Prior | None"]
-
-
 @dataclass(frozen=True)
 class _Prior:
+    """The share that sums of domains have in the prior."""
+
     field: tuple[str, ...]
     row_mk: np.ndarray
     share: float
+
+
+_Said = NamedLimit | _Prior
 
 
 def _of_domains(steering: Steering, names: KnownNames) -> Iterator[_Said]:
@@ -82,14 +87,12 @@ def _of_domains(steering: Steering, names: KnownNames) -> Iterator[_Said]:
 def _of_sums(steering: Steering, names: KnownNames) -> Iterator[_Said]:
     for source, limits in steering.data.sources.items():
         field = ("data", "sources", source)
-        yield from _said(field, limits, names.source_row(source, field)[None], "")
+        yield from _said(field, limits, names.source_row([source], field)[None], "")
     for group, limits in steering.mixture.groups.items():
         field = ("mixture", "groups", group)
-        row_k = np.zeros(len(names.domains))
+        row_k = names.source_row(limits.sources, (*field, "sources"))
         for pattern in limits.domains:
             row_k[names.domains_like(pattern, (*field, "domains"))] = 1.0
-        for pattern in limits.sources:
-            row_k = np.maximum(row_k, names.source_row(pattern, (*field, "sources")))
         yield from _said(field, limits, row_k[None], "")
 
 
@@ -100,16 +103,16 @@ def _said(field: tuple[str, ...], limits: Limits, row_mk: np.ndarray, each: str)
             lower = -np.inf if word == "cap" else value
             upper = np.inf if word == "floor" else value
             bounds = np.full(len(row_mk), lower), np.full(len(row_mk), upper)
-            yield NamedLimit((*field, word), f"{value:g}{each}", row_mk, *bounds), None
+            yield NamedLimit((*field, word), f"{value:g}{each}", row_mk, *bounds)
     if limits.prior is not None:
-        yield None, _Prior((*field, "prior"), row_mk, limits.prior)
+        yield _Prior((*field, "prior"), row_mk, limits.prior)
 
 
 def _is_of_domains(limit: NamedLimit) -> bool:
     return limit.field[:2] == ("mixture", "domains")
 
 
-def _limits(said: list[_Said], floor: float, num_domains: int) -> MixtureLimits:
+def _limits(said: list[NamedLimit], floor: float, num_domains: int) -> MixtureLimits:
     """What was said, and the general floor of every domain of which no floor was said."""
     lower_k, upper_k, has_own_floor_k = _bounds(said, num_domains)
     limits = _with_sums(said, lower_k, upper_k)
@@ -121,12 +124,12 @@ def _limits(said: list[_Said], floor: float, num_domains: int) -> MixtureLimits:
     return _with_sums(said, np.where(has_own_floor_k, lower_k, general_k), upper_k)
 
 
-def _bounds(said: list[_Said], num_domains: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _bounds(said: list[NamedLimit], num_domains: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Floors and caps of single domains, and of which one a floor was said."""
     lower_k, upper_k = np.zeros(num_domains), np.ones(num_domains)
     has_own_floor_k = np.zeros(num_domains, dtype=bool)
-    for limit, _ in said:
-        if limit is not None and _is_of_domains(limit):
+    for limit in said:
+        if _is_of_domains(limit):
             fits_k = limit.row_mk.any(axis=0)
             lower, upper = float(limit.lower_m[0]), float(limit.upper_m[0])
             lower_k = np.where(fits_k, np.maximum(lower_k, lower), lower_k)
@@ -150,13 +153,13 @@ def _contradiction(found: list[NamedLimit]) -> FieldError:
     )
 
 
-def _with_sums(said: list[_Said], lower_k: np.ndarray, upper_k: np.ndarray) -> MixtureLimits:
+def _with_sums(said: list[NamedLimit], lower_k: np.ndarray, upper_k: np.ndarray) -> MixtureLimits:
     """Bounds of domains with those of sums; floor and cap of one sum are one row."""
     lower_by_sum: dict[tuple[str, ...], float] = {}
     upper_by_sum: dict[tuple[str, ...], float] = {}
     row_by_sum: dict[tuple[str, ...], np.ndarray] = {}
-    for limit, _ in said:
-        if limit is not None and not _is_of_domains(limit):
+    for limit in said:
+        if not _is_of_domains(limit):
             name = limit.field[:-1]
             row_by_sum[name] = limit.row_mk[0]
             lower_by_sum[name] = max(lower_by_sum.get(name, 0.0), float(limit.lower_m[0]))
@@ -173,9 +176,7 @@ def _with_sums(said: list[_Said], lower_k: np.ndarray, upper_k: np.ndarray) -> M
     )
 
 
-def _prior(said: list[_Said], names: KnownNames) -> np.ndarray:
-    priors = [prior for _, prior in said if prior is not None]
-    num_domains = len(names.domains)
+def _prior(priors: list[_Prior], num_domains: int) -> np.ndarray:
     if not priors:
         return np.full(num_domains, 1.0 / num_domains)
     share_m = np.concatenate([np.full(len(prior.row_mk), prior.share) for prior in priors])
