@@ -123,7 +123,9 @@ def _print_memory(num_ids: int) -> None:
 
 
 def _where() -> str:
-    installed = {str(d.metadata["Name"]).lower(): d.version for d in metadata.distributions()}
+    # Of two versions on the path the first is imported.
+    found = reversed(list(metadata.distributions()))
+    installed = {str(d.metadata["Name"]).lower(): d.version for d in found}
     versions = [f"{name} {installed[name]}" for name in _PACKAGES if name in installed]
     return f"python {platform.python_version()}, {', '.join(versions)}; {platform.machine()}"
 

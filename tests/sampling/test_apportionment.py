@@ -15,20 +15,17 @@ def tie(num_domains):
     return np.arange(num_domains, dtype=np.uint64)
 
 
-def counts(share, totals, credit=None):
+def counts(share, totals):
     """Counts of the domains at each total ``[s, k]``."""
-    num_domains = len(share)
-    credit = np.zeros(num_domains) if credit is None else credit
-    apportionment = Apportionment(np.asarray(share), tie(num_domains))
-    given, at, found = np.zeros(num_domains, dtype=np.int64), 0, []
-    for total in totals:
-        domain, nth = apportionment.draws(credit, given, np.array([at, total]))
-        for k in range(num_domains):
-            mine = np.sort(nth[domain == k])
-            np.testing.assert_array_equal(mine, given[k] + np.arange(len(mine)))
-        given, at = given + np.bincount(domain, minlength=num_domains), total
-        found.append(given)
-    return np.array(found)
+    num_domains, totals = len(share), np.concatenate([[0], totals])
+    domain, nth = Apportionment(np.asarray(share), tie(num_domains)).draws(
+        np.zeros(num_domains), np.zeros(num_domains, dtype=np.int64), totals
+    )
+    for k in range(num_domains):
+        assert sorted(nth[domain == k]) == list(range((domain == k).sum()))
+    drawn = np.zeros((len(totals), num_domains), dtype=np.int64)
+    np.add.at(drawn, (np.repeat(np.arange(1, len(totals)), np.diff(totals)), domain), 1)
+    return drawn.cumsum(axis=0)[1:]
 
 
 def slow_counts(share, total):
@@ -94,7 +91,7 @@ def _is_near_a_tie(share, total):
 @given(weights, st.data())
 def test_blocks_may_be_cut_anywhere(weights, data):
     share = np.array(weights) / sum(weights)
-    credit = np.array(data.draw(st.lists(st.floats(-1, 1), min_size=12, max_size=12)))
+    credit = np.array(data.draw(st.lists(st.floats(-30, 30), min_size=12, max_size=12)))
     credit = np.where(share > 0, credit[: len(share)], 0.0)
     credit -= share * credit.sum()
     apportionment, zero = Apportionment(share, tie(len(share))), np.zeros(len(share), dtype=int)
@@ -160,6 +157,15 @@ def test_the_distance_is_nearly_that_of_the_best_rounding(num_domains, draws, le
         independent += np.abs(rng.multinomial(draws, share) - share * draws).sum()
     assert best > least * ours
     assert independent > 10 * ours
+
+
+def test_neither_light_nor_heavy_domains_are_favoured():
+    # Regression: by earliest deadline the lightest eighth was 0.43 samples short, the heaviest 0.50
+    # ahead, on average.
+    share = np.sort(np.random.default_rng(0).dirichlet(np.ones(400)))
+    totals = np.arange(97, 40_000, 97)
+    ahead = (counts(share, totals) - np.outer(totals, share)).mean(axis=0)
+    assert np.abs(ahead.reshape(8, -1).mean(axis=1)).max() < 0.03
 
 
 def test_which_of_equal_domains_comes_first_is_a_matter_of_the_ties():

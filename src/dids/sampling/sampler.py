@@ -304,7 +304,8 @@ class MixtureSampler:
         """What is carried into ``step``, planning whatever lies before it."""
         if step < self._start.step:
             raise ValueError(
-                f"step {step} was asked for, but this run begins with step {self._start.step}."
+                f"step {step} was asked for, but this run begins with step {self._start.step}: "
+                "start there (start_step), earlier steps are not known to a resumed run."
             )
         if self._blocks and step < self._blocks[0].first.step:
             self._blocks = []

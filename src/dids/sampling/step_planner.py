@@ -8,6 +8,7 @@ Axis letters: k domains, b samples of one step, s steps, n samples of all of the
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,16 @@ _CREDIT_DECIMALS = 4
 
 class DataRunsOutError(Exception):
     """A step cannot be filled; the message says what is missing."""
+
+
+class _Drawn(NamedTuple):
+    """Samples of steps, one step behind the other, and the anchors at their start and end."""
+
+    domain_n: np.ndarray
+    ordinal_n: np.ndarray
+    """How many samples its domain gave before, since the start of the run."""
+    anchor: Anchor
+    last_anchor: Anchor
 
 
 class StepPlanner:
@@ -116,13 +127,8 @@ class StepPlanner:
             self._shuffled(progress.step + np.arange(num_steps), id_n.reshape(shape)),
         )
 
-    def _drawn(
-        self, progress: Progress, mixture_k: np.ndarray, num_steps: int
-    ) -> tuple[np.ndarray, np.ndarray, Anchor, Anchor]:
-        """Domains and ordinals of the samples of steps, and the anchors at their start and end.
-
-        Fewer steps, but one at least, where a domain runs out.
-        """
+    def _drawn(self, progress: Progress, mixture_k: np.ndarray, num_steps: int) -> _Drawn:
+        """Samples of steps: of fewer, but one at least, where a domain runs out."""
         share_k = mixture_k
         if self._in_tokens:
             share_k = sample_shares(mixture_k, self._mean_length_k)
@@ -133,13 +139,11 @@ class StepPlanner:
         num_full = _num_before(ordinal_n >= self._domains.capacity_k[domain_n], self._batch_size)
         if num_full > 0:
             end = num_full * self._batch_size
-            return domain_n[:end], ordinal_n[:end], anchor, anchor
+            return _Drawn(domain_n[:end], ordinal_n[:end], anchor, anchor)
         return self._drawn_to_the_end(progress, share_k)
 
-    def _drawn_to_the_end(
-        self, progress: Progress, share_k: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, Anchor, Anchor]:
-        """The same for one step in which domains run out, sample by sample."""
+    def _drawn_to_the_end(self, progress: Progress, share_k: np.ndarray) -> _Drawn:
+        """Samples of one step in which domains run out, each up to its last sample."""
         domains, ordinals, missing = [], [], self._batch_size
         first = anchor = self._anchor(progress, share_k)
         while True:
@@ -155,7 +159,7 @@ class StepPlanner:
             anchor = self._anchor(progress, share_k)
         domain_n, ordinal_n = np.concatenate(domains), np.concatenate(ordinals)
         self._refuse_ended(domain_n, ordinal_n)
-        return domain_n, ordinal_n, first, anchor
+        return _Drawn(domain_n, ordinal_n, first, anchor)
 
     def _refuse_ended(self, domain_n: np.ndarray, ordinal_n: np.ndarray) -> None:
         is_over_n = ordinal_n >= self._domains.capacity_k[domain_n]
