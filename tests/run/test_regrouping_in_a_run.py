@@ -124,7 +124,7 @@ def test_weights_averages_and_draws_go_where_the_samples_went(tmp_path, monkeypa
     same = [after.names.index(name) for name in before.names[:-1]]
     old = list(range(len(before) - 1))
     parts = [after.names.index(f"{halved}/{part}") for part in (0, 1)]
-    for name in ("draws", "tokens", "credits"):
+    for name in ("draws", "tokens"):
         was, now = (np.array(s["sampler"][name]) for s in (state, taken))
         np.testing.assert_allclose(now[same], was[old], atol=1e-12)
         assert now[parts].sum() == pytest.approx(was[-1])

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt64
+from jaxtyping import Int64
 
 from dids.sampling.permutation import permuted
 from dids.sampling.random_bits import more_random_bits, random_bits
 
-_EPOCH = 3
+_PASS = 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class DrawOrder:
             left, number = left - whole * limit, number + whole
             if passes is None or whole < passes:
                 position = np.arange(left)
-                key = random_bits(seed, _EPOCH, self.key, number)
+                key = random_bits(seed, _PASS, self.key, number)
                 count_m[permuted(position, np.full(left, limit), np.repeat(key, left))] += 1
                 break
         return count_m
@@ -82,18 +82,22 @@ class DrawOrders:
 
     Args:
         size_k: Samples of each domain.
+        seed: Of the sampler.
         orders: Their sequences. None: the domains that a run begins with, numbered from 0.
     """
 
     def __init__(
-        self, size_k: Int64[np.ndarray, " k"], orders: Sequence[DrawOrder] | None = None
+        self,
+        size_k: Int64[np.ndarray, " k"],
+        seed: int,
+        orders: Sequence[DrawOrder] | None = None,
     ) -> None:
         self.by_domain = [DrawOrder(key) for key in range(len(size_k))]
         if orders is not None:
             self.by_domain = list(orders)
         self.key_k = np.array([order.key for order in self.by_domain], dtype=np.int64)
         self._size_k = size_k
-        self._seeded: tuple[int, np.ndarray] | None = None
+        self._pass_bits_k = random_bits(seed, _PASS, self.key_k)
         self._begun_later = [
             domain for domain, order in enumerate(self.by_domain) if order.start or order.passes
         ]
@@ -104,14 +108,13 @@ class DrawOrders:
         return None if is_plain else [order.to_json() for order in self.by_domain]
 
     def places(
-        self, domain_n: Int64[np.ndarray, " n"], ordinal_n: Int64[np.ndarray, " n"], seed: int
+        self, domain_n: Int64[np.ndarray, " n"], ordinal_n: Int64[np.ndarray, " n"]
     ) -> Int64[np.ndarray, " n"]:
         """The place in its domain of a domain's draw of some number, counted from 0.
 
         Args:
             domain_n: Domain of each draw.
             ordinal_n: Draws of that domain before it.
-            seed: Of the sampler.
         """
         limit_n = self._size_k[domain_n]
         pass_n, position_n = np.divmod(ordinal_n, limit_n)
@@ -120,14 +123,7 @@ class DrawOrders:
             if len(of_domain) > 0:
                 found = self._read(domain, ordinal_n[of_domain])
                 pass_n[of_domain], position_n[of_domain], limit_n[of_domain] = found
-        key_n: UInt64[np.ndarray, " n"] = more_random_bits(self._bits_k(seed)[domain_n], pass_n)
-        return permuted(position_n, limit_n, key_n)
-
-    def _bits_k(self, seed: int) -> np.ndarray:
-        """What the keys of a domain's passes begin with."""
-        if self._seeded is None or self._seeded[0] != seed:
-            self._seeded = seed, random_bits(seed, _EPOCH, self.key_k)
-        return self._seeded[1]
+        return permuted(position_n, limit_n, more_random_bits(self._pass_bits_k[domain_n], pass_n))
 
     def _read(self, domain: int, ordinal_n: np.ndarray) -> tuple[np.ndarray, ...]:
         """Number of the pass, position in it, and how many samples take part."""

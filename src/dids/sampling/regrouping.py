@@ -77,21 +77,23 @@ class OrderedDomains:
 
 def regrouped_progress(
     progress: Progress,
+    credit_k: Float64[np.ndarray, " k"],
+    mixture_k: Float64[np.ndarray, " k"],
     before: OrderedDomains,
     now: OrderedDomains,
-    passed_kj: Float64[np.ndarray, "k j"],
     lengths: Integer[np.ndarray, " n"],
     seed: int,
 ) -> Progress:
     """What planning carries on with.
 
-    Draws and their tokens are counted sample by sample; credits go where the samples went.
+    Draws and their tokens are counted sample by sample.
 
     Args:
-        progress: Of the domains of before, anchored at its step.
+        progress: Of the domains of before.
+        credit_k: What was asked of each domain of now minus what it gave.
+        mixture_k: The mixture of now.
         before: These.
         now: Those that ``before.regrouped`` gave.
-        passed_kj: Part of each domain of before that is in each domain of now.
         lengths: Tokens of every sample id.
         seed: Of the sampler.
     """
@@ -106,9 +108,7 @@ def regrouped_progress(
             drawn_k[domain] = order.start
             count_m = order.counts(len(ids), order.start, seed)
             tokens_k[domain] = int((lengths[ids].astype(np.int64) * count_m).sum())
-    # No mixture holds in it yet: the next step's begins there.
-    anchor = Anchor(drawn_k, passed_kj @ progress.anchor.credit_k, np.zeros(len(drawn_k)))
-    return Progress(progress.step, anchor, drawn_k, tokens_k)
+    return Progress(progress.step, Anchor(drawn_k, credit_k, mixture_k), drawn_k, tokens_k)
 
 
 def regrouped_log(

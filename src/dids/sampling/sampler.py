@@ -102,7 +102,7 @@ class MixtureSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.unit: Unit = unit
-        self._orders = DrawOrders(self._domains.size_k, orders)
+        self._orders = DrawOrders(self._domains.size_k, seed, orders)
         self._planner = StepPlanner(
             self._domains, batch_size, seed, in_tokens=unit == "tokens", orders=self._orders
         )
@@ -125,15 +125,19 @@ class MixtureSampler:
         return self._num_planned_steps
 
     def progress(self, step: int) -> Progress:
-        """Draws, credits and tokens that are carried into a step, anchored there."""
-        return self._planner.reanchored(self._at(step))
+        """Draws and tokens that are carried into a step."""
+        return self._at(step)
+
+    def credits(self, step: int) -> Float64[np.ndarray, " k"]:
+        """What was asked of each domain minus what it gave, before a step."""
+        return self._planner.credits(self._at(step))
 
     def start_from(self, progress: Progress, log: MixtureLog) -> None:
         """Go on in the middle of a run that other domains have begun.
 
         Args:
             progress: What is carried into the first step that can be planned.
-            log: The mixtures, those of before included.
+            log: The mixtures from that step on.
         """
         self._log = log
         self._restart(progress)

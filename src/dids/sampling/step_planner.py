@@ -60,7 +60,7 @@ class StepPlanner:
         orders: DrawOrders | None = None,
     ) -> None:
         self._domains = domains
-        self._orders = DrawOrders(domains.size_k) if orders is None else orders
+        self._orders = DrawOrders(domains.size_k, seed) if orders is None else orders
         self._batch_size = batch_size
         self._seed = seed
         # Where all samples are equally long, shares of samples and of tokens are the same.
@@ -91,13 +91,6 @@ class StepPlanner:
             return progress
         return replace(progress, anchor=self._anchor(progress, log.mixture(progress.step)))
 
-    def reanchored(self, progress: Progress) -> Progress:
-        """The same progress, with an anchor at its step."""
-        credit_k = self._credits(progress)
-        return replace(
-            progress, anchor=Anchor(progress.drawn_k, credit_k, progress.anchor.mixture_k)
-        )
-
     def planned(self, progress: Progress, log: MixtureLog, num_steps: int) -> Block:
         """Steps from the one that ``progress`` is carried into.
 
@@ -114,7 +107,7 @@ class StepPlanner:
         num_steps = 1 if self._in_tokens else log.num_steps_alike(progress.step, num_steps)
         domain_n, ordinal_n, anchor, last_anchor = self._drawn(progress, mixture_k, num_steps)
         domains, num_steps = self._domains, len(domain_n) // self._batch_size
-        id_n = domains.ids(domain_n, self._orders.places(domain_n, ordinal_n, self._seed))
+        id_n = domains.ids(domain_n, self._orders.places(domain_n, ordinal_n))
         tokens_n = domains.lengths(id_n) if domains.equal_length is None else domains.equal_length
         drawn_k, tokens_k = drawn_by_domain(domain_n, tokens_n, domains.num_domains)
         if self._in_tokens:
@@ -212,17 +205,18 @@ class StepPlanner:
         has_left_k = progress.drawn_k < self._endless_k
         if np.array_equal(last.mixture_k, share_k) and has_left_k[is_active_k].all():
             return last
-        return Anchor(progress.drawn_k, self._credits(progress), share_k)
+        credit_k = np.round(self.credits(progress), _CREDIT_DECIMALS)
+        return Anchor(progress.drawn_k, credit_k, share_k)
 
-    def _credits(self, progress: Progress) -> np.ndarray:
-        """What was asked for minus what was drawn."""
+    def credits(self, progress: Progress) -> np.ndarray:
+        """What was asked for minus what was drawn, in the mixture's unit."""
         last = progress.anchor
-        drawn_k, credit_k = progress.drawn_k - last.drawn_k, last.credit_k
-        if drawn_k.any():
-            is_active_k = self._is_active(last)
-            asked_k, credit_k = _shared(last, is_active_k)
-            credit_k = np.where(is_active_k, credit_k + asked_k * drawn_k.sum() - drawn_k, 0.0)
-        return np.asarray(np.round(credit_k, _CREDIT_DECIMALS))
+        drawn_k = progress.drawn_k - last.drawn_k
+        if not drawn_k.any():
+            return last.credit_k
+        is_active_k = self._is_active(last)
+        asked_k, credit_k = _shared(last, is_active_k)
+        return np.where(is_active_k, credit_k + asked_k * drawn_k.sum() - drawn_k, 0.0)
 
     def _sample_anchor(
         self, progress: Progress, mixture_k: np.ndarray, share_k: np.ndarray

@@ -112,7 +112,6 @@ def regrouped_state(
     if sampler.unit == "samples":
         ones = np.ones_like(tokens_n)
         passed_kj = Regrouping.between(*sides, ones, before.names, now.names).passed_kj
-    next_progress = regrouped_progress(progress, ordered, reordered, passed_kj, lengths, seed)
     added_k = np.where(by_tokens.is_added_k, prior, 0.0)
     rest = 1.0 - float(added_k.sum())
 
@@ -124,6 +123,9 @@ def regrouped_state(
 
     log = regrouped_log(sampler.log, step, moved, moved_later)
     next_sampler = make_sampler(reordered)
+    next_progress = regrouped_progress(
+        progress, moved(sampler.credits(step)), log.mixture(step), ordered, reordered, lengths, seed
+    )
     next_sampler.start_from(next_progress, log)
     policy.load_state_dict(state["policy"])
     policy.regroup(by_tokens)
