@@ -42,7 +42,7 @@ class OwnPolicy:
                 f"{', '.join(_CONTRACT)}."
             )
         self.name = name
-        self.policy: Policy = policy
+        self.policy = policy
         self.needs_impact = bool(policy.needs_impact)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
