@@ -11,7 +11,7 @@ No count is ever 1.7 samples from what was asked. A joint adds half a sample to 
 error above it, and in Huffman's tree weights grow towards the root like Fibonacci numbers at least,
 so a group is at most ``1/2 * (1 + 1 + 1/2 + 1/3 + 1/5 + ...) = 1.68`` off. Inside a group of m no
 rate is above ``2 / (m + 1)``: the group's error counts by the rate alone, and ideal places add less
-than ``1/2 * (1 + rate * (m - 2))``. Of 1,400 random mixtures the worst was 1.22 off.
+than ``1/2 * (1 + rate * (m - 2))``. Of some 1,200 random mixtures the worst was 1.22 off.
 
 Why not one group for all: heavy domains run ahead while many light ones wait for the same place
 (0.9 beside fifteen with 0.1 together: 6.8 samples). Why not every domain for itself: after 20,000
