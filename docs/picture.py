@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-WIDTH, HEIGHT, TOP, LEFT, RIGHT, BOTTOM = 720, 300, 14, 44, 150, 34
+WIDTH, HEIGHT, TOP, LEFT, RIGHT, BOTTOM = 720, 320, 34, 44, 120, 34
 COLOURS = ("#3b6fb6", "#e08a3c", "#4a9d6e", "#b5495b", "#8266b0", "#8a6d4f", "#c77ab0", "#7d8794",
            "#a8a63a", "#3fa7b5")  # fmt: skip
 
@@ -24,7 +24,7 @@ def mixture_svg(result: dict[str, Any]) -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#fff"/>',
     ]
     for number, share in enumerate(rounds):
-        x, below = LEFT + number * step, 0.0
+        x, below, label = LEFT + number * step, 0.0, float(HEIGHT)
         for name, colour in zip(names, COLOURS * len(names), strict=False):
             y, size = TOP + height * (1 - below - share[name]), height * share[name]
             below += share[name]
@@ -34,8 +34,9 @@ def mixture_svg(result: dict[str, Any]) -> str:
                 "</title></rect>"
             )
             if number == len(rounds) - 1:
+                label = min(y + size / 2 + 4, label - 13)  # names of thin bars do not touch
                 parts.append(
-                    f'<text x="{x + step + 6:.1f}" y="{y + size / 2 + 4:.1f}">'
+                    f'<text x="{x + step + 6:.1f}" y="{label:.1f}">'
                     f"{escape(name)} {share[name]:.0%}</text>"
                 )
         parts.append(
