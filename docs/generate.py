@@ -118,7 +118,11 @@ def api_pages() -> dict[str, str]:
         parts = [f"# `dids.{package}`", _summary(f"dids.{package}")]
         for module in _modules(package):
             excluded = EXCLUDED_MEMBERS.get(module)
-            options = [":members:", *([f":exclude-members: {excluded}"] if excluded else [])]
+            options = [
+                ":members:",
+                ":ignore-module-all:",
+                *([f":exclude-members: {excluded}"] if excluded else []),
+            ]
             lines = "\n   ".join([f".. automodule:: {module}", *options])
             name = module.removeprefix(f"dids.{package}.")
             parts.append(f"## `{name}`\n\n```{{eval-rst}}\n{lines}\n```")
