@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from words_tokenizer import words_tokenizer
 
 from dids.check import scan as module
 from dids.check.leaks import LeakGuard
@@ -10,6 +11,11 @@ from dids.check.scan import ScanSettings, scanned_source
 from dids.data.records import Origin, Record
 from dids.data.sources import SourceFiles
 from dids.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return words_tokenizer()
 
 
 @pytest.fixture

@@ -3,11 +3,17 @@
 import random
 
 import pytest
+from words_tokenizer import words_tokenizer
 
 from dids.check.token_estimate import TokenEstimate
 from dids.data.records import Message, Origin, Record
 from dids.data.rendering import encode_record
 from dids.data.sequence_length import fit_to_length
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return words_tokenizer()
 
 
 def chat(number, size):

@@ -364,9 +364,9 @@ def test_what_is_imported_is_a_part_of_a_config(clusters, tmp_path, monkeypatch,
 
     from dids.config import load_config
 
-    call(monkeypatch, capsys, "export", clusters, "--to", "axolotl")
-    file = clusters / "export" / "axolotl.yaml"
-    found = yaml.safe_load(call(monkeypatch, capsys, "import", file, "--from", "axolotl"))
+    call(monkeypatch, capsys, "export", clusters, "--to", "llamafactory")
+    file = clusters / "export" / "llamafactory.yaml"
+    found = yaml.safe_load(call(monkeypatch, capsys, "import", file, "--from", "llamafactory"))
     path = tmp_path / "next.yaml"
     path.write_text(yaml.safe_dump({**tiny_config(tmp_path), **found}), encoding="utf-8")
     assert load_config(path).data.sources["rest"].path == (

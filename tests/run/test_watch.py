@@ -172,9 +172,9 @@ def test_progress_is_written_as_it_is_passed_on(tmp_path, monkeypatch):
 
     progress = RecordedProgress(Passing(), folder.path / "progress.json")
     with folder.locked():
-        progress.begin("tokenizer")
+        progress.begin("check")
         state = run_state(folder.path)
-        assert (state.stage, state.fraction, state.left_s) == ("tokenizer", None, None)
+        assert (state.stage, state.fraction, state.left_s) == ("check", None, None)
         with progress.bar("reading", 10.0) as advance:
             advance(2.5)
             state = run_state(folder.path)

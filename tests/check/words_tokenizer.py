@@ -1,10 +1,10 @@
 """A tokenizer that takes milliseconds to make."""
 
-import pytest
+from functools import cache
 
 from dids.data.tokenizer import train_tokenizer
 
 
-@pytest.fixture(scope="session")
-def tokenizer():
+@cache
+def words_tokenizer():
     return train_tokenizer(iter(["a few words and more of them", "some text of number"] * 20), 300)
