@@ -203,7 +203,8 @@ def parse_command(words: list[str]) -> None:
         for target in (word for word in words[1:] if "=" not in word):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make has no '{target}'"
     elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks"):
-        assert (ROOT / words[2].replace(".", "/") / "__main__.py").exists(), words[2]
+        module = ROOT / words[2].replace(".", "/")
+        assert (module / "__main__.py").exists() or module.with_suffix(".py").exists(), words[2]
 
 
 def run_script(name: str) -> None:

@@ -12,7 +12,6 @@ from run.tiny_run import write_jsonl
 from small_run import LONG, small_run
 
 from dids import cli
-from dids.config.schema import SourceConfig
 from dids.export.targets import TARGETS
 
 SOURCES = ("sums", "colours", "noise")
@@ -358,17 +357,16 @@ def test_what_cannot_be_imported_is_one_sentence(tmp_path, monkeypatch, capsys, 
     assert said in refused(monkeypatch, capsys, "import", *arguments)
 
 
-@pytest.mark.skipif("prior" not in SourceConfig.model_fields, reason="the config has no priors")
-def test_what_is_imported_is_a_part_of_a_config(clusters, tmp_path, monkeypatch, capsys):
+def test_what_is_imported_is_a_part_of_a_config(sources, tmp_path, monkeypatch, capsys):
     from run.tiny_run import tiny_config
 
     from dids.config import load_config
 
-    call(monkeypatch, capsys, "export", clusters, "--to", "llamafactory")
-    file = clusters / "export" / "llamafactory.yaml"
-    found = yaml.safe_load(call(monkeypatch, capsys, "import", file, "--from", "llamafactory"))
+    call(monkeypatch, capsys, "export", sources, "--to", "axolotl")
+    file = sources / "export" / "axolotl.yaml"
+    found = yaml.safe_load(call(monkeypatch, capsys, "import", file, "--from", "axolotl"))
     path = tmp_path / "next.yaml"
     path.write_text(yaml.safe_dump({**tiny_config(tmp_path), **found}), encoding="utf-8")
-    assert load_config(path).data.sources["rest"].path == (
-        str(clusters / "export" / "records" / "rest.jsonl"),
-    )
+    source = load_config(path).data.sources["colours"]
+    assert source.path == (str(tmp_path / "colours.jsonl"),)
+    assert source.prior == found["data"]["sources"]["colours"]["prior"] > 0
