@@ -337,7 +337,7 @@ def _first_pass(usage: DomainUsage, num_samples: int, num_tokens: int) -> dict[s
 
 
 def _training_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> TrainingArguments:
-    return TrainingArguments(
+    settings = TrainingArguments(
         **{
             "output_dir": str(folder),
             "save_strategy": "no",  # rounds ask for their checkpoints themselves
@@ -354,3 +354,7 @@ def _training_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -
             **arguments,
         }
     )
+    # One process that sees several GPUs would divide each batch over copies of the model
+    # (DataParallel), whose gradients nobody reads.
+    settings._n_gpu = min(1, settings.n_gpu)
+    return settings
