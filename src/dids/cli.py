@@ -24,6 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")
+]
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN_FOLDER", help="A run folder, or a config to start one from.")
 ]
@@ -69,9 +72,7 @@ def init(
 
 @app.command()
 def check(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")
-    ],
+    config: ConfigArgument,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Exit with 0 even if tasks' items leak.")
     ] = False,
@@ -108,9 +109,7 @@ def check(
 
 @app.command()
 def run(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="The config, or its run folder.")
-    ],
+    config: ConfigArgument,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the run would take, and stop.")
     ] = False,

@@ -63,6 +63,10 @@ class Blend:
         weights = (stage or self.stages[0]).weights
         return [rounded(weights[name]) for name in self.names]
 
+    def named_weights(self, stage: Stage | None = None) -> dict[str, float]:
+        """The same by name."""
+        return dict(zip(self.names, self.weights(stage), strict=True))
+
     def positive(self, stage: Stage) -> "Blend":
         """The domains that have a weight in one stage, and that stage alone."""
         domains = tuple(domain for domain in self.domains if stage.weights[domain.name] > 0)

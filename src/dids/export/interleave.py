@@ -33,7 +33,7 @@ def train_dataset(streaming=False):
 def _write(blend: Blend, folder: Path) -> dict[str, str]:
     del folder  # one file is all
     constants = {
-        "WEIGHTS": dict(zip(blend.names, blend.weights(), strict=True)),
+        "WEIGHTS": blend.named_weights(),
         "FILES": {domain.name: list(domain.files) for domain in blend.domains},
         "FORMATS": {domain.name: domain.data_format for domain in blend.domains},
         "SEED": blend.seed,

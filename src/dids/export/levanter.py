@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dids.errors import InputError
-from dids.export.blend import Blend, BlendDomain, check_no_character, one_kind, rounded
-from dids.export.target import ImportedMixture, Target, entry, number, read_yaml, yaml_text
+from dids.export.blend import Blend, BlendDomain, check_no_character, one_kind
+from dids.export.target import ImportedMixture, Target, entry, named_weights, read_yaml, yaml_text
 
 _LARGEST_BLOCK = 2048
 """Levanter's default. It packs a position in a block into 16 bits, so 65535 is the end."""
@@ -23,11 +23,14 @@ def _write(blend: Blend, folder: Path) -> dict[str, str]:
         "components": {domain.name: _component(domain) for domain in blend.domains}
     }
     if len(blend.stages) == 1:
-        weights: Any = _weights(blend, 0)
+        weights: Any = blend.named_weights()
         block = _LARGEST_BLOCK
     else:
         steps, block = stage_steps(blend)
-        weights = [[step, _weights(blend, stage)] for stage, step in enumerate(steps)]
+        weights = [
+            [step, blend.named_weights(stage)]
+            for step, stage in zip(steps, blend.stages, strict=True)
+        ]
     _check_not_lost(blend, block)
     data |= {
         "train_weights": weights,
@@ -78,18 +81,15 @@ def stage_steps(blend: Blend) -> tuple[list[int], int]:
 
 
 def _check_not_lost(blend: Blend, block: int) -> None:
-    for number_, _ in enumerate(blend.stages):
-        lost = [name for name, weight in _weights(blend, number_).items() if 0 < weight * block < 1]
+    for stage in blend.stages:
+        weights = blend.named_weights(stage)
+        lost = [name for name, weight in weights.items() if 0 < weight * block < 1]
         if lost:
             raise InputError(
                 f"Levanter would draw nothing from {', '.join(lost)}: a share below 1/{block} is "
                 "lost in blocks of that size; give longer stages (--steps, --batch-size) or "
                 "--weights final."
             )
-
-
-def _weights(blend: Blend, stage: int) -> dict[str, float]:
-    return {name: rounded(blend.stages[stage].weights[name]) for name in blend.names}
 
 
 def _read(path: Path) -> ImportedMixture:
@@ -104,8 +104,7 @@ def _read(path: Path) -> ImportedMixture:
         urls = (component.get("source") or component).get("train_urls")
         if urls:
             files[str(name)] = tuple(urls)
-    read = {str(name): number(w, path, f"train_weights.{name}") for name, w in weights.items()}
-    return ImportedMixture(read, "tokens", files)
+    return ImportedMixture(named_weights(weights, path, "train_weights"), "tokens", files)
 
 
 TARGET = Target(

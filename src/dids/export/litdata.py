@@ -36,7 +36,7 @@ def train_dataset(block_size):
 def _write(blend: Blend, folder: Path) -> dict[str, str]:
     del folder  # one file is all
     constants = {
-        "WEIGHTS": dict(zip(blend.names, blend.weights(), strict=True)),
+        "WEIGHTS": blend.named_weights(),
         "FOLDERS": {d.name: f"{blend.folder}/{d.stem}" for d in blend.domains},
         "SEED": blend.seed,
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from dids.errors import InputError
 from dids.export.blend import Blend, BlendDomain, check_no_character, one_kind
-from dids.export.target import ImportedMixture, Target, entry, number, read_yaml, yaml_text
+from dids.export.target import ImportedMixture, Target, entry, paired_weights, read_yaml, yaml_text
 
 _INFO = "dataset_info.json"
 _FORMS: dict[str, dict[str, Any]] = {
@@ -62,14 +62,7 @@ def _read(path: Path) -> ImportedMixture:
         values = _items(settings["interleave_probs"])
     else:
         raise InputError(f"{path}: the field 'interleave_probs' is missing; nothing weighs there.")
-    if len(values) != len(names):
-        raise InputError(
-            f"{path}: 'interleave_probs' has {len(values)} values for {len(names)} data sets."
-        )
-    weights = {
-        name: number(value, path, "interleave_probs")
-        for name, value in zip(names, values, strict=True)
-    }
+    weights = paired_weights(names, values, path, "interleave_probs")
     return ImportedMixture(weights, "records", _files(settings, path, names))
 
 

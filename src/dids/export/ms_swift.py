@@ -6,14 +6,13 @@ are texts, chats or prompts with completions.
 
 from pathlib import Path
 
-from dids.errors import InputError
 from dids.export.blend import Blend
 from dids.export.target import (
     ImportedMixture,
     Target,
     entry,
     first_file,
-    number,
+    paired_weights,
     read_yaml,
     yaml_text,
 )
@@ -36,14 +35,7 @@ def _read(path: Path) -> ImportedMixture:
     values = entry(settings, path, "interleave_prob")
     files = [files] if isinstance(files, str) else files
     values = values if isinstance(values, list) else [values]
-    if len(values) != len(files):
-        raise InputError(
-            f"{path}: 'interleave_prob' has {len(values)} values for {len(files)} data sets."
-        )
-    weights = {
-        file: number(value, path, "interleave_prob")
-        for file, value in zip(files, values, strict=True)
-    }
+    weights = paired_weights(files, values, path, "interleave_prob")
     return ImportedMixture(weights, "records", {file: (file,) for file in files})
 
 

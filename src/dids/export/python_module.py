@@ -10,7 +10,7 @@ from pprint import pformat
 from typing import Any
 
 from dids.errors import InputError
-from dids.export.target import number, read_text
+from dids.export.target import named_weights, number, read_text
 
 _WEIGHT_ARGUMENTS = ("probabilities", "weights")
 """How the calls name them that mix data sets."""
@@ -58,9 +58,7 @@ def module_weights(path: Path) -> dict[str, float]:
     """
     weights = module_constants(path).get("WEIGHTS")
     if isinstance(weights, dict) and weights:
-        return {
-            str(name): number(value, path, f"WEIGHTS.{name}") for name, value in weights.items()
-        }
+        return named_weights(weights, path, "WEIGHTS")
     for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Call):
             found = _weights_of_call(node, path)

@@ -1,6 +1,6 @@
 """What a target is: a writer, a reader, and what its weights mean."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -121,6 +121,34 @@ def entry(value: Any, path: Path, *keys: str | int) -> Any:  # noqa: ANN401
         field_name = ".".join(map(str, keys))
         raise InputError(f"{path}: the field '{field_name}' is missing.") from None
     return value
+
+
+def named_weights(values: Mapping[Any, Any], path: Path, field_name: str) -> dict[str, float]:
+    """The weights of a mapping from names.
+
+    Raises:
+        InputError: If one is no weight.
+    """
+    return {
+        str(name): number(value, path, f"{field_name}.{name}") for name, value in values.items()
+    }
+
+
+def paired_weights(
+    names: Sequence[str], values: Sequence[Any], path: Path, field_name: str
+) -> dict[str, float]:
+    """The weights of a list of data sets whose weights stand in a list of their own.
+
+    Raises:
+        InputError: If the lists differ in length, or one is no weight.
+    """
+    if len(values) != len(names):
+        raise InputError(
+            f"{path}: '{field_name}' has {len(values)} values for {len(names)} data sets."
+        )
+    return {
+        name: number(value, path, field_name) for name, value in zip(names, values, strict=True)
+    }
 
 
 def number(value: Any, path: Path, field_name: str) -> float:  # noqa: ANN401

@@ -77,7 +77,7 @@ def _write(blend: Blend, folder: Path) -> dict[str, str]:
         )
     stems = {domain.name: f"dids-{domain.stem}".lower() for domain in blend.domains}
     constants = {
-        "WEIGHTS": dict(zip(blend.names, blend.weights(), strict=True)),
+        "WEIGHTS": blend.named_weights(),
         "STEMS": stems,
         "FILES": {stems[domain.name]: list(domain.files) for domain in blend.domains},
         "FORMATS": {stems[domain.name]: domain.data_format for domain in blend.domains},

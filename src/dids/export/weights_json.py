@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dids.export.blend import Blend, rounded
-from dids.export.target import ImportedMixture, Target, entry, number, read_yaml
+from dids.export.blend import Blend
+from dids.export.target import ImportedMixture, Target, entry, named_weights, read_yaml
 
 
 def _write(blend: Blend, folder: Path) -> dict[str, str]:
@@ -13,7 +13,7 @@ def _write(blend: Blend, folder: Path) -> dict[str, str]:
     value: dict[str, Any] = {
         "about": list(blend.about),
         "unit": blend.unit,
-        "weights": _weights(blend, -1),
+        "weights": blend.named_weights(blend.stages[-1]),
         "files": {domain.name: list(domain.files) for domain in blend.domains},
     }
     if len(blend.stages) > 1:
@@ -21,21 +21,16 @@ def _write(blend: Blend, folder: Path) -> dict[str, str]:
             {
                 "step": blend.step_of(stage),
                 "tokens": round(stage.fraction * blend.tokens),
-                "weights": _weights(blend, number_),
+                "weights": blend.named_weights(stage),
             }
-            for number_, stage in enumerate(blend.stages)
+            for stage in blend.stages
         ]
     return {"": json.dumps(value, ensure_ascii=False, indent=1) + "\n"}
 
 
-def _weights(blend: Blend, stage: int) -> dict[str, float]:
-    return {name: rounded(blend.stages[stage].weights[name]) for name in blend.names}
-
-
 def _read(path: Path) -> ImportedMixture:
     value = read_yaml(path)  # JSON is YAML
-    weights = entry(value, path, "weights")
-    read = {str(name): number(w, path, f"weights.{name}") for name, w in weights.items()}
+    read = named_weights(entry(value, path, "weights"), path, "weights")
     files = {name: tuple(places) for name, places in (value.get("files") or {}).items()}
     unit = value.get("unit", "records")
     return ImportedMixture(read, "tokens" if unit == "tokens" else "records", files)

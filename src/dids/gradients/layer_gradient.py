@@ -134,8 +134,11 @@ class OuterGradient(LayerGradient):
         """Add several samples' gradients; see the base class."""
         left_bot, right_bti = self.left_bto[start:stop].mT, self.right_bti[start:stop]
         if left_bot.dtype == right_bti.dtype == torch.bfloat16:
-            found_boi = products(left_bot, right_bti)
-            _ = gradient_bui.copy_(found_boi) if is_first else gradient_bui.add_(found_boi)
+            found_bui = products(left_bot, right_bti)
+            if is_first:
+                gradient_bui.copy_(found_bui)
+            else:
+                gradient_bui.add_(found_bui)
         else:
             beta = 0.0 if is_first else 1.0
             gradient_bui.baddbmm_(wide(left_bot), wide(right_bti), beta=beta)
@@ -184,8 +187,7 @@ class RowGradient(LayerGradient):
         """Add several samples' gradients; see the base class."""
         if is_first:
             gradient_bui.zero_()
-        first_b1 = torch.arange(stop - start, device=self.device).unsqueeze(1) * self.num_rows
-        row_n = (self.row_bt[start:stop] + first_b1).flatten()
+        row_n = self._rows_apart(start, stop)
         add_rows_(gradient_bui.flatten(0, 1), row_n, self.value_bti[start:stop].flatten(0, 1))
 
     def sum_of_squares(self) -> tuple[Int64[Tensor, " u"], Float[Tensor, "u i"]]:
@@ -193,11 +195,15 @@ class RowGradient(LayerGradient):
 
         A row comes once for every sample that has it.
         """
-        first_b1 = torch.arange(len(self.row_bt), device=self.device).unsqueeze(1) * self.num_rows
-        row_u, place_n = torch.unique((self.row_bt + first_b1).flatten(), return_inverse=True)
+        row_u, place_n = torch.unique(self._rows_apart(0, len(self.row_bt)), return_inverse=True)
         gradient_ui = self.value_bti.new_zeros(len(row_u), self.value_bti.shape[2])
         add_rows_(gradient_ui, place_n, self.value_bti.flatten(0, 1))
         return row_u % self.num_rows, gradient_ui.square_()
+
+    def _rows_apart(self, start: int, stop: int) -> Int64[Tensor, " n"]:
+        """Rows of several samples' parameters, all of them end to end."""
+        first_b1 = torch.arange(stop - start, device=self.device).unsqueeze(1) * self.num_rows
+        return (self.row_bt[start:stop] + first_b1).flatten()
 
     def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
         """Add the sum of several samples' gradients; see the base class."""

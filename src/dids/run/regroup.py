@@ -21,13 +21,12 @@ from dids.domains.feature_source import FeatureSource, SparseFeatures
 from dids.domains.ngram_vectors import NgramVectors
 from dids.errors import InputError
 from dids.run.folder import RunFolder
-from dids.run.runner import log_to_progress
+from dids.run.runner import opened_run
 from dids.run.stages.check import check_unchanged
 from dids.run.stages.features import computed_features
 from dids.run.stages.tokens import added_source
 from dids.run.workspace import EARLIER_DOMAINS, Progress, Workspace
 from dids.steering.follower import checked_steering
-from dids.steering.names import KnownNames
 
 logger = logging.getLogger(__name__)
 
@@ -58,24 +57,16 @@ def regroup_domains(
             ``steering.yaml`` does not fit the new domains. Nothing is changed then.
     """
     _check_stage(folder)
-    with folder.locked():
-        folder.prepare(config)
-        handlers = [folder.log_to_file(), log_to_progress(progress)]
-        try:
-            work = Workspace(config, folder, progress)
-            check_unchanged(work)
-            domains, dataset = _with_added(work, work.domains, changes.adds)
-            domains = _with_splits(work, domains, dataset, changes.splits)
-            domains = _with_merges(work, domains, dataset, changes.merges)
-            _check_steering(work, domains)
-            work.domains.save(work.path(EARLIER_DOMAINS) / str(work.domains.grouping))
-            domains = replace(domains, grouping=work.domains.grouping + 1)
-            domains.save(work.path("domains"))
-            logger.info("%d domains became %d", len(work.domains), len(domains))
-        finally:
-            for handler in handlers:
-                logging.getLogger("dids").removeHandler(handler)
-                handler.close()
+    with opened_run(config, folder, progress) as work:
+        check_unchanged(work)
+        domains, dataset = _with_added(work, work.domains, changes.adds)
+        domains = _with_splits(work, domains, dataset, changes.splits)
+        domains = _with_merges(work, domains, dataset, changes.merges)
+        _check_steering(work, domains)
+        work.domains.save(work.path(EARLIER_DOMAINS) / str(work.domains.grouping))
+        domains = replace(domains, grouping=work.domains.grouping + 1)
+        domains.save(work.path("domains"))
+        logger.info("%d domains became %d", len(work.domains), len(domains))
     return domains
 
 
@@ -158,15 +149,8 @@ def _check_steering(work: Workspace, domains: Domains) -> None:
     """Refuse domains that ``steering.yaml`` cannot be kept with."""
     if not work.steering_path.exists():
         return
-    names = KnownNames.of(
-        domains.names,
-        [*work.sources, *(name for name in domains.added_sources if name not in work.sources)],
-        list(work.config.tasks),
-        work.scored_tasks,
-        domains.source_counts_ks,
-    )
     try:
-        checked_steering(work.steering_path, names)
+        checked_steering(work.steering_path, work.names_with(domains))
     except InputError as error:
         raise InputError(
             f"{error} Edit it for the new domains first; nothing was changed."

@@ -201,12 +201,17 @@ class Workspace:
     @cached_property
     def known_names(self) -> KnownNames:
         """What a steering may speak of."""
+        return self.names_with(self.domains)
+
+    def names_with(self, domains: Domains) -> KnownNames:
+        """What a steering may speak of once these domains hold."""
+        joining = (name for name in domains.added_sources if name not in self.sources)
         return KnownNames.of(
-            self.domains.names,
-            list(self.sources),
+            domains.names,
+            [*self.sources, *joining],
             list(self.config.tasks),
             self.scored_tasks,
-            self.domains.source_counts_ks,
+            domains.source_counts_ks,
         )
 
     @property

@@ -68,7 +68,7 @@ class SteeringFollower:
             recorded = self._log.recorded(moment)
             if recorded is None:
                 self._look(moment)
-                recorded = self._present if self._wanted is None else self._wanted
+                recorded = self._asked
                 resolved(recorded, self.names)
                 self._log.decide(moment, recorded, step=step, tokens=tokens)
             return recorded.to_json()
@@ -90,7 +90,7 @@ class SteeringFollower:
             first = self._log.first(self.grouping)
             if first is None:
                 self._look(Moment(self.grouping, 0))
-                first = self._present if self._wanted is None else self._wanted
+                first = self._asked
             resolved(first, self.names)
             return first.to_json()
 
@@ -105,10 +105,15 @@ class SteeringFollower:
         """
         if not self._is_first_rank or self._signature() == self._seen:
             return
-        before = self._present if self._wanted is None else self._wanted
+        before = self._asked
         self._look(Moment(self.grouping, number))
         for change in [] if self._wanted is None else changes(before, self._wanted):
             logger.warning("%s: %s, from the next round on.", self.path.name, change)
+
+    @property
+    def _asked(self) -> Steering:
+        """What the file said when it was last well-formed; before that, what holds."""
+        return self._present if self._wanted is None else self._wanted
 
     def _look(self, moment: Moment) -> None:
         """Take what the file says, if it is well-formed and can be kept."""

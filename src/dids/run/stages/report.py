@@ -185,11 +185,9 @@ def check_warnings(work: Workspace) -> list[str]:
 
 
 def _findings(work: Workspace) -> list[dict[str, Any]]:
-    """What the check of the data found, if there was one."""
-    path = work.path("check.json")
-    found: list[dict[str, Any]] = read_json(path)["warnings"] if path.exists() else []
+    """What the check of the data found."""
     kept = ("severity", "kind", "sentence", "advice")
-    return [{key: finding.get(key) for key in kept} for finding in found]
+    return [{key: finding[key] for key in kept} for finding in check_result(work)["warnings"]]
 
 
 def _bad_records(work: Workspace) -> dict[str, Any]:
