@@ -32,7 +32,7 @@ API_PACKAGES = (
 API_FIRST = {
     "data": ("records", "sources", "readers", "rendering", "dataset"),
     "impact": ("sample_impact", "metric", "matrices", "estimate"),
-    "mixture": ("policy", "observation", "limits", "dids_policy"),
+    "mixture": ("policy", "observation", "limits", "needs", "search"),
 }
 # docs/config.md says the same of its fields, in tables.
 ELSEWHERE = ("dids.config.schema",)

@@ -61,12 +61,12 @@ def test_every_name_that_is_linked_to_a_file_is_defined_there(page):
 
 def test_every_module_with_a_formula_of_the_mixture_is_on_the_page():
     linked = {link.rpartition("/")[2] for _, link in CODE_LINK.findall(text_of(METHOD))}
-    policies = {path.name for path in (ROOT / "src/dids/mixture").glob("*_policy.py")}
-    assert policies - {"fixed_policies.py", "own_policy.py"} <= linked
+    policies = {path.name for path in (ROOT / "src/dids/mixture/policies").glob("dids*.py")}
+    assert policies <= linked
 
 
 def test_a_name_that_is_not_there_is_noticed():
     assert "net_pull" in defined_names(ROOT / "src/dids/mixture/task_mixtures.py")
-    assert "Dids.mixture" in defined_names(ROOT / "src/dids/mixture/dids_policy.py")
+    assert "Dids.mixture" in defined_names(ROOT / "src/dids/mixture/policies/dids.py")
     assert "REPEATS_HALFLIFE" in defined_names(ROOT / "src/dids/mixture/saturation.py")
     assert "no_such_name" not in defined_names(ROOT / "src/dids/mixture/saturation.py")

@@ -29,7 +29,7 @@ from dids.impact.matrices import ImpactMatrices
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.observation import Observation
-from dids.mixture.paper_policy import DidsPaper, gain_of_tasks, impact_shares
+from dids.mixture.policies.dids_paper import DidsPaper, gain_of_tasks, impact_shares
 from dids.mixture.policy import make_policy
 from dids.mixture.potential import potential
 from dids.mixture.task_progress import filled, progress_of_tasks

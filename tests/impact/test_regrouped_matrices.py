@@ -5,7 +5,7 @@ import torch
 
 from dids.domains.regrouping import Regrouping
 from dids.impact.matrices import ImpactMatrices
-from dids.mixture.descent_policy import DidsDescent
+from dids.mixture.policies.dids_descent import DidsDescent
 from dids.mixture.votes import Votes
 
 NAMES = ("a", "b", "c")

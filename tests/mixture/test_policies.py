@@ -9,7 +9,7 @@ from remaining import remaining_distance
 from dids.errors import InputError
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
-from dids.mixture.paper_policy import gain_of_tasks, impact_shares
+from dids.mixture.policies.dids_paper import gain_of_tasks, impact_shares
 from dids.mixture.policy import POLICIES, make_policy
 from dids.mixture.simplex_problem import simplex_mixture
 from dids.mixture.task_progress import progress_of_tasks

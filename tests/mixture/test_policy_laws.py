@@ -6,8 +6,8 @@ import torch
 from observations import observation_of
 
 from dids.impact.matrices import ImpactMatrices
-from dids.mixture.descent_policy import DidsDescent
 from dids.mixture.limits import MixtureLimits
+from dids.mixture.policies.dids_descent import DidsDescent
 from dids.mixture.policy import make_policy
 
 LOOKING = ["dids", "dids-descent"]

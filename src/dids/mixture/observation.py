@@ -18,6 +18,39 @@ from dids.mixture.limits import MixtureLimits
 
 
 @dataclass(frozen=True)
+class TrainedOn:
+    """What training has shown of the domains since the policy was last asked.
+
+    Attributes:
+        tokens_k: Scored tokens of each domain that were trained on.
+        loss_k: Mean loss of these tokens as they were trained on; NaN where there were none.
+        excess_k: Mean of what each token's loss is above a reference model's, zero where it is not.
+            None without a reference.
+        confidence_k: Mean probability of the likeliest next token. None where not needed.
+    """
+
+    tokens_k: Float[np.ndarray, " k"]
+    loss_k: Float[np.ndarray, " k"]
+    excess_k: Float[np.ndarray, " k"] | None = None
+    confidence_k: Float[np.ndarray, " k"] | None = None
+
+
+@dataclass(frozen=True)
+class FeatureSamples:
+    """Gradient features, of length 1, of some samples of every domain and every task.
+
+    Attributes:
+        domains: One array ``[n, d]`` for each domain.
+        tasks: One array ``[n, d]`` for each task, in the order of ``task_names``.
+        task_names: Of the tasks.
+    """
+
+    domains: tuple[Float[np.ndarray, "_ d"], ...]
+    tasks: tuple[Float[np.ndarray, "_ d"], ...]
+    task_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Observation:
     """The state of a run at the end of a round.
 
@@ -27,7 +60,7 @@ class Observation:
         tokens: Tokens trained on so far.
         horizon_tokens: Tokens of the round that begins.
         impact: Of every domain on every task; None where it was not measured.
-        task_losses: By task, pairs of tokens and validation loss.
+        task_losses: By task, pairs of tokens and validation loss; of tasks that have one.
         task_weights: The user's weights, in the order of the impact's tasks.
         sizes_k: Samples of each domain.
         draws_k: Samples drawn so far from each domain.
@@ -36,6 +69,14 @@ class Observation:
         limits: What every mixture must keep.
         scored_tokens_k: Mean scored tokens of each domain's samples, where the trainer's loss is a
             mean over tokens and long samples count for more. None: samples count the same.
+        progress: Part of the run that is over, from 0 to 1.
+        num_steps: Optimizer steps that the run is expected to have.
+        trained: What training has shown of the domains since the policy was last asked. None where
+            the policy's `Needs` do not name it, and before the run.
+        features: Gradient features of samples of domains and tasks. None where not needed.
+        brackets_kk: How much sooner than domain j domain i should come: half of what training on i
+            and then on j lowers the tasks' mean loss beyond j and then i, to second order.
+            Antisymmetric. None where not needed, and before the first round.
     """
 
     round: int
@@ -51,6 +92,11 @@ class Observation:
     prior: Float64[np.ndarray, " k"]
     limits: MixtureLimits
     scored_tokens_k: Float[np.ndarray, " k"] | None = None
+    progress: float = 0.0
+    num_steps: int = 1
+    trained: TrainedOn | None = None
+    features: FeatureSamples | None = None
+    brackets_kk: Float64[np.ndarray, "k k"] | None = None
 
     def __post_init__(self) -> None:
         for task, history in self.task_losses.items():

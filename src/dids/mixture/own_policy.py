@@ -17,6 +17,7 @@ import numpy as np
 
 from dids.domains.regrouping import Regrouping
 from dids.errors import InputError
+from dids.mixture.needs import needs_of
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.policy_names import installed_policies, is_reference
 
@@ -44,6 +45,7 @@ class OwnPolicy:
         self.name = name
         self.policy = policy
         self.needs_impact = bool(policy.needs_impact)
+        self.needs = needs_of(policy)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The policy's answer.

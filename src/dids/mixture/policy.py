@@ -1,29 +1,47 @@
-"""The table of policies: one word in the config is one entry here, or ``module:Class``."""
+"""Policies made by name: one of the table `BUILT_IN`, an entry point's, or ``module:Class``."""
 
 import difflib
+import importlib
 import inspect
 from typing import Any
 
 from dids.errors import InputError
-from dids.mixture.descent_policy import DidsDescent
-from dids.mixture.dids_policy import Dids
-from dids.mixture.fixed_policies import Proportional, Uniform
-from dids.mixture.joint_policy import DidsJoint
-from dids.mixture.observation import Observation, Policy, PolicyDecision
+from dids.mixture.needs import Needs, needs_of
+from dids.mixture.observation import (
+    FeatureSamples,
+    Observation,
+    Policy,
+    PolicyDecision,
+    TrainedOn,
+)
 from dids.mixture.own_policy import OwnPolicy, own_policy_class
-from dids.mixture.paper_policy import DidsPaper
-from dids.mixture.policy_names import installed_policies, is_reference
+from dids.mixture.policy_names import BUILT_IN, installed_policies, is_reference
+from dids.mixture.search import Searches, Trial, Trials
 
-__all__ = ["POLICIES", "Observation", "Policy", "PolicyDecision", "make_policy"]
+__all__ = [
+    "POLICIES",
+    "FeatureSamples",
+    "Needs",
+    "Observation",
+    "Policy",
+    "PolicyDecision",
+    "Searches",
+    "TrainedOn",
+    "Trial",
+    "Trials",
+    "make_policy",
+    "needs_of",
+]
 
-POLICIES: dict[str, type[Policy]] = {
-    "dids": Dids,
-    "dids-joint": DidsJoint,
-    "dids-paper": DidsPaper,
-    "dids-descent": DidsDescent,
-    "uniform": Uniform,
-    "proportional": Proportional,
-}
+
+def _built_in(reference: str) -> type[Any]:
+    module, _, name = reference.partition(":")
+    policy: type[Any] = getattr(importlib.import_module(module), name)
+    return policy
+
+
+POLICIES: dict[str, type[Any]] = {name: _built_in(BUILT_IN[name]) for name in BUILT_IN}
+"""The policies of this package by name."""
 
 
 def make_policy(name: str, **settings: Any) -> Policy:
@@ -40,7 +58,7 @@ def make_policy(name: str, **settings: Any) -> Policy:
     Example:
         >>> make_policy("dids", ema=0.8).needs_impact
         True
-        >>> make_policy("dids.mixture.fixed_policies:Uniform").needs_impact
+        >>> make_policy("dids.mixture.policies.fixed:Uniform").needs_impact
         False
     """
     if name in POLICIES:

@@ -1,11 +1,25 @@
-"""Names of policies, without loading what is behind them: a config is checked by its words."""
+"""The table of policies: one word in the config is one entry here, or ``module:Class``.
+
+What is behind a name is not loaded here: a config is checked by its words.
+"""
 
 import difflib
 import re
 from importlib.metadata import EntryPoint, entry_points
 
-BUILT_IN = ("dids", "dids-joint", "dids-paper", "dids-descent", "uniform", "proportional")
-"""Keys of `dids.mixture.policy.POLICIES`."""
+_POLICIES = "dids.mixture.policies"
+
+BUILT_IN = {
+    # ours
+    "dids": f"{_POLICIES}.dids:Dids",
+    "dids-joint": f"{_POLICIES}.dids_joint:DidsJoint",
+    "dids-paper": f"{_POLICIES}.dids_paper:DidsPaper",
+    "dids-descent": f"{_POLICIES}.dids_descent:DidsDescent",
+    # fixed
+    "uniform": f"{_POLICIES}.fixed:Uniform",
+    "proportional": f"{_POLICIES}.fixed:Proportional",
+}
+"""The policies of this package by name: ``module:Class``."""
 
 ENTRY_POINT_GROUP = "dids.policies"
 """Where an installed package offers policies of its own by name."""

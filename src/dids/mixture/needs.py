@@ -1,0 +1,45 @@
+"""What a policy needs a run to show it, besides what every run shows, and how often."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What is to be measured for a policy. Whatever is not named here costs nothing.
+
+    Attributes:
+        metric: The metric of the impact that it looks at: ``plain`` compares gradients as they are,
+            without the optimizer's step. None: as the config says.
+        every_steps: It is asked again after so many optimizer steps within a round; impact is
+            measured at the ends of rounds alone. None: at the ends of rounds only.
+        task_losses: Whether validation losses of the tasks are measured for those steps, too.
+        training_losses: Whether it looks at the losses of the domains' own samples, read off the
+            steps that train the model.
+        reference: Whether it looks at what these losses are beyond a reference model's, which costs
+            a forward pass of that model in every step.
+        confidence: Whether it looks at how sure the model is of its predictions.
+        features: Whether it looks at gradient features of samples of the domains and the tasks.
+        brackets: Whether it looks at the Lie brackets of the domains' gradients, which cost two
+            gradients for each pair of domains and round.
+    """
+
+    metric: Literal["fisher", "step", "plain"] | None = None
+    every_steps: int | None = None
+    task_losses: bool = False
+    training_losses: bool = False
+    reference: bool = False
+    confidence: bool = False
+    features: bool = False
+    brackets: bool = False
+
+
+def needs_of(policy: Any) -> Needs:  # noqa: ANN401
+    """A policy's ``needs``; none where it has no such attribute.
+
+    Example:
+        >>> needs_of(object()).every_steps is None
+        True
+    """
+    needs: Needs = getattr(policy, "needs", Needs())
+    return needs

@@ -1,0 +1,1 @@
+"""The policies, one file each; their names stand in `dids.mixture.policy`."""
