@@ -113,7 +113,7 @@ def test_every_page_is_in_the_index():
 
 
 def test_every_policy_is_documented():
-    assert tuple(POLICIES) == BUILT_IN
+    assert POLICIES.keys() == BUILT_IN.keys()
     for page in ("README.md", "docs/config.md"):
         for policy in POLICIES:
             assert policy in text_of(ROOT / page)
