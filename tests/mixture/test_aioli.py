@@ -108,8 +108,7 @@ def test_many_domains_get_fewer_sweeps_and_a_short_run_none():
 def test_a_long_run_that_is_asked_less_often_keeps_to_its_share():
     found = asked(Aioli(), 10_000, every=25)
     tries = sum(np.isclose(mixture.max(), 0.25 + 0.75 / 4) for _, mixture in found)
-    # Seven rounds and a half: the eighth begins with its sweeps.
-    assert 25 * tries == 8 * 4 * 4 * 25
+    assert 0.2 * 10_000 < 25 * tries <= 0.3 * 10_000
 
 
 def test_it_goes_on_in_the_middle_of_a_sweep_as_if_it_had_not_stopped():

@@ -36,7 +36,7 @@ class Aioli:
             longer ones.
         smoothing: Part of a try's mixture that goes to all domains alike.
         rounds: Of the whole run.
-        share: Part of a round that sweeps may take.
+        share: Part of the run that sweeps may take.
 
     Note:
         The defaults are those of the released scripts for two domains (``lp_rounds``, ``lp_steps``,
@@ -155,9 +155,11 @@ class Aioli:
         learning_steps = num_sweeps * num_domains * self._steps_between
         if num_sweeps == 0 or observation.step + learning_steps >= num_steps:
             return False
-        round_steps = max(num_steps / self.rounds, learning_steps / self.share)
         if self._round_start is None:
             return True
+        if (self._num_rounds + 1) * learning_steps > self.share * num_steps:
+            return False
+        round_steps = max(num_steps / self.rounds, learning_steps / self.share)
         return observation.step >= self._round_start + round_steps
 
     def _order(self, num_domains: int, num_steps: int) -> list[int]:
