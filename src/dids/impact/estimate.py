@@ -24,6 +24,7 @@ from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.sample_rows import SampleRows
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.impact.brackets import brackets
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measured_matrices import MeasuredGradient, Within, measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
@@ -170,6 +171,26 @@ class ImpactEstimator:
                 batches = self._batches(model, samples, chosen)
                 losses[task] = float(torch.cat([sample_losses(model, b) for b in batches]).mean())
         return losses
+
+    def brackets(self, model: nn.Module, *, index: int) -> np.ndarray:
+        """Lie brackets of the domains' gradients at the model as it is, see `dids.impact.brackets`.
+
+        Args:
+            model: The model that is trained.
+            index: Of the measurement; another index takes other samples.
+
+        Returns:
+            ``[k, k]``.
+        """
+        domains = range(len(self.members_by_domain))
+        return brackets(
+            model,
+            [self._batches(model, self.dataset, self._samples(k, index)) for k in domains],
+            [
+                self._batches(model, self.tasks[task], chosen)
+                for task, chosen in self._task_samples(index).items()
+            ],
+        )
 
     def _coordinates(self, model: nn.Module) -> Coordinates:
         return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)
