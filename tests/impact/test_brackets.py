@@ -5,10 +5,49 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tests.gradients.tiny_models import make_batch, tiny_gpt2, tiny_llama
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from dids.gradients.losses import sample_losses
 from dids.impact.brackets import brackets
+
+VOCAB = 23
+
+
+def tiny_gpt2():
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, n_positions=32, attn_pdrop=0.5)
+    )
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0.1, 0.3)
+    return model.double()
+
+
+def tiny_llama(attention="sdpa"):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        initializer_range=0.2,
+        attn_implementation=attention,
+        pad_token_id=None,
+    )
+    return LlamaForCausalLM(config).double()
+
+
+def make_batch(lengths, prompt=1, seed=0):
+    """Padded on the right; prompts and padding are not scored."""
+    generator = torch.Generator().manual_seed(seed)
+    input_ids = torch.randint(0, VOCAB, (len(lengths), max(lengths)), generator=generator)
+    place = torch.arange(max(lengths))
+    is_there = place < torch.tensor(lengths)[:, None]
+    labels = torch.where(is_there & (place >= prompt), input_ids, -100)
+    return {"input_ids": input_ids, "labels": labels, "attention_mask": is_there.long()}
 
 
 def batches():
@@ -102,7 +141,7 @@ def test_other_kernels_of_attention_and_float32_give_the_same_brackets():
     np.testing.assert_allclose(
         brackets(tiny_llama(attention="sdpa"), domains, tasks), exact_kk, rtol=1e-4, atol=1e-6
     )
-    single_kk = brackets(tiny_llama(double=False), domains, tasks)
+    single_kk = brackets(tiny_llama().float(), domains, tasks)
     assert np.abs(single_kk - exact_kk).max() < 1e-3 * np.abs(exact_kk).max()
 
 
