@@ -9,7 +9,8 @@ from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import make_policy
 from dids.sampling import MixtureSampler
 from dids.training import DidsTrainer
-from dids.training.rounds import MixtureRounds, RoundPlan
+from dids.training.round_plan import RoundPlan
+from dids.training.rounds import MixtureRounds
 
 
 class FallingLosses:

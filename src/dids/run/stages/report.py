@@ -1,4 +1,4 @@
-"""Stage ten: ``result.json``, and the page that explains it."""
+"""Stage eleven: ``result.json``, and the page that explains it."""
 
 from dataclasses import asdict
 from typing import Any
