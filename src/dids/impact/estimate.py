@@ -182,14 +182,13 @@ class ImpactEstimator:
         Returns:
             ``[k, k]``.
         """
-        domains = range(len(self.members_by_domain))
+        size = self.batch_size
+        domains = [self._samples(k, index)[:size] for k in range(len(self.members_by_domain))]
+        tasks = {task: chosen[:size] for task, chosen in self._task_samples(index).items()}
         return brackets(
             model,
-            [self._batches(model, self.dataset, self._samples(k, index)) for k in domains],
-            [
-                self._batches(model, self.tasks[task], chosen)
-                for task, chosen in self._task_samples(index).items()
-            ],
+            [self._batches(model, self.dataset, chosen)[0] for chosen in domains],
+            [self._batches(model, self.tasks[task], chosen)[0] for task, chosen in tasks.items()],
         )
 
     def _coordinates(self, model: nn.Module) -> Coordinates:
