@@ -24,6 +24,7 @@ from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.sample_rows import SampleRows
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.impact.brackets import brackets
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measured_matrices import MeasuredGradient, Within, measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
@@ -170,6 +171,25 @@ class ImpactEstimator:
                 batches = self._batches(model, samples, chosen)
                 losses[task] = float(torch.cat([sample_losses(model, b) for b in batches]).mean())
         return losses
+
+    def brackets(self, model: nn.Module, *, index: int) -> np.ndarray:
+        """Lie brackets of the domains' gradients at the model as it is, see `dids.impact.brackets`.
+
+        Args:
+            model: The model that is trained.
+            index: Of the measurement; another index takes other samples.
+
+        Returns:
+            ``[k, k]``.
+        """
+        size = self.batch_size
+        domains = [self._samples(k, index)[:size] for k in range(len(self.members_by_domain))]
+        tasks = {task: chosen[:size] for task, chosen in self._task_samples(index).items()}
+        return brackets(
+            model,
+            [self._batches(model, self.dataset, chosen)[0] for chosen in domains],
+            [self._batches(model, self.tasks[task], chosen)[0] for task, chosen in tasks.items()],
+        )
 
     def _coordinates(self, model: nn.Module) -> Coordinates:
         return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)

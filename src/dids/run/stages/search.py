@@ -22,7 +22,7 @@ def run(work: Workspace) -> dict[str, Any]:
     return {
         "searched": True,
         "tokens": sum(account["tokens"] for account in accounts),
-        "elapsed_s": sum(account["elapsed_s"] for account in accounts),
+        "trials_s": sum(account["elapsed_s"] for account in accounts),
     }
 
 
