@@ -22,7 +22,7 @@ def run(work: Workspace) -> dict[str, Any]:
     return {
         "searched": True,
         "tokens": sum(account["tokens"] for account in accounts),
-        "elapsed_s": sum(account["elapsed_s"] for account in accounts),
+        "trials_s": sum(account["elapsed_s"] for account in accounts),
     }
 
 
@@ -32,6 +32,15 @@ def searched_policy(work: Workspace) -> Policy:
     if isinstance(policy, Searches):
         policy.load_state_dict(read_json(work.path(NAME))["policy"])
     return policy
+
+
+def trial_accounts(work: Workspace) -> list[dict[str, Any]]:
+    """Name, tokens and seconds of every trial; none where the policy does not search."""
+    if not work.path(NAME).exists():
+        return []
+    kept = ("name", "tokens", "elapsed_s")
+    trials = read_json(work.path(NAME))["trials"]
+    return [{key: trial[key] for key in kept} for trial in trials]
 
 
 def _new_policy(work: Workspace) -> Policy:
