@@ -56,13 +56,15 @@ class Doge(HeldMixture):
         max_norm: float = 1.0,
         universal: bool | float = False,
         budget: float = 1.0,
-        rounds: int | None = None,
+        rounds: int | float | None = None,
     ) -> None:
         super().__init__()
         if not budget > 0.0:
             raise ValueError(f"budget must be above 0, but it is {budget}.")
+        if rounds is not None and (rounds != int(rounds) or rounds < 1):
+            raise ValueError(f"rounds must be a whole number from 1 on, but it is {rounds}.")
         self.budget = budget
-        self.rounds = rounds
+        self.rounds = None if rounds is None else int(rounds)
         self._online = DogeOnline(
             learning_rate=learning_rate, mu=mu, max_norm=max_norm, universal=universal
         )
