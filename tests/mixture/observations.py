@@ -4,7 +4,7 @@ import numpy as np
 
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
-from dids.mixture.policy import Observation
+from dids.mixture.policy import Observation, TrainedOn
 
 FALLING = [(n * 1000, 2.0 * 0.8**n + 1.0) for n in range(8)]
 
@@ -24,6 +24,14 @@ def impact_of(update, target):
 # Two domains that match a task each, one that does nothing, one that harms both.
 IMPACT = impact_of([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0]], [[1, 0.1, 0], [0.1, 1, 0]])
 
+# The second domain was not drawn.
+TRAINED = TrainedOn(
+    tokens_k=np.array([40.0, 0.0, 60.0, 100.0]),
+    loss_k=np.array([2.0, np.nan, 3.0, 1.5]),
+    excess_k=np.array([0.3, np.nan, 0.0, 0.1]),
+    confidence_k=np.array([0.3, np.nan, 0.2, 0.5]),
+)
+
 
 def observation_of(**changes):
     settings = {
@@ -39,5 +47,9 @@ def observation_of(**changes):
         "previous": np.full(4, 0.25),
         "prior": np.full(4, 0.25),
         "limits": MixtureLimits.with_floor(4, 0.1),
+        "progress": 0.5,
+        "num_steps": 20,
+        "trained": TRAINED,
+        "domain_names": ("d0", "d1", "d2", "d3"),
     }
     return Observation(**{**settings, **changes})

@@ -18,6 +18,14 @@ BUILT_IN = {
     # fixed
     "uniform": f"{_POLICIES}.fixed:Uniform",
     "proportional": f"{_POLICIES}.fixed:Proportional",
+    "temperature": f"{_POLICIES}.temperature:Temperature",
+    "weights": f"{_POLICIES}.weights:Weights",
+    "schedule": f"{_POLICIES}.schedule:Schedule",
+    # loss-driven
+    "loss-softmax": f"{_POLICIES}.loss_softmax:LossSoftmax",
+    "odm": f"{_POLICIES}.odm:OnlineDataMixing",
+    "ado": f"{_POLICIES}.ado:AdaptiveDataOptimization",
+    "doremi": f"{_POLICIES}.doremi:DoReMi",
 }
 """The policies of this package by name: ``module:Class``."""
 
