@@ -15,6 +15,7 @@ BUILT_IN = {
     "dids-joint": f"{_POLICIES}.dids_joint:DidsJoint",
     "dids-paper": f"{_POLICIES}.dids_paper:DidsPaper",
     "dids-descent": f"{_POLICIES}.dids_descent:DidsDescent",
+    "dids-released": f"{_POLICIES}.dids_released:DidsReleased",
     # fixed
     "uniform": f"{_POLICIES}.fixed:Uniform",
     "proportional": f"{_POLICIES}.fixed:Proportional",
@@ -26,6 +27,12 @@ BUILT_IN = {
     "odm": f"{_POLICIES}.odm:OnlineDataMixing",
     "ado": f"{_POLICIES}.ado:AdaptiveDataOptimization",
     "doremi": f"{_POLICIES}.doremi:DoReMi",
+    # gradient-driven
+    "doge": f"{_POLICIES}.doge:Doge",
+    "dga": f"{_POLICIES}.dga:Dga",
+    "r-and-b": f"{_POLICIES}.r_and_b:RAndB",
+    "aioli": f"{_POLICIES}.aioli:Aioli",
+    "skill-it": f"{_POLICIES}.skill_it:SkillIt",
 }
 """The policies of this package by name: ``module:Class``."""
 
