@@ -18,6 +18,16 @@ BUILT_IN = {
     # fixed
     "uniform": f"{_POLICIES}.fixed:Uniform",
     "proportional": f"{_POLICIES}.fixed:Proportional",
+    # run-driven
+    "regmix": f"{_POLICIES}.regmix:RegMix",
+    "best-fixed": f"{_POLICIES}.best_fixed:BestFixed",
+    # domain adaptation
+    "distance-bandit": f"{_POLICIES}.distance_bandit:DistanceBandit",
+    "commute": f"{_POLICIES}.commute:Commute",
+    "confidence": f"{_POLICIES}.confidence:Confidence",
+    "osmosis": f"{_POLICIES}.osmosis:Osmosis",
+    "strata": f"{_POLICIES}.strata:Strata",
+    "anchors": f"{_POLICIES}.anchors:Anchors",
 }
 """The policies of this package by name: ``module:Class``."""
 
