@@ -54,6 +54,14 @@ def test_trials_have_the_budget_that_was_asked_for_and_leave_an_account(work):
     assert not list(work.path("search").glob("*/checkpoint-*"))
 
 
+def test_the_report_tells_of_the_trials(tmp_path):
+    done = finished(tmp_path, last="report")
+    trials = read_json(done.path("result.json"))["trials"]
+    assert [trial["name"] for trial in trials] == ["reference", "excess"]
+    page = done.path("report.html").read_text(encoding="utf-8")
+    assert "before it, 2 trials trained on" in page
+
+
 def test_a_trial_that_was_made_is_not_made_again(tmp_path, work, monkeypatch):
     before = finished(tmp_path, last="impact")
     trials, made = RunTrials(before), []

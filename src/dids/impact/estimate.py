@@ -30,6 +30,8 @@ from dids.impact.measured_matrices import MeasuredGradient, Within, measured_mat
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.preconditioner import Preconditioner, SecondMoments
 
+_BRACKET_SAMPLES = 4  # of a domain, at least
+
 
 @dataclass(frozen=True)
 class ImpactMeasurement:
@@ -182,13 +184,17 @@ class ImpactEstimator:
         Returns:
             ``[k, k]``.
         """
-        size = self.batch_size
-        domains = [self._samples(k, index)[:size] for k in range(len(self.members_by_domain))]
-        tasks = {task: chosen[:size] for task, chosen in self._task_samples(index).items()}
+        size = min(max(self.budget.domain_samples, _BRACKET_SAMPLES), self.batch_size)
+        domains = [
+            # A domain of which nothing is scored has no gradient, but it has its row.
+            self._samples(k, index, size) if len(self._scored_by_domain[k]) else members[:1]
+            for k, members in enumerate(self.members_by_domain)
+        ]
+        tasks = self._task_samples(index).items()
         return brackets(
             model,
             [self._batches(model, self.dataset, chosen)[0] for chosen in domains],
-            [self._batches(model, self.tasks[task], chosen)[0] for task, chosen in tasks.items()],
+            [self._batches(model, self.tasks[task], chosen)[0] for task, chosen in tasks],
         )
 
     def _coordinates(self, model: nn.Module) -> Coordinates:
@@ -206,7 +212,7 @@ class ImpactEstimator:
     ) -> MeasuredGradient:
         if self.budget.domain_samples == 0:
             return MeasuredGradient(GradientStatistics.nothing(model, coordinates), None)
-        chosen = self._samples(domain, index)
+        chosen = self._samples(domain, index, self.budget.domain_samples)
         rows = SampleRows(model, coordinates, 1)
         # The trainer's loss is a mean over tokens: so is the step that a domain causes.
         mean = gradient_statistics(
@@ -256,13 +262,12 @@ class ImpactEstimator:
             for i in range(0, len(by_length), self.batch_size)
         ]
 
-    def _samples(self, domain: int, index: int) -> np.ndarray:
+    def _samples(self, domain: int, index: int, num: int) -> np.ndarray:
         members = self._scored_by_domain[domain]
         random = np.random.Generator(
             np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index])
         )
-        size = min(self.budget.domain_samples, len(members))
-        return random.choice(members, size=size, replace=False)
+        return random.choice(members, size=min(num, len(members)), replace=False)
 
     def _task_samples(self, index: int) -> dict[str, np.ndarray]:
         chosen = {}

@@ -132,6 +132,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class TrialAccount:
+    """A training that the policy asked for before the run."""
+
+    name: str
+    tokens: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
 class SkippedRecord:
     """A record that could not be read and was skipped by request."""
 
@@ -172,6 +181,8 @@ class RunRecord:
     content: Mapping[str, str] = field(default_factory=dict)
     # SHA-256 of what every source and task file holds
     tokenizer_hash: str | None = None
+    trials: tuple[TrialAccount, ...] = ()
+    # trainings before the run, for policies that search
 
     @property
     def name(self) -> str:
@@ -218,6 +229,7 @@ class RunRecord:
             regroupings=fields.take("regroupings", tuple_of(dict), ()),
             content=fields.take("content", mapping_of(str), {}),
             tokenizer_hash=fields.take("tokenizer_hash", optional(str), None),
+            trials=tuple(fields.list("trials", _trial)),
         )
 
 
@@ -271,6 +283,14 @@ def _control(fields: Fields) -> ControlResult:
         policy=fields.take("policy", str, "uniform"),
         tasks=fields.each("tasks", _task),
         tokens=fields.take("tokens", optional(int), None),
+    )
+
+
+def _trial(fields: Fields) -> TrialAccount:
+    return TrialAccount(
+        name=fields.take("name", str),
+        tokens=fields.take("tokens", int),
+        elapsed_s=fields.take("elapsed_s", float),
     )
 
 

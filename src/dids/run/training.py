@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from dids.config.schema import ModelConfig
 from dids.mixture.policy import Policy, needs_of
+from dids.run.feature_samples import feature_samples
 from dids.run.measuring import estimator, initial_impact, round_budget
 from dids.run.steering import steering_follower
 from dids.run.workspace import Workspace
@@ -61,6 +62,7 @@ def trained(
         initial_impact=initial_impact(work) if is_known else None,
         task_weights=steered.task_weights,
         steering=follower if is_steered else None,
+        features=feature_samples(work) if needs.features else None,
         reference=reference,
         on_step=on_step,
     )

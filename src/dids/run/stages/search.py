@@ -34,5 +34,14 @@ def searched_policy(work: Workspace) -> Policy:
     return policy
 
 
+def trial_accounts(work: Workspace) -> list[dict[str, Any]]:
+    """Name, tokens and seconds of every trial; none where the policy does not search."""
+    if not work.path(NAME).exists():
+        return []
+    kept = ("name", "tokens", "elapsed_s")
+    trials = read_json(work.path(NAME))["trials"]
+    return [{key: trial[key] for key in kept} for trial in trials]
+
+
 def _new_policy(work: Workspace) -> Policy:
     return make_policy(work.config.mixture.policy, **work.config.mixture.settings)
