@@ -33,6 +33,16 @@ BUILT_IN = {
     "r-and-b": f"{_POLICIES}.r_and_b:RAndB",
     "aioli": f"{_POLICIES}.aioli:Aioli",
     "skill-it": f"{_POLICIES}.skill_it:SkillIt",
+    # run-driven
+    "regmix": f"{_POLICIES}.regmix:RegMix",
+    "best-fixed": f"{_POLICIES}.best_fixed:BestFixed",
+    # domain adaptation
+    "distance-bandit": f"{_POLICIES}.distance_bandit:DistanceBandit",
+    "commute": f"{_POLICIES}.commute:Commute",
+    "confidence": f"{_POLICIES}.confidence:Confidence",
+    "osmosis": f"{_POLICIES}.osmosis:Osmosis",
+    "strata": f"{_POLICIES}.strata:Strata",
+    "anchors": f"{_POLICIES}.anchors:Anchors",
 }
 """The policies of this package by name: ``module:Class``."""
 
