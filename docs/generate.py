@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
 API_PACKAGES = (
     "data", "check", "gradients", "domains", "impact", "mixture", "sampling",
-    "steering", "training", "evaluation", "report", "export", "run", "config",
+    "steering", "training", "evaluation", "report", "export", "run", "compare", "config",
 )  # fmt: skip
 # Where a package exports nothing, these come first.
 API_FIRST = {
@@ -42,7 +42,7 @@ EXCLUDED_MEMBERS = {
 }
 COMMANDS = (
     "init", "check", "run", "features", "domains", "impact", "train", "evaluate", "report",
-    "export", "import", "watch",
+    "compare", "export", "import", "watch",
 )  # fmt: skip
 
 # What the schema leaves to the name, said in full.
