@@ -56,8 +56,9 @@ def run_contest(config: Config, options: ContestOptions, console: Console | None
     path = (options.out or Path(f"{config.run}-compare")).absolute()
     cores = num_cores()
     jobs = options.jobs or default_jobs(cores, torch.cuda.is_available())
+    folder = ContestFolder(path, config)
+    folder.refuse_strangers()
     with RunFolder(path).locked():
-        folder = ContestFolder(path, config)
         folder.prepare()
         contest = Contest(
             folder,

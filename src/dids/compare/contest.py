@@ -103,7 +103,7 @@ class Contest:
                 baseline comes to no end.
         """
         rivals = [entrant for entrant in self.entrants if entrant.name != BEST_FIXED]
-        for entrant in rivals:
+        for entrant in self.entrants:
             self.folder.run(entrant, entrant.settings, self.seeds[0])  # a slip must not wait
         self._prepare(self.seeds)
         settings = self._tuned(rivals)

@@ -59,7 +59,7 @@ def tokens_to_reach(curve: MeanCurve, loss: float) -> float | None:
     before: tuple[float, float] | None = None
     for tokens, value in zip(curve.tokens, curve.mean, strict=True):
         if value <= loss:
-            if before is None or before[1] == value:
+            if before is None:
                 return tokens
             part = (before[1] - loss) / (before[1] - value)
             return before[0] + part * (tokens - before[0])

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dids.config.section import Section
 from dids.config.yaml_file import YamlFile
@@ -118,8 +118,14 @@ class _EntrantSection(Section):
     impact: dict[str, Any] = Field(default_factory=dict)
 
 
+def _said(value: object) -> object:
+    return {} if value is None else value
+
+
 class _EntrantsFile(Section):
-    entrants: dict[str, _EntrantSection] = Field(min_length=1)
+    entrants: Annotated[
+        dict[str, Annotated[_EntrantSection, BeforeValidator(_said)]], Field(min_length=1)
+    ]
 
 
 def _named(part: str) -> Iterator[Entrant]:
@@ -137,11 +143,7 @@ def _named(part: str) -> Iterator[Entrant]:
 def _in_file(path: Path) -> Iterator[Entrant]:
     advice = "docs/compare.md shows one"
     file = YamlFile.read(path, kind="file of entrants", advice=advice)
-    raw = {
-        **file.raw,
-        "entrants": {k: v or {} for k, v in (file.raw.get("entrants") or {}).items()},
-    }
-    for name, said in file.checked(_EntrantsFile, raw).entrants.items():
+    for name, said in file.checked(_EntrantsFile, file.raw).entrants.items():
         policy = said.policy or name
         try:
             checked_policy_name(policy)

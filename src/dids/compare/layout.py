@@ -51,30 +51,41 @@ class ContestFolder:
     path: Path
     config: Config
 
+    def refuse_strangers(self) -> None:
+        """Leave a place alone that holds something else.
+
+        Raises:
+            InputError: If it is a file, or a folder with other files and no contest.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; --out must name a folder.")
+        found = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+        strangers = found - {".lock"}
+        if strangers and CONTEST_NAME not in found:
+            raise InputError(
+                f"{self.path}: the folder holds other files ({min(strangers)}) and no contest; "
+                "name an empty folder or a new one (--out)."
+            )
+
     def prepare(self) -> None:
         """Write down what the contest is about, or compare it with what is there.
 
         Raises:
             InputError: If the folder belongs to another config, or holds something else.
         """
+        self.refuse_strangers()
         asked = self.common.model_dump(mode="json")
         mark = self.path / CONTEST_NAME
-        if mark.exists():
-            difference = first_difference(read_json(mark)["config"], asked)
-            if difference is not None:
-                field, old, new = difference
-                raise InputError(
-                    f"{self.path}: this contest has another config: '{field}' is {old!r} there and "
-                    f"{new!r} now; give the contest another folder (--out), or set it back."
-                )
+        if not mark.exists():
+            write_json(mark, {"config": asked})
             return
-        others = sorted(entry.name for entry in self.path.iterdir() if entry.name != ".lock")
-        if others:
+        difference = first_difference(read_json(mark)["config"], asked)
+        if difference is not None:
+            field, old, new = difference
             raise InputError(
-                f"{self.path}: the folder holds other files ({others[0]}) and no contest; name an "
-                "empty folder or a new one (--out)."
+                f"{self.path}: this contest has another config: '{field}' is {old!r} there and "
+                f"{new!r} now; give the contest another folder (--out), or set it back."
             )
-        write_json(mark, {"config": asked})
 
     @cached_property
     def common(self) -> Config:
@@ -107,8 +118,10 @@ class ContestFolder:
             trial: Name of a run on the tuning seed. None: it is one of the contest's.
 
         Raises:
-            InputError: If what it overrides fits no config.
+            InputError: If what it overrides fits no config, or its name is taken.
         """
+        if entrant.folder_name == PREPARED:
+            raise InputError(f"entrant {entrant.name}: this name is taken; give it another one.")
         place = self.place(seed, is_tuning=trial is not None)
         path = place / (entrant.folder_name if trial is None else trial)
         try:

@@ -30,10 +30,14 @@ def contest_html(contest: Finished, rows: Sequence[Standing]) -> str:
         "headline": words.headline(rows),
         "sentences": words.sentences(contest, rows),
         "notes": words.notes(contest),
-        "columns": words.COLUMNS,
+        "columns": ("", *words.QUALITY, *words.COST),
         "rows": rows,
         "texts": [
-            words.row_texts(row, budget, contest.settings[row.entrant].tokens) for row in rows
+            [
+                *words.quality_texts(row),
+                *words.cost_texts(row, budget, contest.settings[row.entrant].tokens),
+            ]
+            for row in rows
         ],
         "colours": colours,
         "tasks": list(rows[0].tasks),

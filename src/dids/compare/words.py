@@ -9,33 +9,29 @@ from dids.compare.paired import CONFIDENCE, Interval
 from dids.compare.standings import Standing
 from dids.report.numbers import NARROW, count_text, loss_text, percent_text, plural
 
-COLUMNS = (
-    "entrant",
-    "mean loss",
-    f"less {BASELINE}",
-    "gap closed",
-    "accuracy",
-    f"tokens to {BASELINE}",
-    "overhead",
-    "extra tokens",
-    "worst task",
-    "tasks below",
-)
+QUALITY = ("mean loss", f"less {BASELINE}", "gap closed", "accuracy")
+COST = (f"to {BASELINE}", "overhead", "extra tokens", "worst task", "below")
 
 
-def row_texts(row: Standing, budget_tokens: int, tuning_tokens: int) -> list[str]:
-    """A row of the table, in the order of ``COLUMNS``."""
+def quality_texts(row: Standing) -> list[str]:
+    """What an entrant reaches, in the order of ``QUALITY``."""
     is_base = row.entrant == BASELINE
-    reached = row.tokens_to_baseline
     return [
-        row.entrant,
         loss_text(row.loss.mean) + (f" ± {loss_text(row.loss.sd)}" if row.loss.sd else ""),
         "" if is_base else interval_text(row.difference),
         "" if row.gap_closed is None or is_base else percent_text(row.gap_closed.mean, digits=0),
         "" if row.accuracy is None else percent_text(row.accuracy.mean),
+    ]
+
+
+def cost_texts(row: Standing, budget_tokens: int, tuning_tokens: int) -> list[str]:
+    """What it takes, and at whose expense, in the order of ``COST``."""
+    is_base = row.entrant == BASELINE
+    reached = row.tokens_to_baseline
+    return [
         "never" if reached is None else percent_text(reached / budget_tokens, digits=0),
         percent_text(row.overhead),
-        "0" if not row.trial_tokens + tuning_tokens else extra_text(row, tuning_tokens),
+        extra_text(row, tuning_tokens),
         "" if is_base else f"{row.worst_task} {percent_text(row.worst_change, signed=True)}",
         "" if is_base else f"{row.num_below} of {len(row.tasks)}",
     ]
@@ -47,7 +43,7 @@ def extra_text(row: Standing, tuning_tokens: int) -> str:
         count_text(row.trial_tokens) + " a run" if row.trial_tokens else "",
         count_text(tuning_tokens) + " once" if tuning_tokens else "",
     ]
-    return " + ".join(part for part in parts if part)
+    return " + ".join(part for part in parts if part) or "0"
 
 
 def interval_text(interval: Interval) -> str:
@@ -109,7 +105,9 @@ def _on_accuracy(racing: Sequence[Standing]) -> Iterator[str]:
     known = [(row.accuracy.mean, row) for row in racing if row.accuracy is not None]
     if len(known) < 2:
         return
-    (highest, best), (_, other) = sorted(known, key=lambda pair: -pair[0])[:2]
+    (highest, best), (second, other) = sorted(known, key=lambda pair: -pair[0])[:2]
+    if highest == second:
+        return
     change = best.against[other.entrant].accuracy_change
     text = "" if change is None else f", {percent_interval(change, signed=True)}"
     yield (
@@ -176,5 +174,7 @@ def notes(contest: Finished) -> list[str]:
     budget = count_text(contest.config.budget.tokens)
     return [
         f"{seeds}, {budget}{NARROW}tokens a run; spread: standard deviation from seed to seed; "
-        f"intervals: {CONFIDENCE:.0%}, paired by seed.",
+        f"intervals: {percent_text(CONFIDENCE, digits=0)}, paired by seed.",
+        f"to {BASELINE}: part of the budget until the validation loss is where {BASELINE}'s ends; "
+        f"below: tasks whose mean loss is below {BASELINE}'s.",
     ]

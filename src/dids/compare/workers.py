@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 from dids.compare.layout import PlannedRun
 
@@ -38,6 +38,7 @@ class Work:
         return self.run.folder.is_done(self.last)
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Is told how the runs come along."""
 
