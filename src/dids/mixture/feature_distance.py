@@ -30,8 +30,8 @@ def cosine_distance(rows_nd: Float[np.ndarray, "n d"], rows_md: Float[np.ndarray
 def mmd(rows_nd: Float[np.ndarray, "n d"], rows_md: Float[np.ndarray, "m d"]) -> float:
     """Squared maximum mean discrepancy, the mean over five Gaussian kernels.
 
-    ``mean k(x, x') + mean k(y, y') - 2 mean k(x, y)`` (Gretton et al. 2012, JMLR 13, equation 5),
-    bandwidths being 1/4 to 4 times the median squared distance.
+    ``mean k(x, x') + mean k(y, y') - 2 mean k(x, y)``, bandwidths being 1/4 to 4 times the median
+    squared distance. (Gretton et al. 2012, JMLR 13, the biased estimate.)
     """
     all_rows = np.concatenate([rows_nd, rows_md])
     square = np.einsum("nd,nd->n", all_rows, all_rows)
@@ -46,11 +46,18 @@ def mmd(rows_nd: Float[np.ndarray, "n d"], rows_md: Float[np.ndarray, "m d"]) ->
 
 
 def coral(rows_nd: Float[np.ndarray, "n d"], rows_md: Float[np.ndarray, "m d"]) -> float:
-    """Squared difference of the covariances, ``|C_x - C_y|_F^2 / (4 d^2)`` (Sun & Saenko 2016,
-    arXiv:1607.01719, equation 1)."""
+    """Squared difference of the covariances, ``|C_x - C_y|_F^2 / (4 d^2)``.
+
+    Sun & Saenko 2016, "Deep CORAL", arXiv:1607.01719.
+    """
     one, other = _centred(rows_nd), _centred(rows_md)
-    squares = [float(((a @ b.T) ** 2).sum()) for a, b in ((one, one), (other, other), (one, other))]
-    return (squares[0] + squares[1] - 2.0 * squares[2]) / (4.0 * rows_nd.shape[1] ** 2)
+
+    def product(a: np.ndarray, b: np.ndarray) -> float:
+        """Of the two covariances, as matrices."""
+        return float(((a @ b.T) ** 2).sum())
+
+    apart = product(one, one) + product(other, other) - 2.0 * product(one, other)
+    return apart / (4.0 * float(rows_nd.shape[1]) ** 2)
 
 
 def fisher_distance(rows_nd: Float[np.ndarray, "n d"], rows_md: Float[np.ndarray, "m d"]) -> float:
@@ -79,6 +86,8 @@ def _centred(rows_nd: np.ndarray) -> np.ndarray:
 
 
 _MEASURES = {"cosine": cosine_distance, "mmd": mmd, "coral": coral, "fisher": fisher_distance}
+MEASURES: tuple[Distance, ...] = ("cosine", "mmd", "coral", "fisher")
+"""What ``mix`` is the mean of."""
 
 
 def domain_task_distances(
@@ -95,7 +104,7 @@ def domain_task_distances(
         NaN where a domain or a task has no feature.
     """
     if kind == "mix":
-        every = [standardised(domain_task_distances(features, one)) for one in _MEASURES]
+        every = [standardised(domain_task_distances(features, one)) for one in MEASURES]
         return np.asarray(np.mean(every, axis=0))
     measure = _MEASURES[kind]
     return np.array(
@@ -176,7 +185,7 @@ def standardised(value: Float64[np.ndarray, "*any"]) -> Float64[np.ndarray, "*an
     deviation = float(known.std())
     if deviation <= least:
         return np.zeros_like(value)
-    return np.nan_to_num((value - known.mean()) / deviation, nan=0.0)
+    return np.asarray(np.nan_to_num((value - known.mean()) / deviation, nan=0.0))
 
 
 def tilted(

@@ -3,11 +3,13 @@
 Axis letters: n trials, m mixtures asked for, k domains, t tasks.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.optimize import minimize_scalar
 
 from dids.errors import InputError
 
@@ -16,8 +18,8 @@ Predictor: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 _FOLDS = 5
 _PENALTIES = tuple(10.0**power for power in range(-4, 3))
-_REST_SHARES = (0.0, 0.5, 0.8, 0.9, 0.95)
-"""Fractions of the smallest loss seen that may be out of every mixture's reach."""
+_MOST_REST = 0.99
+"""Fraction of the smallest loss seen that may be out of every mixture's reach, at most."""
 _LIGHTGBM = {"n_estimators": 1000, "learning_rate": 1e-2, "seed": 42, "verbosity": -1}
 
 
@@ -53,10 +55,19 @@ def _linear(mixture_nk: np.ndarray, loss_n: np.ndarray) -> Predictor:
 
 
 def _log_linear(mixture_nk: np.ndarray, loss_n: np.ndarray) -> Predictor:
-    rests = [share * float(loss_n.min()) for share in _REST_SHARES]
-    _, penalty, rest = min(
-        (_left_out_error(mixture_nk, loss_n, p, rest), p, rest) for p in _PENALTIES for rest in rests
-    )
+    least = float(loss_n.min())
+
+    def best_rest(penalty: float) -> tuple[float, float]:
+        """Left-out error and c, at the best c for a penalty."""
+        found = minimize_scalar(
+            lambda share: _left_out_error(mixture_nk, loss_n, penalty, share * least),
+            bounds=(0.0, _MOST_REST),
+            method="bounded",
+            options={"xatol": 1e-4},
+        )
+        return float(found.fun), float(found.x) * least
+
+    (_, rest), penalty = min((best_rest(penalty), penalty) for penalty in _PENALTIES)
     return _ridge_of_log(mixture_nk, loss_n, penalty, rest)
 
 
@@ -100,7 +111,7 @@ def _ridge(mixture_nk: np.ndarray, value_n: np.ndarray, penalty: float) -> Predi
 def _lightgbm(mixture_nk: np.ndarray, loss_n: np.ndarray) -> Predictor:
     """Without early stopping: there are too few trials to hold some back."""
     try:
-        import lightgbm
+        lightgbm: Any = importlib.import_module("lightgbm")
     except ImportError as error:
         raise InputError(
             "mixture.settings.regression: 'lightgbm' is not installed; install it, or take "

@@ -81,18 +81,18 @@ class Anchors:
                 {"note": "no features are known: the mixture stays"},
             )
         nearness_ka, part_ta, farness_k = self._compared(features)
-        weight_t = np.where(part_ta.any(axis=1), observation.task_weights, 0.0)
+        is_known_t = np.asarray(part_ta.any(axis=1), dtype=np.float64)
+        weight_t = is_known_t * observation.task_weights
         if weight_t.sum() <= 0:
-            weight_t = part_ta.any(axis=1).astype(np.float64)
+            weight_t = is_known_t
         part_a = (weight_t / weight_t.sum()) @ part_ta
-        near_k = sum(
-            part * tilted(prior_k, nearness_k / self.temperature)
-            for part, nearness_k in zip(part_a, nearness_ka.T, strict=True)
-        )
+        near_k = np.zeros(len(prior_k))
+        for part, nearness_k in zip(part_a, nearness_ka.T, strict=True):
+            near_k += part * tilted(prior_k, nearness_k / self.temperature)
         far_k = tilted(prior_k, farness_k / self.temperature)
         return PolicyDecision(
             observation.limits.project((1.0 - self.novel) * near_k + self.novel * far_k),
-            {"near": np.asarray(near_k).tolist(), "far": far_k.tolist()},
+            {"near": near_k.tolist(), "far": far_k.tolist()},
         )
 
     def regroup(self, regrouping: Regrouping) -> None:
@@ -107,9 +107,7 @@ class Anchors:
 
     def _compared(
         self, features: FeatureSamples
-    ) -> tuple[
-        Float64[np.ndarray, "k a"], Float64[np.ndarray, "t a"], Float64[np.ndarray, " k"]
-    ]:
+    ) -> tuple[Float64[np.ndarray, "k a"], Float64[np.ndarray, "t a"], Float64[np.ndarray, " k"]]:
         """Nearness of domains to the tasks' anchors, the anchors' parts, farness; kept."""
         if self._seen is not None and self._seen[0] is features:
             return self._seen[1:]

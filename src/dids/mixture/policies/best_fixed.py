@@ -149,7 +149,9 @@ def given_mixtures(path: Path, domain_names: tuple[str, ...]) -> list[Float64[np
     for number, given in enumerate(listed):
         unknown = [name for name in given if name not in domain_names]
         if unknown:
-            raise InputError(f"{field}: {path}, mixture {number}: there is no domain '{unknown[0]}'.")
+            raise InputError(
+                f"{field}: {path}, mixture {number}: there is no domain '{unknown[0]}'."
+            )
         shares = [given.get(name, 0.0) for name in domain_names]
         if not all(isinstance(s, int | float) and s >= 0 for s in shares) or not sum(shares) > 0:
             raise InputError(

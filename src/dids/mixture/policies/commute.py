@@ -36,8 +36,8 @@ class Commute:
 
     Note:
         The paper gives a criterion for two domains and no algorithm for many; a schedule whose mean
-        is the given mixture is chosen here, so that the order alone is what it changes. Explanations
-        hold the matrix once a round.
+        is the given mixture is chosen here, so that the order alone is what it changes. The
+        explanation holds the matrix once a round.
     """
 
     needs_impact = False

@@ -34,8 +34,8 @@ class Osmosis:
     Note:
         Carried over: two losses in changing weights are a mixture of two sets of samples in
         changing shares. Source and target are here the data as it lies and the tasks; the domains
-        between them are the intermediate ones. Not carried over: the self-training on pseudo-labels,
-        as text labels itself. Temperature and the measure of distance are chosen here.
+        between them are the intermediate ones. Not carried over: the self-training on pseudo-
+        labels, as text labels itself. Temperature and the measure of distance are chosen here.
     """
 
     needs_impact = False
