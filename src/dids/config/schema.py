@@ -2,20 +2,23 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
 
 from dids.config.section import Patterns, Section, as_tuple
 from dids.config.steering import Limits, SteeredMixture, SteeredTask
-from dids.mixture.policy_names import BUILT_IN, checked_policy_name
+from dids.mixture.policy_names import checked_policy_name
 
 Paths = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), "path"]
 
 
-PolicyName = Annotated[
-    str,
-    AfterValidator(checked_policy_name),
-    ", ".join(f"`{name}`" for name in (*BUILT_IN, "module:Class")),
-]
+PolicyName = Annotated[str, AfterValidator(checked_policy_name), "a policy's name"]
 
 
 class SourceConfig(Limits):
@@ -198,8 +201,8 @@ class MixtureConfig(SteeredMixture):
     unit: Literal["samples", "tokens"] = "samples"
     """What weights are shares of. In tokens they are corrected for the samples' lengths."""
     rounds: Annotated[int, Field(ge=1)] = 25
-    settings: dict[str, float | bool | str] = Field(default_factory=dict)
-    """The policy's own settings, for instance ``ema``."""
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """The policy's own settings, for instance ``ema``: numbers, words, lists, mappings."""
 
 
 class BudgetConfig(Section):

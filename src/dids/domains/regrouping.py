@@ -69,6 +69,23 @@ class Regrouping:
         is_whole_kj = (self.passed_kj == 1.0) & (self.origin_kj == 1.0)
         return np.asarray(is_whole_kj.any(axis=1))
 
+    def averaged(self, value_j: Float64[np.ndarray, " j"]) -> Float64[np.ndarray, " k"]:
+        """A number of each domain of now: the mean over what it comes from, NaN where unknown.
+
+        Example:
+            >>> parts = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+            >>> origin = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+            >>> both = Regrouping(parts, origin, ("a", "b", "c"), ("a+b", "c"))
+            >>> both.averaged(np.array([1.0, 3.0, np.nan]))
+            array([ 2., nan])
+        """
+        is_known_j = np.isfinite(value_j)
+        known_k = self.origin_kj @ is_known_j
+        total_k = self.origin_kj @ np.where(is_known_j, value_j, 0.0)
+        return np.asarray(
+            np.where(known_k > 0, total_k / np.where(known_k > 0, known_k, 1), np.nan)
+        )
+
     def changes(self) -> list[dict[str, list[str]]]:
         """What became of what, as ``{"from": names, "into": names}``; untouched domains left out.
 

@@ -3,6 +3,7 @@
 Axis letters: k domains, t tasks.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,8 +57,17 @@ def task_explanation(
 def domain_explanation(
     domain_names: Sequence[str], columns: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
-    """By domain: one number of every column."""
+    """By domain: one number of every column; None where there is none.
+
+    Example:
+        >>> domain_explanation(["web", "code"], {"loss": np.array([2.5, np.nan])})
+        {'web': {'loss': 2.5}, 'code': {'loss': None}}
+    """
     return {
-        domain: {name: float(column_k[index]) for name, column_k in columns.items()}
+        domain: {name: _number(column_k[index]) for name, column_k in columns.items()}
         for index, domain in enumerate(domain_names)
     }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None  # JSON has no other numbers

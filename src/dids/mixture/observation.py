@@ -77,6 +77,7 @@ class Observation:
         brackets_kk: How much sooner than domain j domain i should come: half of what training on i
             and then on j lowers the tasks' mean loss beyond j and then i, to second order.
             Antisymmetric. None where not needed, and before the first round.
+        domain_names: Of the domains, in their order. Empty: nobody said.
     """
 
     round: int
@@ -97,6 +98,7 @@ class Observation:
     trained: TrainedOn | None = None
     features: FeatureSamples | None = None
     brackets_kk: Float64[np.ndarray, "k k"] | None = None
+    domain_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for task, history in self.task_losses.items():

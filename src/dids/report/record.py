@@ -71,6 +71,7 @@ class DomainResult:
     samples: int
     tokens: int
     source_counts: Mapping[str, int]
+    samples_asked: float | None = None
     tokens_asked: float | None = None
     tokens_drawn: int | None = None
     samples_drawn: int | None = None
@@ -320,6 +321,7 @@ def _domain(fields: Fields) -> DomainResult:
         samples=fields.take("samples", int),
         tokens=fields.take("tokens", int),
         source_counts=fields.take("source_counts", mapping_of(int), {}),
+        samples_asked=fields.take("samples_asked", optional(float), None),
         tokens_asked=fields.take("tokens_asked", optional(float), None),
         tokens_drawn=fields.take("tokens_drawn", optional(int), None),
         samples_drawn=fields.take("samples_drawn", optional(int), None),

@@ -3,14 +3,13 @@
 Axis letters: k domains, s sources.
 """
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 from jaxtyping import Float64, Integer
 
+from dids.domains.name_patterns import fitting, no_such_name
 from dids.errors import InputError
 
 
@@ -76,8 +75,8 @@ class KnownNames:
         Raises:
             FieldError: If one of them fits none.
         """
-        fitting = {s for p in patterns for s in _fitting(p, self.sources, "source", location)}
-        return np.asarray(self.source_share_sk[sorted(fitting)].sum(axis=0))
+        sources = {s for p in patterns for s in _fitting(p, self.sources, "source", location)}
+        return np.asarray(self.source_share_sk[sorted(sources)].sum(axis=0))
 
     def check_task(self, name: str, location: Sequence[str]) -> None:
         """Refuse a name of no task.
@@ -86,20 +85,11 @@ class KnownNames:
             FieldError: If there is no such task.
         """
         if name not in self.tasks:
-            raise FieldError(location, _nothing(name, self.tasks, "task"))
+            raise FieldError(location, no_such_name(name, self.tasks, "task"))
 
 
 def _fitting(pattern: str, names: Sequence[str], kind: str, location: Sequence[str]) -> list[int]:
-    if pattern in names:  # whatever signs a name is made of
-        return [names.index(pattern)]
-    fitting = [number for number, name in enumerate(names) if fnmatchcase(name, pattern)]
-    if not fitting:
-        raise FieldError(location, _nothing(pattern, names, kind))
-    return fitting
-
-
-def _nothing(pattern: str, names: Sequence[str], kind: str) -> str:
-    near = difflib.get_close_matches(pattern, names, n=1)
-    listed = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {listed}."
-    return f"no {kind} is called '{pattern}'; {hint}"
+    found = fitting(pattern, names)
+    if not found:
+        raise FieldError(location, no_such_name(pattern, names, kind))
+    return found
