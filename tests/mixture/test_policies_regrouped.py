@@ -8,7 +8,7 @@ from made_up_trials import MadeUpTrials
 from observations import impact_of, observation_of
 
 from dids.domains.regrouping import Regrouping
-from dids.mixture.held_mixture import HeldMixture
+from dids.mixture.found_mixture import FoundMixture
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policies.aioli import Aioli
 from dids.mixture.policies.dga import Dga
@@ -67,8 +67,8 @@ def test_parts_of_a_domain_share_its_weight_by_the_prior(policy):
     assert ratio == pytest.approx(shares[0] / shares[3], rel=1e-6)
 
 
-def test_a_held_mixtures_weights_go_where_the_samples_go():
-    policy = HeldMixture(np.array([0.4, 0.3, 0.2, 0.1]))
+def test_a_found_mixtures_weights_go_where_the_samples_go():
+    policy = FoundMixture(np.array([0.4, 0.3, 0.2, 0.1]))
     policy.regroup(REGROUPING)
     found = policy.mixture(seen(1, 5, limits=MixtureLimits.with_floor(5, 0.0))).mixture
     np.testing.assert_allclose(found, [0.3, 0.1, 0.5, 0.1, 0.0])

@@ -4,6 +4,7 @@ Axis letters: k domains, t tasks, s segments of a sweep.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,6 +50,7 @@ class Aioli:
     """
 
     needs_impact = False
+    needs = Needs(every_steps=4, task_losses=True)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
         {"step_size": 0.5},
@@ -79,7 +81,7 @@ class Aioli:
         self.smoothing = smoothing
         self.rounds = rounds
         self.share = share
-        self.needs = Needs(every_steps=self.segment_steps, task_losses=True)
+        self.needs = replace(self.needs, every_steps=self.segment_steps)
         self._weights = MultiplicativeWeights()
         self._asked_at = 0
         self._steps_between = self.segment_steps

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from dids.domains.regrouping import Regrouping
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import impact_explanation
-from dids.mixture.held_mixture import HeldMixture
+from dids.mixture.found_mixture import FoundMixture
 from dids.mixture.multiplicative_weights import MultiplicativeWeights
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
@@ -22,7 +22,7 @@ from dids.mixture.search import Trials
 _EPSILON = 1e-6
 
 
-class Doge(HeldMixture):
+class Doge(FoundMixture):
     """The mixture that a proxy had on average while it was trained under `DogeOnline`.
 
     DoGE, domain reweighting with generalisation estimation (Fan, Pagliardini & Jaggi 2024,
@@ -74,7 +74,7 @@ class Doge(HeldMixture):
         proxy = trials.run(
             "proxy", self._online, model="proxy", budget=self.budget, rounds=self.rounds
         )
-        self.hold(proxy.mean_mixture_k)
+        self.found_k = proxy.mean_mixture_k
 
 
 class DogeOnline:
