@@ -111,7 +111,7 @@ def test_many_domains_get_fewer_sweeps_and_a_short_run_none():
 
     assert steps_of_tries(8000) <= 0.3 * 8000
     assert steps_of_tries(300) == 80  # one sweep, once
-    found = asked(Aioli(step_size=50.0), 150, law_kt=law_kt)
+    found = asked(Aioli(step_size=50.0), 100, law_kt=law_kt)
     np.testing.assert_allclose([mixture for _, mixture in found], 0.05)
 
 

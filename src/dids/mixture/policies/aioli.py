@@ -17,7 +17,7 @@ from dids.mixture.newest_losses import NewestLosses, newest_losses
 from dids.mixture.observation import Observation, PolicyDecision
 
 # Learning may take no more than this part of a run; else the mixture stays at the prior.
-_MOST_LEARNING = 0.5
+_MOST_LEARNING = 2 / 3
 
 
 class Aioli:
@@ -41,20 +41,23 @@ class Aioli:
 
     Note:
         The defaults are those of the released scripts for two domains (``lp_rounds``, ``lp_steps``,
-        ``one_hot_factor`` 0.625, twenty rounds); they give its sweeps 13 to 29 % of a round. With
-        more domains, sweeps get fewer and rounds longer until they keep to ``share``, with at least
-        one sweep; a run in which that takes more than half of all steps stays at the prior. Rounds
-        are those of the paper, not the run's. Tasks stand for the validation sets of the domains,
-        with the user's weights. A row of Q is what was drawn while the drop was seen: limits, whole
-        samples and loaders that read ahead make it differ from what was asked for.
+        ``one_hot_factor`` 0.625, twenty rounds); there, sweeps take 13 % of a round, and 29 % with
+        three domains. With more domains, sweeps get fewer and rounds longer until they keep to
+        ``share``, with at least one sweep; where that takes more than two thirds of a run, it stays
+        at the prior. A sums to 1 however many domains there are, so that with many ``step_size``
+        moves little. Rounds are those of the paper, not the run's. Tasks stand for the validation
+        sets of the domains, with the user's weights; their losses are measured every
+        ``segment_steps`` steps, though only sweeps look at them. A row of Q is what was drawn while
+        the drop was seen: limits, whole samples and loaders that read ahead make it differ from
+        what was asked for.
     """
 
     needs_impact = False
     needs = Needs(every_steps=4, task_losses=True)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
-        {"step_size": 0.5},
         {"step_size": 5.0},
+        {"step_size": 5.0, "segment_steps": 2},
     )
 
     def __init__(

@@ -18,8 +18,8 @@ class Dga:
 
     ``a_k`` is multiplied by ``exp(step_size * <g_k, h>)`` in every round and scaled to sum to 1,
     where ``h`` is the gradient of the tasks' mean loss; drawn from is ``p = ema * p_before +
-    (1 - ema) * a``. Dynamic gradient alignment (Fan, Grangier & Ablin 2024, arXiv:2410.02498, as
-    described there in the algorithm with EMA, whose beta is ``1 - ema``).
+    (1 - ema) * a``. Dynamic gradient alignment with EMA, whose beta is ``1 - ema``, as described by
+    Fan, Grangier & Ablin 2024, arXiv:2410.02498.
 
     Args:
         step_size: How far the logarithm of a share moves where two gradients of length 1 agree.
@@ -27,11 +27,11 @@ class Dga:
             weights themselves, the paper's algorithm without EMA.
 
     Note:
-        What the paper sets the step size and beta to could not be had; 1 and 0.5 are a choice: with
-        a beta of 0.1, twenty-five rounds closed half as much of the gap in worlds whose best
-        mixture is known. Gradients are means over a round's samples and not of one batch. For the
-        paper's thousands of domains, which it combines from a few distributions, there is no
-        counterpart here.
+        Of the paper's text only summaries could be had, without what it sets the step size and beta
+        to; 1 and 0.5 are a choice: with a beta of 0.1, twenty-five rounds closed far less of the
+        gap in worlds whose best mixture is known. Gradients are means over a round's samples and
+        not of one batch. For the paper's thousands of domains, which it combines from a few
+        distributions, there is no counterpart here.
     """
 
     needs_impact = True

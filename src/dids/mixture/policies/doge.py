@@ -25,10 +25,9 @@ _EPSILON = 1e-6
 class Doge(FoundMixture):
     """The mixture that a proxy had on average while it was trained under `DogeOnline`.
 
-    DoGE, domain reweighting with generalisation estimation (Fan, Pagliardini & Jaggi 2024,
-    arXiv:2310.15393), as described in the paper's two stages and read in its released code
-    (``src/trainer.py``, ``update_domain_weights``; the averaged weights are ``avg_dw``): a proxy is
-    trained, its weights are averaged over its steps, and the model is trained on that mixture.
+    DoGE, domain reweighting with generalisation estimation, as described by Fan, Pagliardini &
+    Jaggi 2024, arXiv:2310.15393, in two stages: a proxy is trained, its weights are averaged over
+    its steps (``avg_dw`` in the released code), and the model is trained on that mixture.
 
     Args:
         learning_rate: Of the proxy, in the exponent.
@@ -39,7 +38,7 @@ class Doge(FoundMixture):
         rounds: How often the proxy's gradients are measured. None: as often as the run's.
 
     Note:
-        The paper trains its proxy for 10,000 steps and its models for as many or more.
+        The released configurations train the proxy for 10,000 steps.
     """
 
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
@@ -82,9 +81,9 @@ class DogeOnline:
 
     ``p_k`` is multiplied by ``exp(learning_rate / mu * s_k)`` in every step, where ``s_k = <g_k,
     sum_t h_t> / mean_l |g_l|`` is held between 0 and 5. In the universal form the target is
-    ``sum_{l != k} g_l``. (Fan, Pagliardini & Jaggi 2024, arXiv:2310.15393, as described there as
-    generalisation estimation and mirror descent; ranges and lengths are those of the released code,
-    ``src/trainer.py``, ``update_domain_weights``, and of ``config/doge_ood``.)
+    ``sum_{l != k} g_l``. (As described by Fan, Pagliardini & Jaggi 2024, arXiv:2310.15393, and read
+    in the released code: ``src/trainer.py``, ``update_domain_weights``, with the settings of
+    ``config/doge_ood``.)
 
     Args:
         learning_rate: Of the proxy. The paper's follows a schedule; this is its peak.

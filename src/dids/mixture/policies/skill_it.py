@@ -25,7 +25,8 @@ class SkillIt:
     the graph as described in section 3.2 as its linear approximation.)
 
     Args:
-        speed: The paper's eta. Its experiments use 0.1 to 0.8, 0.2 most often (appendix C.3).
+        speed: The paper's eta. Its experiments use 0.1 to 0.8 (appendix C.3), but for one of a
+            single round.
         window: Looks at the losses that are added up, the newest last.
         budget: Tokens of all trials together, as a fraction of the run's.
         relative: Whether a trial's drop is taken as a fraction of the loss it began with.
