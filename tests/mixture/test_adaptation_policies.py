@@ -222,7 +222,8 @@ def test_confidence_equals_its_formula_over_rounds():
 def test_domains_that_were_never_drawn_count_as_the_others_mean():
     trained = replace(TRAINED, confidence_k=np.array([0.9, 0.5, np.nan, np.nan]))
     mixture = make_policy("confidence").mixture(seen(trained=trained, progress=1.0)).mixture
-    assert mixture[0] < mixture[2] == pytest.approx(mixture[3]) < mixture[1]
+    assert mixture[0] < mixture[2] < mixture[1]
+    assert mixture[2] == pytest.approx(mixture[3])
 
 
 @pytest.mark.parametrize("trained", [None, replace(TRAINED, confidence_k=None)])
@@ -233,7 +234,7 @@ def test_before_training_the_prior_holds(trained):
 
 def test_scores_follow_samples_into_other_domains():
     policy = make_policy("confidence")
-    policy.mixture(seen())
+    policy.mixture(seen(trained=replace(TRAINED, confidence_k=np.array([0.8, 0.6, 0.4, 0.2]))))
     origin = np.array([[1.0, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1.0], [0, 0, 0, 0]])
     passed = np.array([[1.0, 0, 0, 0], [0, 1.0, 1.0, 0], [0, 0, 0, 1.0], [0, 0, 0, 0]])
     policy.regroup(Regrouping(passed, origin, tuple("abcd"), tuple("wxyz")))
@@ -363,10 +364,8 @@ def test_the_bandit_begins_with_the_nearest_domain(distance):
 
 
 def test_the_bandits_values_and_choices_equal_their_formulas():
-    policy, world = (
-        make_policy("distance-bandit", exploration=0.7, rate=0.3),
-        World([1e-3, 0, 0, 0]),
-    )
+    policy = make_policy("distance-bandit", exploration=0.7, rate=0.3)
+    world, arm = World([1e-3, 0, 0, 0]), None
     distance = domain_task_distances(FEATURES, "mix").mean(1)
     value, pulls = -z(distance), np.ones(4)
     usual = None
@@ -454,18 +453,18 @@ def test_settings_that_a_contest_tries_begin_with_the_defaults_and_can_be_made(n
         make_policy(name, **settings)
 
 
-@pytest.mark.parametrize("name", ["distance-bandit", "commute", "confidence", *FROM_FEATURES])
-def test_ten_thousand_askings_end_in_finite_numbers(name):
+@pytest.mark.parametrize("name", ["distance-bandit", "commute", "confidence"])
+def test_three_thousand_askings_end_in_finite_numbers(name):
     policy, rng = make_policy(name), np.random.default_rng(0)
     losses = {"t0": [(0, 5.0)], "t1": [(0, 5.0)]}
-    for number in range(10_000 if name != "anchors" else 100):
+    for number in range(3000):
         for points in losses.values():
             points[:] = [(number, float(5.0 * np.exp(rng.normal())))]
         scale = 10.0 ** rng.integers(-200, 200)
         decision = policy.mixture(
             seen(
                 round=number,
-                progress=number / 10_000,
+                progress=number / 3000,
                 task_losses=losses,
                 brackets_kk=scale * BRACKETS,
                 trained=replace(TRAINED, confidence_k=rng.random(4)),
