@@ -329,6 +329,10 @@ class World:
         self.rng = np.random.default_rng(0)
         self.losses = {"t0": [(0, self.loss)], "t1": [(0, self.loss)]}
 
+    @property
+    def seen(self):
+        return {"task_losses": self.losses, "tokens": self.losses["t0"][-1][0]}
+
     def train(self, mixture_k):
         drop = float(mixture_k @ self.gain_k) + self.noise * self.rng.normal()
         self.loss *= 1.0 - drop
@@ -339,7 +343,7 @@ class World:
 def drawn_by(policy, world, num_steps, **changes):
     mixtures = []
     for _ in range(num_steps):
-        mixture = policy.mixture(seen(task_losses=world.losses, **changes)).mixture
+        mixture = policy.mixture(seen(**world.seen, **changes)).mixture
         world.train(mixture)
         mixtures.append(mixture)
     return np.stack(mixtures)
@@ -370,7 +374,7 @@ def test_the_bandits_values_and_choices_equal_their_formulas():
     value, pulls = -z(distance), np.ones(4)
     usual = None
     for _ in range(30):
-        decision = policy.mixture(seen(task_losses=world.losses))
+        decision = policy.mixture(seen(**world.seen))
         if (drop := decision.explanation["drop"]) is not None:
             losses = [points[-2:] for points in world.losses.values()]
             assert drop == pytest.approx(np.mean([1 - b[1] / a[1] for a, b in losses]))
@@ -408,7 +412,7 @@ def test_after_a_regrouping_no_domain_is_credited_with_what_another_did():
     value = np.array(policy.state_dict()["value"])
     origin = np.eye(4)[[1, 0, 2, 3]]
     policy.regroup(Regrouping(origin, origin, tuple("abcd"), tuple("badc")))
-    decision = policy.mixture(seen(task_losses=world.losses))
+    decision = policy.mixture(seen(**world.seen))
     np.testing.assert_allclose(decision.explanation["value"], value[[1, 0, 2, 3]])
 
 
@@ -459,13 +463,14 @@ def test_three_thousand_askings_end_in_finite_numbers(name):
     losses = {"t0": [(0, 5.0)], "t1": [(0, 5.0)]}
     for number in range(3000):
         for points in losses.values():
-            points[:] = [(number, float(5.0 * np.exp(rng.normal())))]
+            points.append((number, float(5.0 * np.exp(rng.normal()))))
         scale = 10.0 ** rng.integers(-200, 200)
         decision = policy.mixture(
             seen(
                 round=number,
                 progress=number / 3000,
-                task_losses=losses,
+                tokens=number,
+                task_losses={task: points[-2:] for task, points in losses.items()},
                 brackets_kk=scale * BRACKETS,
                 trained=replace(TRAINED, confidence_k=rng.random(4)),
             )
