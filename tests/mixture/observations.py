@@ -68,9 +68,12 @@ def observation_of(**changes):
         "limits": MixtureLimits.with_floor(4, 0.1),
         "progress": 0.5,
         "num_steps": 20,
-        "trained": TRAINED,
-        "domain_names": ("d0", "d1", "d2", "d3"),
     }
     if len(changes.get("sizes_k", settings["sizes_k"])) == 4:
-        settings |= {"features": FEATURES, "trained": TRAINED, "brackets_kk": BRACKETS}
+        settings |= {
+            "trained": TRAINED,
+            "features": FEATURES,
+            "brackets_kk": BRACKETS,
+            "domain_names": ("d0", "d1", "d2", "d3"),
+        }
     return Observation(**{**settings, **changes})
