@@ -14,7 +14,7 @@ from dids.mixture.explanation import domain_explanation
 from dids.mixture.loss_history import LossHistory
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
-from dids.mixture.power_law import PowerLaw, power_law
+from dids.mixture.power_law import PowerLaw, power_laws
 
 _TOKENS = 1024
 _LEAST_ALPHA = 0.05
@@ -150,8 +150,7 @@ class AdaptiveDataOptimization:
         interval = max(1.0, _REFIT * observation.num_steps)
         if self._fitted_at is not None and observation.step < self._fitted_at + interval:
             return
-        seen_b = self._history.seen_b()
-        self._laws = [power_law(seen_b, loss_b) for loss_b in self._history.loss_bk().T]
+        self._laws = power_laws(self._history.seen_b(), self._history.loss_bk())
         self._fitted_at = observation.step
 
     def _slopes(self, observation: Observation) -> Float64[np.ndarray, " k"] | None:
