@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # The instruct pack lies here for tests and benchmarks, where it is at hand; they skip without it.
 export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
-.PHONY: help install demo instruct test lint types unit docs clean
+.PHONY: help install demo instruct contest test lint types unit docs clean
 .PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
 .PHONY: benchmark-worlds benchmark-sampling benchmark-guard
 
@@ -14,6 +14,7 @@ help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
 	@echo "make test      lint, types, tests, documentation"
 	@echo "make instruct  the 19 instruction sources and nine tasks in DIDS_DATA"
+	@echo "make contest   every policy, three settings, five seeds, one table; hours, and it resumes"
 	@echo "make benchmark-gradients   what gradients cost and keep, in about a quarter of an hour"
 	@echo "make benchmark-clustering  a million features into 256 domains, beside faiss and scikit-learn"
 	@echo "make benchmark-domains     what a share of the features costs, on the instruct example"
@@ -37,6 +38,10 @@ demo: $(INSTALLED)
 
 instruct: $(INSTALLED)
 	$(BIN)/dids run examples/instruct.yaml
+
+# CONTEST_OPTIONS="--out FOLDER --seeds 0-1 --policies uniform,dids" changes what it runs, and where.
+contest: $(INSTALLED)
+	$(BIN)/python -m benchmarks.contest $(CONTEST_OPTIONS)
 
 # Other libraries are rows where they are installed: benchmarks/gradients/requirements.txt says how.
 benchmark-gradients: $(INSTALLED)

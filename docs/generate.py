@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import policy_page
 import typer
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
@@ -26,7 +27,7 @@ FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
 API_PACKAGES = (
     "data", "check", "gradients", "domains", "impact", "mixture", "sampling",
-    "steering", "training", "evaluation", "report", "export", "run", "config",
+    "steering", "training", "evaluation", "report", "export", "run", "compare", "config",
 )  # fmt: skip
 # Where a package exports nothing, these come first.
 API_FIRST = {
@@ -42,7 +43,7 @@ EXCLUDED_MEMBERS = {
 }
 COMMANDS = (
     "init", "check", "run", "features", "domains", "impact", "train", "evaluate", "report",
-    "export", "import", "watch",
+    "compare", "export", "import", "watch",
 )  # fmt: skip
 
 # What the schema leaves to the name, said in full.
@@ -62,8 +63,8 @@ MEANINGS = {
     "features.projection": "`exact` keeps more and costs about a training step, `one-sided` less.",
     "domains.number": "`auto` doubles it while held-out samples gain; `sources` keeps the sources.",
     "domains.within": "Cluster inside each source, or over `all` samples.",
-    "mixture.policy": "The rule that makes the next mixture: one of these, one that an installed "
-    "package offers, or [a class of your own](own-policy.md).",
+    "mixture.policy": "The rule that makes the next mixture: [one of these](policies.md), one that "
+    "an installed package offers, or [a class of your own](own-policy.md), `module:Class`.",
     "mixture.rounds": "Equal in tokens; at the end of each but the last the next mixture is made.",
     "evaluation.batch_size": "Samples in one forward pass.",
 }
@@ -242,5 +243,6 @@ if __name__ == "__main__":
     (FOLDER / "cli.md").write_text(cli_page(), encoding="utf-8")
     page = FOLDER / "config.md"
     page.write_text(config_page(page.read_text(encoding="utf-8")), encoding="utf-8")
+    (FOLDER / "policies.md").write_text(policy_page.policies_page(), encoding="utf-8")
     for name, text in api_pages().items():
         (FOLDER / "api" / name).write_text(text, encoding="utf-8")

@@ -16,10 +16,10 @@ from dids.domains.needed_features import needed_features
 from dids.domains.ngram_vectors import NgramVectors
 from dids.domains.spherical_kmeans import CHUNK
 from dids.domains.stability import agreement_within
+from dids.run.features import computed_features
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
 from dids.run.runner import run_stages
-from dids.run.stages.features import computed_features
 from dids.run.workspace import Workspace
 
 _SHARES = (0.5, 0.25, 0.1)

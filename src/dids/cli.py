@@ -227,6 +227,40 @@ def report(
 
 
 @app.command()
+def compare(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="What all runs have in common.")],
+    policies: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Policies, or YAML files of entrants, separated by commas; all: every policy of "
+            "the package. uniform takes part in any case.",
+        ),
+    ] = "all",
+    seeds: Annotated[str, typer.Option(help="Such as 0-4 or 0,2,7.")] = "0-4",
+    tune: Annotated[
+        int,
+        typer.Option(min=0, help="Settings to try of each policy, on a seed left out of the rest."),
+    ] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time, if not as the machine allows.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the contest, if not the config's run-compare."),
+    ] = None,
+) -> None:
+    """Let policies compete on your data: same trainer, sampler, seeds and budget."""
+    from dids.compare.command import ContestOptions, run_contest
+
+    options = ContestOptions(policies, seeds, tune, jobs, out)
+    settings = _settings(config)
+    _quieten_libraries()
+    if run_contest(settings, options):
+        raise typer.Exit(1)
+
+
+@app.command()
 def export(
     run_folder: Annotated[
         Path, typer.Argument(metavar="RUN_FOLDER", help="The folder of a finished run.")

@@ -4,7 +4,11 @@ import numpy as np
 
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
+<<<<<<< HEAD
 from dids.mixture.policy import Observation, TrainedOn
+=======
+from dids.mixture.policy import FeatureSamples, Observation, TrainedOn
+>>>>>>> p-adapt
 
 FALLING = [(n * 1000, 2.0 * 0.8**n + 1.0) for n in range(8)]
 
@@ -33,6 +37,30 @@ TRAINED = TrainedOn(
 )
 
 
+def features_of(domains, tasks, *, noise=0.2, num_samples=12, seed=0):
+    """Features of length 1 around the given directions."""
+    rng = np.random.default_rng(seed)
+
+    def samples(direction):
+        rows = np.array(direction, dtype=float) + noise * rng.normal(
+            size=(num_samples, len(direction))
+        )
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    names = tuple(f"t{t}" for t in range(len(tasks)))
+    return FeatureSamples(tuple(map(samples, domains)), tuple(map(samples, tasks)), names)
+
+
+# As in IMPACT.
+FEATURES = features_of([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0]], [[1, 0.1, 0], [0.1, 1, 0]])
+TRAINED = TrainedOn(
+    tokens_k=np.array([300.0, 300.0, 200.0, 200.0]),
+    loss_k=np.array([1.0, 2.0, 3.0, 4.0]),
+    confidence_k=np.array([0.8, 0.6, 0.4, 0.2]),
+)
+BRACKETS = np.array([[0, 1, 2, 0], [-1, 0, 1, 0], [-2, -1, 0, 0], [0, 0, 0, 0]], dtype=float)
+
+
 def observation_of(**changes):
     settings = {
         "round": 1,
@@ -52,4 +80,6 @@ def observation_of(**changes):
         "trained": TRAINED,
         "domain_names": ("d0", "d1", "d2", "d3"),
     }
+    if len(changes.get("sizes_k", settings["sizes_k"])) == 4:
+        settings |= {"features": FEATURES, "trained": TRAINED, "brackets_kk": BRACKETS}
     return Observation(**{**settings, **changes})

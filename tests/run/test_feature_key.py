@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from dids.config.schema import Config
-from dids.run.stages.features import feature_key
+from dids.run.features import feature_key
 from dids.run.workspace import Workspace
 
 

@@ -8,9 +8,9 @@ from tiny_run import write_config
 from dids.config import load_config
 from dids.errors import InputError
 from dids.run.folder import RunFolder
+from dids.run.measuring import before_training, round_budget
 from dids.run.progress import ConsoleProgress
 from dids.run.runner import run_stages
-from dids.run.stages.impact import before_training, round_budget
 
 
 def result_of(folder, **changes):

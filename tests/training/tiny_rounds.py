@@ -9,7 +9,8 @@ from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import make_policy
 from dids.sampling import MixtureSampler
 from dids.training import DidsTrainer
-from dids.training.rounds import MixtureRounds, RoundPlan
+from dids.training.round_plan import RoundPlan
+from dids.training.rounds import MixtureRounds
 
 
 class FallingLosses:
@@ -26,12 +27,15 @@ class FallingLosses:
     def measure(self, model, optimizer, *, index, training=None):
         raise AssertionError("the uniform policy needs no impact")
 
+    def brackets(self, model, *, index):
+        raise AssertionError("the policy needs no brackets")
+
     def task_losses(self, model):
         self.loss -= 0.5
         return {"sums": self.loss}
 
 
-def tiny_rounds():
+def tiny_rounds(policy=None):
     domain_n = np.repeat(np.arange(3), list(SIZES.values()))
     prior = np.full(3, 1 / 3)
     sampler = MixtureSampler(
@@ -39,7 +43,7 @@ def tiny_rounds():
         batch_size=8, seed=0, mixture=prior,
     )  # fmt: skip
     return MixtureRounds(
-        sampler=sampler, policy=make_policy("uniform"), estimator=FallingLosses(),
+        sampler=sampler, policy=policy or make_policy("uniform"), estimator=FallingLosses(),
         plan=RoundPlan(budget_tokens=None, num_rounds=2, apply_lag=1, nominal_steps=8),
         limits=MixtureLimits(lower_k=np.zeros(3), upper_k=np.ones(3)), domain_names=list(SIZES),
         domain_of_sample=domain_n, task_weights=np.ones(1), sizes=sampler.draws_by_domain(0) + 1,

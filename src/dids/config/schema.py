@@ -13,16 +13,12 @@ from pydantic import (
 
 from dids.config.section import Patterns, Section, as_tuple
 from dids.config.steering import Limits, SteeredMixture, SteeredTask
-from dids.mixture.policy_names import BUILT_IN, checked_policy_name
+from dids.mixture.policy_names import checked_policy_name
 
 Paths = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), "path"]
 
 
-PolicyName = Annotated[
-    str,
-    AfterValidator(checked_policy_name),
-    ", ".join(f"`{name}`" for name in (*BUILT_IN, "module:Class")),
-]
+PolicyName = Annotated[str, AfterValidator(checked_policy_name), "a policy's name"]
 
 
 class SourceConfig(Limits):

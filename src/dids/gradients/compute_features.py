@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from dids.gradients.feature_store import FeatureStore
@@ -65,24 +65,50 @@ def compute_features(
     Raises:
         InputError: If a feature is not finite, or the disk is full.
     """
-    lengths_n = np.asarray(dataset.lengths)
     sample_r = np.arange(len(store)) if sample_of_row is None else sample_of_row
     for shard in store.missing_shards():
         rows = store.shard_range(shard)
         sample_n = sample_r[rows.start : rows.stop]
-        feature_nd = np.zeros((len(sample_n), store.dim), dtype=np.float32)
-        for place_b in length_batches(lengths_n[sample_n], batch_tokens):
-            items = _items(dataset, sample_n[place_b].tolist())
-            batch = {
-                name: value.to(device)
-                for name, value in collate(items).items()
-                if isinstance(value, Tensor)
-            }
-            feature_bd = sample_features(model, batch, projection, layers=layers)
-            feature_nd[place_b] = feature_bd.float().cpu().numpy()
-            if progress is not None:
-                progress(len(place_b))
+        feature_nd = features_of(
+            model,
+            dataset,
+            collate,
+            projection,
+            sample_n,
+            batch_tokens=batch_tokens,
+            device=device,
+            progress=progress,
+            layers=layers,
+        )
         store.write_shard(shard, feature_nd, sample_n)
+
+
+def features_of(
+    model: nn.Module,
+    dataset: SampleSource,
+    collate: Collate,
+    projection: Projection,
+    sample_n: Integer[np.ndarray, " n"],
+    *,
+    batch_tokens: int,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], None] | None = None,
+    layers: Sequence[str] | None = None,
+) -> Float[np.ndarray, "n d"]:
+    """Features of some samples, in memory; for the arguments see `compute_features`."""
+    feature_nd = np.zeros((len(sample_n), projection.dim), dtype=np.float32)
+    for place_b in length_batches(np.asarray(dataset.lengths)[sample_n], batch_tokens):
+        items = _items(dataset, sample_n[place_b].tolist())
+        batch = {
+            name: value.to(device)
+            for name, value in collate(items).items()
+            if isinstance(value, Tensor)
+        }
+        feature_bd = sample_features(model, batch, projection, layers=layers)
+        feature_nd[place_b] = feature_bd.float().cpu().numpy()
+        if progress is not None:
+            progress(len(place_b))
+    return feature_nd
 
 
 def length_batches(lengths_n: Integer[np.ndarray, " n"], batch_tokens: int) -> list[list[int]]:

@@ -24,10 +24,13 @@ from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.sample_rows import SampleRows
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.impact.brackets import brackets
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measured_matrices import MeasuredGradient, Within, measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.preconditioner import Preconditioner, SecondMoments
+
+_BRACKET_SAMPLES = 4  # of a domain, at least
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,29 @@ class ImpactEstimator:
                 losses[task] = float(torch.cat([sample_losses(model, b) for b in batches]).mean())
         return losses
 
+    def brackets(self, model: nn.Module, *, index: int) -> np.ndarray:
+        """Lie brackets of the domains' gradients at the model as it is, see `dids.impact.brackets`.
+
+        Args:
+            model: The model that is trained.
+            index: Of the measurement; another index takes other samples.
+
+        Returns:
+            ``[k, k]``.
+        """
+        size = min(max(self.budget.domain_samples, _BRACKET_SAMPLES), self.batch_size)
+        domains = [
+            # A domain of which nothing is scored has no gradient, but it has its row.
+            self._samples(k, index, size) if len(self._scored_by_domain[k]) else members[:1]
+            for k, members in enumerate(self.members_by_domain)
+        ]
+        tasks = self._task_samples(index).items()
+        return brackets(
+            model,
+            [self._batches(model, self.dataset, chosen)[0] for chosen in domains],
+            [self._batches(model, self.tasks[task], chosen)[0] for task, chosen in tasks],
+        )
+
     def _coordinates(self, model: nn.Module) -> Coordinates:
         return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)
 
@@ -186,7 +212,7 @@ class ImpactEstimator:
     ) -> MeasuredGradient:
         if self.budget.domain_samples == 0:
             return MeasuredGradient(GradientStatistics.nothing(model, coordinates), None)
-        chosen = self._samples(domain, index)
+        chosen = self._samples(domain, index, self.budget.domain_samples)
         rows = SampleRows(model, coordinates, 1)
         # The trainer's loss is a mean over tokens: so is the step that a domain causes.
         mean = gradient_statistics(
@@ -236,13 +262,12 @@ class ImpactEstimator:
             for i in range(0, len(by_length), self.batch_size)
         ]
 
-    def _samples(self, domain: int, index: int) -> np.ndarray:
+    def _samples(self, domain: int, index: int, num: int) -> np.ndarray:
         members = self._scored_by_domain[domain]
         random = np.random.Generator(
             np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index])
         )
-        size = min(self.budget.domain_samples, len(members))
-        return random.choice(members, size=size, replace=False)
+        return random.choice(members, size=min(num, len(members)), replace=False)
 
     def _task_samples(self, index: int) -> dict[str, np.ndarray]:
         chosen = {}

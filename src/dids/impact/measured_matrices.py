@@ -17,9 +17,10 @@ from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import Preconditioner
 from dids.impact.standard_error import domain_variance, preference_error, task_influence
 
-Within = Literal["fisher", "step"]
-"""What steps are compared in: each task's Fisher information, or the optimizer's own metric, where
-a kernel is the loss that one step saves, to first order."""
+Within = Literal["fisher", "step", "plain"]
+"""What steps are compared in: each task's Fisher information; the optimizer's own metric, where a
+kernel is the loss that one step saves, to first order; or none, where gradients are compared as
+they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +51,16 @@ def measured_matrices(
     Args:
         domains: In the order of their names.
         tasks: In the order of their names.
-        within: The metric. ``fisher`` compares the steps ``P g`` and ``P h``, ``step`` their roots
-            ``P^(1/2) g`` and ``P^(1/2) h`` in the plain metric.
+        within: The metric. ``fisher`` compares the steps ``P g`` and ``P h`` in the tasks' own,
+            ``step`` their roots ``P^(1/2) g`` and ``P^(1/2) h``, and ``plain`` the gradients ``g``
+            and ``h`` as they are.
         preconditioner: P.
         weight_p: How many parameters each entry stands for.
         domain_names: Of the axis k.
         task_names: Of the axis t.
     """
+    if within == "plain":
+        preconditioner = Preconditioner()
     step = preconditioner.times if within == "fisher" else preconditioner.root_times
     update_kp = step(torch.stack([each.mean.mean_p for each in domains]))
     target_tp = step(torch.stack([each.mean.mean_p for each in tasks]))

@@ -9,7 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from dids.mixture.task_progress import TaskProgress
+from dids.mixture.observation import Observation
+from dids.mixture.task_progress import TaskProgress, progress_of_tasks
+
+
+def impact_explanation(
+    observation: Observation,
+    weight_t: np.ndarray,
+    pull_kt: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """By task how it is doing, by domain one number of every column and what the tasks ask of it.
+
+    Args:
+        observation: With its impact.
+        weight_t: Of the tasks.
+        pull_kt: How far each task is pulled to each domain, before it is weighted.
+        columns: What else is said of the domains.
+    """
+    impact = observation.impact
+    assert impact is not None
+    names = impact.task_names
+    progress = progress_of_tasks(names, observation.task_losses, observation.horizon_tokens)
+    domains = domain_explanation(impact.domain_names, columns)
+    for domain, pull_t in zip(domains, pull_kt * weight_t, strict=True):
+        domains[domain]["pull"] = dict(zip(names, pull_t.tolist(), strict=True))
+    return {"tasks": task_explanation(names, weight_t, progress), "domains": domains}
 
 
 def task_explanation(

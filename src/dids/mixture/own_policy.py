@@ -20,6 +20,7 @@ from dids.errors import InputError
 from dids.mixture.needs import needs_of
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.policy_names import installed_policies, is_reference
+from dids.mixture.search import Searches, Trials
 
 _CONTRACT = ("needs_impact", "mixture", "state_dict", "load_state_dict")
 
@@ -111,6 +112,24 @@ class OwnPolicy:
                 f"mixture.policy: {what} of {self.name} must hold plain JSON values, such as "
                 f"float(x) and x.tolist(), but: {error}."
             ) from None
+
+
+class OwnSearchingPolicy(OwnPolicy):
+    """A policy from outside that makes trials before the run."""
+
+    def search(self, trials: Trials) -> None:
+        """Let the policy make its trials."""
+        self.policy.search(trials)
+
+
+def checked_policy(name: str, policy: Any) -> OwnPolicy:  # noqa: ANN401
+    """A policy from outside, held to the contract.
+
+    Raises:
+        InputError: If it lacks a part of a policy.
+    """
+    searches = isinstance(policy, Searches)
+    return OwnSearchingPolicy(name, policy) if searches else OwnPolicy(name, policy)
 
 
 def own_policy_class(name: str) -> type[Any]:

@@ -14,7 +14,7 @@ from dids.mixture.observation import (
     PolicyDecision,
     TrainedOn,
 )
-from dids.mixture.own_policy import OwnPolicy, own_policy_class
+from dids.mixture.own_policy import checked_policy, own_policy_class
 from dids.mixture.policy_names import BUILT_IN, installed_policies, is_reference
 from dids.mixture.search import Searches, Trial, Trials
 
@@ -70,7 +70,7 @@ def make_policy(name: str, **settings: Any) -> Policy:
             f"mixture.policy: there is no policy '{name}'; "
             f"{_nearest(name, [*POLICIES, *installed])}"
         )
-    return OwnPolicy(name, _built(own_policy_class(name), name, settings))
+    return checked_policy(name, _built(own_policy_class(name), name, settings))
 
 
 def _built(policy: type[Any], name: str, settings: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -9,24 +9,50 @@ from importlib.metadata import EntryPoint, entry_points
 
 _POLICIES = "dids.mixture.policies"
 
-BUILT_IN = {
-    # ours
-    "dids": f"{_POLICIES}.dids:Dids",
-    "dids-joint": f"{_POLICIES}.dids_joint:DidsJoint",
-    "dids-paper": f"{_POLICIES}.dids_paper:DidsPaper",
-    "dids-descent": f"{_POLICIES}.dids_descent:DidsDescent",
-    # fixed
-    "uniform": f"{_POLICIES}.fixed:Uniform",
-    "proportional": f"{_POLICIES}.fixed:Proportional",
-    "temperature": f"{_POLICIES}.temperature:Temperature",
-    "weights": f"{_POLICIES}.weights:Weights",
-    "schedule": f"{_POLICIES}.schedule:Schedule",
-    # loss-driven
-    "loss-softmax": f"{_POLICIES}.loss_softmax:LossSoftmax",
-    "odm": f"{_POLICIES}.odm:OnlineDataMixing",
-    "ado": f"{_POLICIES}.ado:AdaptiveDataOptimization",
-    "doremi": f"{_POLICIES}.doremi:DoReMi",
+FAMILIES = {
+    "ours": {
+        "dids": f"{_POLICIES}.dids:Dids",
+        "dids-joint": f"{_POLICIES}.dids_joint:DidsJoint",
+        "dids-paper": f"{_POLICIES}.dids_paper:DidsPaper",
+        "dids-descent": f"{_POLICIES}.dids_descent:DidsDescent",
+        "dids-released": f"{_POLICIES}.dids_released:DidsReleased",
+    },
+    "fixed": {
+        "uniform": f"{_POLICIES}.fixed:Uniform",
+        "proportional": f"{_POLICIES}.fixed:Proportional",
+        "temperature": f"{_POLICIES}.temperature:Temperature",
+        "weights": f"{_POLICIES}.weights:Weights",
+        "schedule": f"{_POLICIES}.schedule:Schedule",
+    },
+    "loss-driven": {
+        "loss-softmax": f"{_POLICIES}.loss_softmax:LossSoftmax",
+        "odm": f"{_POLICIES}.odm:OnlineDataMixing",
+        "ado": f"{_POLICIES}.ado:AdaptiveDataOptimization",
+        "doremi": f"{_POLICIES}.doremi:DoReMi",
+    },
+    "gradient-driven": {
+        "doge": f"{_POLICIES}.doge:Doge",
+        "dga": f"{_POLICIES}.dga:Dga",
+        "r-and-b": f"{_POLICIES}.r_and_b:RAndB",
+        "aioli": f"{_POLICIES}.aioli:Aioli",
+        "skill-it": f"{_POLICIES}.skill_it:SkillIt",
+    },
+    "run-driven": {
+        "regmix": f"{_POLICIES}.regmix:RegMix",
+        "best-fixed": f"{_POLICIES}.best_fixed:BestFixed",
+    },
+    "domain adaptation": {
+        "distance-bandit": f"{_POLICIES}.distance_bandit:DistanceBandit",
+        "commute": f"{_POLICIES}.commute:Commute",
+        "confidence": f"{_POLICIES}.confidence:Confidence",
+        "osmosis": f"{_POLICIES}.osmosis:Osmosis",
+        "strata": f"{_POLICIES}.strata:Strata",
+        "anchors": f"{_POLICIES}.anchors:Anchors",
+    },
 }
+"""The table: by family, then by name, ``module:Class``."""
+
+BUILT_IN = {name: where for family in FAMILIES.values() for name, where in family.items()}
 """The policies of this package by name: ``module:Class``."""
 
 ENTRY_POINT_GROUP = "dids.policies"

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float64, Integer
 
+from dids.errors import InputError
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.observation import Policy
 
@@ -95,3 +96,17 @@ class Searches(Protocol):
 
     def search(self, trials: Trials) -> None:
         """Find what the policy needs to know before its first mixture."""
+
+
+def scored_task_names(trials: Trials, policy: str) -> tuple[str, ...]:
+    """The tasks that trials are compared by.
+
+    Raises:
+        InputError: If there are none.
+    """
+    if not trials.task_names:
+        raise InputError(
+            f"mixture.policy: '{policy}' compares its trials by the tasks' validation losses, but "
+            "no task has one; give the items of a task completions."
+        )
+    return trials.task_names

@@ -71,6 +71,7 @@ class DomainResult:
     samples: int
     tokens: int
     source_counts: Mapping[str, int]
+    samples_asked: float | None = None
     tokens_asked: float | None = None
     tokens_drawn: int | None = None
     samples_drawn: int | None = None
@@ -132,6 +133,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class TrialAccount:
+    """A training that the policy asked for before the run."""
+
+    name: str
+    tokens: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
 class SkippedRecord:
     """A record that could not be read and was skipped by request."""
 
@@ -172,6 +182,8 @@ class RunRecord:
     content: Mapping[str, str] = field(default_factory=dict)
     # SHA-256 of what every source and task file holds
     tokenizer_hash: str | None = None
+    trials: tuple[TrialAccount, ...] = ()
+    # trainings before the run, for policies that search
 
     @property
     def name(self) -> str:
@@ -218,6 +230,7 @@ class RunRecord:
             regroupings=fields.take("regroupings", tuple_of(dict), ()),
             content=fields.take("content", mapping_of(str), {}),
             tokenizer_hash=fields.take("tokenizer_hash", optional(str), None),
+            trials=tuple(fields.list("trials", _trial)),
         )
 
 
@@ -274,6 +287,14 @@ def _control(fields: Fields) -> ControlResult:
     )
 
 
+def _trial(fields: Fields) -> TrialAccount:
+    return TrialAccount(
+        name=fields.take("name", str),
+        tokens=fields.take("tokens", int),
+        elapsed_s=fields.take("elapsed_s", float),
+    )
+
+
 def _mixture_round(fields: Fields) -> MixtureRound:
     return MixtureRound(
         round=fields.take("round", int),
@@ -300,6 +321,7 @@ def _domain(fields: Fields) -> DomainResult:
         samples=fields.take("samples", int),
         tokens=fields.take("tokens", int),
         source_counts=fields.take("source_counts", mapping_of(int), {}),
+        samples_asked=fields.take("samples_asked", optional(float), None),
         tokens_asked=fields.take("tokens_asked", optional(float), None),
         tokens_drawn=fields.take("tokens_drawn", optional(int), None),
         samples_drawn=fields.take("samples_drawn", optional(int), None),

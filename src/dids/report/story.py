@@ -78,7 +78,7 @@ def _setting(run: RunRecord) -> Markup:
         "The model trained on <b>{}</b> tokens in {}, drawn from {} that regroup {} samples of {}."
     ).format(
         count_text(run.tokens),
-        plural(len(run.mixture), "round"),
+        plural(len({entry.round for entry in run.mixture}), "round"),
         plural(len(run.domains), "domain"),
         count_text(sum(domain.samples for domain in run.domains.values())),
         plural(len(sources), "source"),
@@ -177,6 +177,12 @@ def _cost(run: RunRecord) -> Markup:
     )
     if run.overhead_allowed is not None:
         text += Markup(", of {} that were allowed").format(percent_text(run.overhead_allowed))
+    if run.trials:
+        text += Markup("; before it, {} trained on <b>{}</b> tokens in {}").format(
+            plural(len(run.trials), "trial"),
+            count_text(sum(trial.tokens for trial in run.trials)),
+            duration_text(sum(trial.elapsed_s for trial in run.trials)),
+        )
     if total:
         text += Markup("; the whole run took {}").format(duration_text(total))
     return text + "."

@@ -20,10 +20,10 @@ from dids.domains.domains import Domains
 from dids.domains.feature_source import FeatureSource, SparseFeatures
 from dids.domains.ngram_vectors import NgramVectors
 from dids.errors import InputError
+from dids.run.features import computed_features
 from dids.run.folder import RunFolder
 from dids.run.runner import opened_run
 from dids.run.stages.check import check_unchanged
-from dids.run.stages.features import computed_features
 from dids.run.stages.tokens import added_source
 from dids.run.workspace import EARLIER_DOMAINS, Progress, Workspace
 from dids.steering.follower import checked_steering

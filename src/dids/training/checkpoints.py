@@ -33,3 +33,9 @@ def newest_checkpoint(folder: Path) -> Path | None:
         else:
             shutil.rmtree(checkpoint)
     return max(complete)[1] if complete else None
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a finished training would go on from."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)

@@ -1,52 +1,69 @@
 """Training loss by domain, read off the forward pass that trains anyway.
 
-A forward hook sees what the model predicted; sums of negative log-likelihood and of scored tokens
-are added up by domain on the model's own device, and reduced over ranks only when someone asks.
+A forward hook sees what the model predicted; sums over scored tokens are added up by domain on the
+model's own device, and reduced over ranks only when someone asks.
 
-Axes: b batch, t tokens, v vocabulary, k domains.
+Axes: b batch, t tokens, v vocabulary, k domains, c what is summed: negative log-likelihood, one,
+excess over the reference, confidence.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dids.gradients.losses import NOT_SCORED
 from dids.gradients.token_nll import token_nll
+from dids.mixture.observation import TrainedOn
 from dids.training.ranks import rank
+
+_NUM_SUMS = 4
 
 
 class DomainLosses:
-    """Sums of loss and of scored tokens since the start of the run.
+    """Sums over scored tokens since the start of the run, by domain.
 
     Args:
         num_domains: Number of domains.
+
+    Attributes:
+        reference: A model whose losses of the same tokens are subtracted from those of the model
+            that trains. None: nothing is.
+        with_confidence: Whether the probabilities of the likeliest tokens are added up.
+        elapsed_s: Seconds that the reference has taken.
     """
 
     def __init__(self, num_domains: int) -> None:
-        self._sum_k2 = torch.zeros(num_domains, 2, dtype=torch.float64)
+        self.reference: nn.Module | None = None
+        self.with_confidence = False
+        self.elapsed_s = 0.0
+        self._sum_kc = torch.zeros(num_domains, _NUM_SUMS, dtype=torch.float64)
         self._read_at: dict[str, Tensor] = {}
 
     @contextmanager
     def recording(
-        self, model: nn.Module, labels_bt: Tensor | None, domain_b: Tensor | None
+        self, model: nn.Module, inputs: Mapping[str, Any], domain_b: Tensor | None
     ) -> Iterator[None]:
         """Inside, forward passes of a model count.
 
         Args:
             model: As it is called, wrapped or not.
-            labels_bt: Its labels, -100 where not scored. None: nothing counts.
+            inputs: What it is called with: ``labels``, -100 where not scored; without them nothing
+                counts.
             domain_b: Domain of each row, or of each token ``[b, t]``. None: nothing counts.
         """
+        labels_bt = inputs.get("labels")
         if labels_bt is None or domain_b is None:
             yield
             return
 
         def read(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
-            self._add(output, labels_bt, domain_b)
+            self._add(output, inputs, domain_b)
 
         handle = model.register_forward_hook(read)
         try:
@@ -55,37 +72,76 @@ class DomainLosses:
             handle.remove()
 
     @torch.no_grad()
-    def _add(self, output: Any, labels_bt: Tensor, domain_b: Tensor) -> None:  # noqa: ANN401
-        target_bt = functional.pad(labels_bt[:, 1:], (0, 1), value=NOT_SCORED)
+    def _add(self, output: Any, inputs: Mapping[str, Any], domain_b: Tensor) -> None:  # noqa: ANN401
+        target_bt = functional.pad(inputs["labels"][:, 1:], (0, 1), value=NOT_SCORED)
         nll_bt = predicted_nll(output, target_bt)
         if nll_bt is None:
             return
         rows = domain_b if domain_b.dim() == 2 else domain_b[:, None].expand_as(target_bt)
         is_scored_bt = (target_bt != NOT_SCORED).to(nll_bt.dtype)
-        values = torch.stack([(nll_bt * is_scored_bt).flatten(), is_scored_bt.flatten()], dim=1)
+        sums = [
+            nll_bt,
+            torch.ones_like(nll_bt),
+            self._excess(nll_bt, inputs, target_bt),
+            confidence(output) if self.with_confidence else torch.zeros_like(nll_bt),
+        ]
+        values = torch.stack([(each_bt * is_scored_bt).flatten() for each_bt in sums], dim=1)
         # Apple's GPUs have no float64.
         device = torch.device("cpu") if nll_bt.device.type == "mps" else nll_bt.device
-        self._sum_k2 = self._sum_k2.to(device)
-        self._sum_k2.index_add_(0, rows.flatten().to(device), values.to(device).double())
+        self._sum_kc = self._sum_kc.to(device)
+        self._sum_kc.index_add_(0, rows.flatten().to(device), values.to(device).double())
+
+    def _excess(self, nll_bt: Tensor, inputs: Mapping[str, Any], target_bt: Tensor) -> Tensor:
+        """What each token's loss is above the reference's; zero where it is not."""
+        if self.reference is None:
+            return torch.zeros_like(nll_bt)
+        began_s = time.perf_counter()
+        seen = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
+        reference_bt = predicted_nll(self.reference(**seen), target_bt)
+        self.elapsed_s += time.perf_counter() - began_s
+        assert reference_bt is not None
+        return (nll_bt - reference_bt).clamp_min(0.0)
 
     def total(self) -> Tensor:
-        """Loss and scored tokens by domain ``[k, 2]`` over all ranks; every rank must ask."""
-        total_k2 = self._sum_k2.clone()
+        """The sums by domain ``[k, c]`` over all ranks; every rank must ask."""
+        total_kc = self._sum_kc.clone()
         if rank() is not None:
             if torch.distributed.get_backend() == "nccl":  # it reduces nothing that is on the CPU
-                total_k2 = total_k2.to(torch.device("cuda", torch.cuda.current_device()))
-            torch.distributed.all_reduce(total_k2)
-        return total_k2.cpu()
+                total_kc = total_kc.to(torch.device("cuda", torch.cuda.current_device()))
+            torch.distributed.all_reduce(total_kc)
+        return total_kc.cpu()
 
     def means_since_last(self, reader: str) -> list[float | None]:
         """Mean loss of each domain since the same reader asked last; None where nothing was scored.
 
         Every rank must ask.
         """
-        total_k2 = self.total()
-        new_k2 = total_k2 - self._read_at.get(reader, torch.zeros_like(total_k2))
-        self._read_at[reader] = total_k2
-        return [loss / count if count > 0 else None for loss, count in new_k2.tolist()]
+        return [
+            loss / count if count > 0 else None
+            for loss, count, *_ in self._since_last(reader).tolist()
+        ]
+
+    def trained_since_last(self, reader: str) -> TrainedOn:
+        """What training has shown of the domains since the same reader asked last.
+
+        Every rank must ask.
+        """
+        new_kc = self._since_last(reader).numpy()
+        tokens_k = new_kc[:, 1]
+        means_kc = np.full_like(new_kc, np.nan)
+        np.divide(new_kc, tokens_k[:, None], out=means_kc, where=tokens_k[:, None] > 0)
+        return TrainedOn(
+            tokens_k=tokens_k,
+            loss_k=means_kc[:, 0],
+            excess_k=None if self.reference is None else means_kc[:, 2],
+            confidence_k=means_kc[:, 3] if self.with_confidence else None,
+        )
+
+    def _since_last(self, reader: str) -> Tensor:
+        total_kc = self.total()
+        new_kc = total_kc - self._read_at.get(reader, torch.zeros_like(total_kc))
+        self._read_at[reader] = total_kc
+        return new_kc
 
     def state_dict(self) -> dict[str, Any]:
         """Plain JSON values; every rank must ask."""
@@ -94,12 +150,15 @@ class DomainLosses:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the sums of a run, whose ranks may have been more or fewer."""
-        total_k2 = torch.tensor(state["total"], dtype=torch.float64)
-        self._sum_k2 = torch.zeros_like(total_k2) if rank() else total_k2
-        self._read_at = {
-            reader: torch.tensor(read, dtype=torch.float64)
-            for reader, read in state["read_at"].items()
-        }
+        total_kc = _sums(state["total"])
+        self._sum_kc = torch.zeros_like(total_kc) if rank() else total_kc
+        self._read_at = {reader: _sums(read) for reader, read in state["read_at"].items()}
+
+
+def _sums(rows: list[list[float]]) -> Tensor:
+    """Sums as they were saved; a state of before has no more than the first two."""
+    saved = torch.tensor(rows, dtype=torch.float64)
+    return functional.pad(saved, (0, _NUM_SUMS - saved.shape[1]))
 
 
 def predicted_nll(output: Any, target_bt: Tensor) -> Tensor | None:  # noqa: ANN401
@@ -123,5 +182,21 @@ def predicted_nll(output: Any, target_bt: Tensor) -> Tensor | None:  # noqa: ANN
     rows = [
         token_nll(logits_tv.detach().float(), target_t)
         for logits_tv, target_t in zip(logits_btv, target_bt, strict=True)
+    ]
+    return torch.stack(rows)
+
+
+def confidence(output: Any) -> Tensor:  # noqa: ANN401
+    """Probability of the likeliest next token at every place.
+
+    Args:
+        output: Of a model of Hugging Face's kind, with ``logits``.
+
+    Returns:
+        ``[b, t]``.
+    """
+    rows = [
+        (logits_tv.max(-1).values - logits_tv.logsumexp(-1)).exp()
+        for logits_tv in output.logits.detach().float()
     ]
     return torch.stack(rows)

@@ -1,6 +1,7 @@
 """The rounds of a run: at the end of each, impact is measured and the next mixture is set.
 
-A round is a fixed number of tokens. The change takes effect a computed number of steps later (the
+A round is a fixed number of tokens. A policy that needs it is asked within rounds, too, about what
+training itself has shown. The change takes effect a computed number of steps later (the
 apply lag: loaders read ahead), so that the stream of samples does not depend on how it is loaded.
 """
 
@@ -8,8 +9,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,62 +21,16 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from dids.data.domain_dataset import DomainDataset
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import scored_counts
-from dids.impact.estimate import ImpactMeasurement
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
-from dids.mixture.policy import Observation, Policy
+from dids.mixture.policy import FeatureSamples, Observation, Policy, needs_of
 from dids.sampling.sampler import MixtureSampler
 from dids.steering.follower import SteeringFollower
 from dids.steering.resolved import ResolvedSteering
 from dids.training.history import History
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.pace import Pace
-
-
-@runtime_checkable
-class MeasuresImpact(Protocol):
-    """What a run needs of an impact estimator.
-
-    Attributes:
-        budget: How often to measure, and which training steps give their gradients.
-    """
-
-    budget: MeasuringBudget
-
-    def grouped_gradients(self, model: nn.Module) -> GroupedGradients | None:
-        """What collects the domains' gradients while the model trains; None: nothing does."""
-
-    def measure(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        index: int,
-        training: GroupedGradients | None = None,
-    ) -> ImpactMeasurement:
-        """Impact of every domain on every task, at the model as it is."""
-
-    def task_losses(self, model: nn.Module) -> Mapping[str, float]:
-        """Validation loss of every task, on the same samples each time."""
-
-
-@dataclass(frozen=True)
-class RoundPlan:
-    """How long a run is and when its mixture may change.
-
-    Attributes:
-        budget_tokens: The run ends with the first step that reaches it. None: after
-            ``nominal_steps``.
-        num_rounds: Rounds of equally many tokens.
-        apply_lag: Steps between a decision and the first step that follows it.
-        nominal_steps: Expected number of steps, for the learning rate and the progress bar.
-    """
-
-    budget_tokens: int | None
-    num_rounds: int
-    apply_lag: int
-    nominal_steps: int
+from dids.training.round_plan import MeasuresImpact, RoundPlan
 
 
 class MixtureRounds(MixtureCallback):
@@ -97,6 +52,8 @@ class MixtureRounds(MixtureCallback):
         grouping: How often the domains were regrouped since the run began.
         steering: Asked at every round for the limits, prior and task weights that hold from then
             on. None: those given hold throughout.
+        features: Samples of the gradient features, for a policy that needs them.
+        reference: A model that the domains' losses are compared with, for a policy that needs one.
         on_step: Called after every step with the fraction of the run that it did.
     """
 
@@ -119,11 +76,17 @@ class MixtureRounds(MixtureCallback):
         prior: np.ndarray,
         grouping: int = 0,
         steering: SteeringFollower | None = None,
+        features: FeatureSamples | None = None,
+        reference: nn.Module | None = None,
         on_step: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__(list(domain_names))
         self.sampler = sampler
         self.policy = policy
+        self.needs = needs_of(policy)
+        self.losses.reference = reference if self.needs.reference else None
+        self.losses.with_confidence = self.needs.confidence
+        self.features = features
         self.estimator = estimator
         self.plan = plan
         self.limits = limits
@@ -145,6 +108,12 @@ class MixtureRounds(MixtureCallback):
         self._steered: ResolvedSteering | None = None
         self._began_s = time.perf_counter()
         self._shown = 0.0
+
+    @property
+    def reads_losses(self) -> bool:
+        """Whether the policy looks at what training shows of the domains."""
+        needs = self.needs
+        return needs.training_losses or needs.reference or needs.confidence
 
     def first_mixture(self) -> np.ndarray:
         """The mixture of the first round, from what is known before the run."""
@@ -242,6 +211,8 @@ class MixtureRounds(MixtureCallback):
             self.round = int(done * self.plan.num_rounds)
             self._end_round(step, kwargs["model"], kwargs["optimizer"])
             control.should_save = True
+        elif not is_over and self._is_asked_within(step):
+            self._ask_within(step, kwargs["model"])
         return control
 
     def on_log(
@@ -301,6 +272,8 @@ class MixtureRounds(MixtureCallback):
         return self.history.overhead
 
     def _stop_clock(self) -> None:
+        self.history.measuring_s += self.losses.elapsed_s
+        self.losses.elapsed_s = 0.0
         now_s = time.perf_counter()
         self.history.training_s += now_s - self._began_s
         self._began_s = now_s
@@ -313,7 +286,24 @@ class MixtureRounds(MixtureCallback):
         is_measured = self.estimator is None or self.estimator.budget.is_measured(self.round)
         matrices = self._measured(step, tokens, model, optimizer) if is_measured else None
         if is_measured or is_steered:
-            self._next_mixture(step, tokens, matrices)
+            brackets_kk = None
+            if self.needs.brackets and self.estimator is not None:
+                brackets_kk = self.estimator.brackets(model, index=self.round)
+            self._next_mixture(step, tokens, matrices, brackets_kk)
+        self.history.measuring_s += time.perf_counter() - began_s
+
+    def _is_asked_within(self, step: int) -> bool:
+        """Whether the policy makes a mixture after a step within a round."""
+        every = self.needs.every_steps
+        return every is not None and step % self.plan.steps_between(every) == 0
+
+    def _ask_within(self, step: int, model: nn.Module) -> None:
+        """Set the next mixture from what training shows."""
+        began_s = time.perf_counter()
+        tokens = self.sampler.tokens(step)
+        if self.needs.task_losses and self.estimator is not None:
+            self._follow_task_losses(model, tokens)
+        self._next_mixture(step, tokens, None)
         self.history.measuring_s += time.perf_counter() - began_s
 
     def _steer(self, step: int, tokens: int) -> bool:
@@ -348,9 +338,18 @@ class MixtureRounds(MixtureCallback):
         )
         return measured.matrices
 
-    def _next_mixture(self, step: int, tokens: int, matrices: ImpactMatrices | None) -> None:
+    def _next_mixture(
+        self,
+        step: int,
+        tokens: int,
+        matrices: ImpactMatrices | None,
+        brackets_kk: np.ndarray | None = None,
+    ) -> None:
         previous = self.sampler.log.entries[-1][1]
-        decision = self.policy.mixture(self._observation(step, tokens, matrices, previous))
+        seen = self._observation(step, tokens, matrices, previous)
+        if self.reads_losses:
+            seen = replace(seen, trained=self.losses.trained_since_last("mixture"))
+        decision = self.policy.mixture(replace(seen, brackets_kk=brackets_kk))
         start_step = step + self.plan.apply_lag
         self.sampler.set_mixture(decision.mixture, start_step)
         self._remember(decision.mixture, start_step, tokens, decision.explanation)
@@ -398,6 +397,9 @@ class MixtureRounds(MixtureCallback):
             prior=self.prior,
             limits=self.limits,
             scored_tokens_k=self.scored_tokens,
+            progress=min(1.0, self.progress(step)),
+            num_steps=self.plan.nominal_steps,
+            features=self.features,
         )
 
 

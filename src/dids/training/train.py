@@ -20,7 +20,7 @@ from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
-from dids.mixture.policy import Policy
+from dids.mixture.policy import FeatureSamples, Policy
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.mixture_log import MixtureLog
@@ -33,7 +33,8 @@ from dids.training.checkpoints import newest_checkpoint, read_state
 from dids.training.history import History
 from dids.training.live import LIVE_NAME, LiveNumbers
 from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
-from dids.training.rounds import MeasuresImpact, MixtureRounds, RoundPlan
+from dids.training.round_plan import MeasuresImpact, RoundPlan
+from dids.training.rounds import MixtureRounds
 from dids.training.trainer import DidsTrainer
 
 HISTORY_NAME = "history.json"
@@ -129,6 +130,8 @@ def train_model(
     initial_impact: ImpactMatrices | None = None,
     task_weights: np.ndarray | None = None,
     steering: SteeringFollower | None = None,
+    features: FeatureSamples | None = None,
+    reference: PreTrainedModel | None = None,
     on_step: Callable[[float], None] | None = None,
 ) -> TrainedRun:
     """Train a model under a policy, going on from the newest checkpoint in the folder.
@@ -152,6 +155,8 @@ def train_model(
         initial_impact: What is known before the first round.
         task_weights: By task, in the estimator's order.
         steering: Says from round to round what limits, prior and task weights are.
+        features: Samples of the gradient features, for a policy that needs them.
+        reference: Compared with by a policy that needs it.
         on_step: Called after every step with the fraction of the run that it did.
 
     Raises:
@@ -205,6 +210,8 @@ def train_model(
         prior=prior,
         grouping=len(data.earlier),
         steering=steering,
+        features=features,
+        reference=reference,
         on_step=on_step,
     )
     trainer = DidsTrainer(
@@ -213,7 +220,7 @@ def train_model(
         train_dataset=data.dataset,
         data_collator=PaddingCollator(int(tokenizer.pad_token_id or 0)),
         mixture=rounds,
-        log_domains=settings.report_to not in ([], ["none"]),
+        log_domains=rounds.reads_losses or settings.report_to not in ([], ["none"]),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(LiveNumbers(folder / LIVE_NAME, rounds))

@@ -95,7 +95,7 @@ class DidsMixin:
         per_token = partial(self._loss_per_token, inputs, num_items_in_batch)
         with (
             self.mixture.collecting(inputs, per_token),
-            self.mixture.losses.recording(model, inputs.get("labels"), domain_b),
+            self.mixture.losses.recording(model, inputs, domain_b),
         ):
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
         if self.mixture.refuses_bad_losses and not math.isfinite(loss.item()):

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from dids.domains.regrouping import Regrouping
-from dids.mixture.explanation import domain_explanation, task_explanation
+from dids.mixture.explanation import impact_explanation
+from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
-from dids.mixture.task_progress import progress_of_tasks
 
 
 class DidsDescent:
@@ -51,23 +51,16 @@ class DidsDescent:
         impact = observation.impact
         if impact is None:
             return unmeasured(observation)
-        progress = progress_of_tasks(
-            impact.task_names, observation.task_losses, observation.horizon_tokens
-        )
         weight_t = observation.task_weights / observation.task_weights.sum()
         value_k = marginal_value(repeats(observation.draws_k, observation.sizes_k))
         pull_kt = impact.kernel_kt * value_k[:, None]
         gain_k = pull_kt @ weight_t
         self._remember(gain_k - observation.previous @ gain_k)
         best_k = self._tilted(observation.prior)
-        domains = domain_explanation(
-            impact.domain_names, {"utility": gain_k, "best": best_k, "marginal_value": value_k}
-        )
-        for domain, pull_t in zip(domains, pull_kt * weight_t, strict=True):
-            domains[domain]["pull"] = dict(zip(impact.task_names, pull_t.tolist(), strict=True))
-        tasks = task_explanation(impact.task_names, weight_t, progress)
+        columns = {"utility": gain_k, "best": best_k, "marginal_value": value_k}
         return PolicyDecision(
-            observation.limits.project(best_k), {"tasks": tasks, "domains": domains}
+            observation.limits.project(best_k),
+            impact_explanation(observation, weight_t, pull_kt, columns),
         )
 
     def regroup(self, regrouping: Regrouping) -> None:
@@ -95,6 +88,4 @@ class DidsDescent:
         assert self._gain_k is not None
         if self._square == 0.0:
             return prior_k
-        exponent_k = self.speed * self._gain_k / math.sqrt(self._square)
-        share_k = prior_k * np.exp(exponent_k - exponent_k.max())
-        return np.asarray(share_k / share_k.sum())
+        return tilted(prior_k, self.speed * self._gain_k / math.sqrt(self._square))

@@ -8,7 +8,7 @@ from dids.domains.domains import Domains
 from dids.domains.feature_map import feature_map
 from dids.domains.feature_source import FeatureSource
 from dids.domains.stability import MAX_COMPARED, seed_stability
-from dids.run.stages.features import computed_features, text_vectors
+from dids.run.features import computed_features, text_vectors
 from dids.run.steering import write_steering_file
 from dids.run.workspace import Workspace
 

@@ -1,4 +1,4 @@
-"""Stage nine: the trained models on the tests that the run never looked at."""
+"""Stage ten: the trained models on the tests that the run never looked at."""
 
 import importlib.util
 from pathlib import Path

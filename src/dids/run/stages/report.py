@@ -1,4 +1,4 @@
-"""Stage ten: ``result.json``, and the page that explains it."""
+"""Stage eleven: ``result.json``, and the page that explains it."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +11,7 @@ from dids.report.record import RunRecord
 from dids.run.stages.check import check_result
 from dids.run.stages.domains import MAP_NAME
 from dids.run.stages.evaluate import evaluation
+from dids.run.stages.search import trial_accounts
 from dids.run.steering import steering_log
 from dids.run.workspace import Workspace
 from dids.training.history import History
@@ -46,6 +47,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "mixture": history.mixture,
         "impact": _initial_impact(work) + history.impact,
         "steering": steering_log(work).account(),
+        "trials": trial_accounts(work),
         "regroupings": history.regroupings,
         "domains": _domains(work, drawn),
         "stability": _stability(work),

@@ -1,0 +1,1 @@
+"""The contest of all policies in three settings: instructions, raw text, and a hard one."""

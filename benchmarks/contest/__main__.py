@@ -1,0 +1,44 @@
+"""The command: ``python -m benchmarks.contest`` runs the contest in all settings, and goes on."""
+
+import argparse
+import os
+from pathlib import Path
+
+from benchmarks.contest.hard_data import write_hard_data
+from benchmarks.contest.markdown import markdown
+from dids.atomic import read_json
+from dids.compare.command import ContestOptions, run_contest
+from dids.compare.layout import RESULT_NAME
+from dids.config import load_config
+
+_HERE = Path(__file__).parent
+_SETTINGS = ("instruct", "demo", "hard")
+
+
+def main() -> None:
+    """Run what is missing of every setting's contest, then print the table of all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/contest"), help="folder of all")
+    parser.add_argument("--settings", nargs="+", choices=_SETTINGS, default=_SETTINGS)
+    parser.add_argument("--policies", default="all")
+    parser.add_argument("--seeds", default="0-4")
+    parser.add_argument("--tune", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=None)
+    arguments = parser.parse_args()
+    if "DIDS_DATA" not in os.environ:
+        parser.error("DIDS_DATA must name the folder of the instruct pack.")
+    out = arguments.out.absolute()
+    data = write_hard_data(Path(os.environ["DIDS_DATA"]), out / "hard-data")
+    os.environ["DIDS_HARD_DATA"] = str(data)
+    results = {}
+    for name in arguments.settings:
+        options = ContestOptions(
+            arguments.policies, arguments.seeds, arguments.tune, arguments.jobs, out / name
+        )
+        run_contest(load_config(_HERE / f"{name}.yaml"), options)
+        results[name] = read_json(out / name / RESULT_NAME)
+    print(markdown(results))
+
+
+if __name__ == "__main__":
+    main()

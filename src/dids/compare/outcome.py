@@ -1,0 +1,112 @@
+"""What came out of one run of a contest, read from its folder."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dids.atomic import read_json
+from dids.report.record import RunRecord, read_run_record
+
+_SEARCH = "search.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of one entrant.
+
+    Attributes:
+        test_losses: By task, nats a scored token; of the tasks that have a loss.
+        accuracies: By task, of those with choices.
+        curve: Pairs of tokens and validation loss, averaged over the tasks.
+        final_losses: Validation loss by task after the run.
+        tokens: That it trained on.
+        trial_tokens: That its policy's own trials trained on before.
+        trial_s: Seconds that they took.
+        training_s: Seconds of training, measuring included.
+        overhead: Time for measuring and mixtures over the rest of the training's.
+    """
+
+    test_losses: Mapping[str, float]
+    accuracies: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[tuple[float, float], ...] = ()
+    final_losses: Mapping[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    trial_tokens: int = 0
+    trial_s: float = 0.0
+    training_s: float = 0.0
+    overhead: float = 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        """Test loss averaged over the tasks."""
+        return sum(self.test_losses.values()) / len(self.test_losses)
+
+    @property
+    def mean_accuracy(self) -> float | None:
+        """Accuracy averaged over the tasks with choices; None without such."""
+        values = self.accuracies.values()
+        return sum(values) / len(values) if values else None
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """The outcome of a finished run.
+
+    Raises:
+        InputError: If its ``result.json`` is missing or says something else.
+    """
+    record = read_run_record(folder / "result.json")
+    trials = _trials(folder)
+    histories = {
+        task: result.validation_history
+        for task, result in record.tasks.items()
+        if result.validation_history
+    }
+    return Outcome(
+        test_losses={
+            task: result.test_loss
+            for task, result in record.tasks.items()
+            if result.test_loss is not None and math.isfinite(result.test_loss)
+        },
+        accuracies={
+            task: result.accuracy
+            for task, result in record.tasks.items()
+            if result.accuracy is not None
+        },
+        curve=_mean_curve(list(histories.values())),
+        final_losses={task: history[-1][1] for task, history in histories.items()},
+        tokens=record.tokens,
+        trial_tokens=sum(int(trial["tokens"]) for trial in trials),
+        trial_s=sum(float(trial["elapsed_s"]) for trial in trials),
+        training_s=record.time_s.get("train", 0.0),
+        overhead=record.overhead or 0.0,
+    )
+
+
+def mean_mixture(record: RunRecord) -> dict[str, float]:
+    """The mixture of a run averaged over its steps, in the unit of its weights."""
+    is_tokens = record.config.get("mixture", {}).get("unit") == "tokens"
+    asked = {
+        name: (domain.tokens_asked if is_tokens else domain.samples_asked) or 0.0
+        for name, domain in record.domains.items()
+    }
+    total = sum(asked.values())
+    return {name: value / total for name, value in asked.items()}
+
+
+def _trials(folder: Path) -> list[dict[str, float]]:
+    path = folder / _SEARCH
+    if not path.exists():
+        return []
+    trials: list[dict[str, float]] = read_json(path).get("trials", [])
+    return trials
+
+
+def _mean_curve(
+    histories: list[tuple[tuple[int, float], ...]],
+) -> tuple[tuple[float, float], ...]:
+    """Tasks are looked at together, so their points have the same tokens."""
+    return tuple(
+        (float(points[0][0]), sum(loss for _, loss in points) / len(points))
+        for points in zip(*histories, strict=False)
+    )

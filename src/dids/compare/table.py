@@ -1,0 +1,62 @@
+"""What ``dids compare`` prints."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from dids.compare import words
+from dids.compare.contest import Finished
+from dids.compare.entrants import BASELINE, BEST_FIXED
+from dids.compare.standings import Standing, TaskStanding
+from dids.report.numbers import loss_text, percent_text
+
+_SHOWN_RIVALS = 3
+"""Columns of the losses by task; the page has all of them."""
+
+
+def print_contest(
+    contest: Finished, rows: Sequence[Standing], console: Console | None = None
+) -> None:
+    """Print the standings, the losses by task, what was searched, and what failed."""
+    console = console or Console()
+    for line in words.tuning_lines(contest):
+        console.print(f"searched: {line}", highlight=False, soft_wrap=True)
+    budget = contest.config.budget.tokens
+    reached = {row.entrant: words.quality_texts(row) for row in rows}
+    taken = {
+        row.entrant: words.cost_texts(row, budget, contest.settings[row.entrant].tokens)
+        for row in rows
+    }
+    for titles, texts in ((words.QUALITY, reached), (words.COST, taken), _tasks(rows)):
+        console.print(_table(titles, texts))
+        console.print()
+    lines = [f"{words.headline(rows)}.", *words.sentences(contest, rows), *words.notes(contest)]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _table(titles: Sequence[str], texts: Mapping[str, Sequence[str]]) -> Table:
+    table = Table(box=None)
+    table.add_column("", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right")
+    for name, row in texts.items():
+        table.add_row(name, *row)
+    return table
+
+
+def _tasks(rows: Sequence[Standing]) -> tuple[list[str], dict[str, list[str]]]:
+    """A column for the baseline, the best fixed mixture and the first ones: titles, and rows."""
+    rivals = [row.entrant for row in rows if row.entrant not in (BASELINE, BEST_FIXED)]
+    named = {BASELINE, BEST_FIXED, *rivals[:_SHOWN_RIVALS]}
+    shown = [row for row in rows if row.entrant in named]
+    texts = {task: [_task_text(row.tasks[task]) for row in shown] for task in rows[0].tasks}
+    return [row.entrant for row in shown], texts
+
+
+def _task_text(standing: TaskStanding) -> str:
+    """Loss with its spread, and the change against the baseline."""
+    spread = "" if standing.loss.sd is None else f" ± {loss_text(standing.loss.sd)}"
+    change = f" {percent_text(standing.change, signed=True)}" if standing.change else ""
+    return f"{loss_text(standing.loss.mean)}{spread}{change}"

@@ -1,0 +1,124 @@
+"""Measured matrices by value: what autograd says of each sample, multiplied out in float64."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from dids.config.schema import ModelConfig
+from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.data.records import Origin, Record
+from dids.data.token_store import write_token_store
+from dids.data.tokenizer import train_tokenizer
+from dids.impact import estimate
+from dids.impact.estimate import ImpactEstimator
+from dids.impact.measuring_budget import MeasuringBudget
+from dids.training.models import build_model
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "birds", "fly", "over", "it"]
+MEMBERS = [np.arange(0, 7), np.arange(7, 12), np.arange(12, 18)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(iter([" ".join(WORDS)] * 5), 300)
+
+
+@pytest.fixture(scope="module")
+def dataset(tokenizer, tmp_path_factory):
+    texts = [" ".join(WORDS[(n * 5 + i * i) % 13] for i in range(4 + n % 5)) for n in range(18)]
+    store = write_token_store(
+        tmp_path_factory.mktemp("tokens") / "store",
+        (Record(Origin("made-up", n + 1), text=text) for n, text in enumerate(texts)),
+        tokenizer,
+        name="made-up",
+        key="key",
+        sequence_length=48,
+    )
+    return TokenDataset([store])
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    size = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "initializer_range": 0.2}
+    config = ModelConfig(config={"model_type": "llama", **size, **heads})
+    return build_model(config, vocab_size=len(tokenizer), seed=0)
+
+
+def stepped(model):
+    """An Adam whose preconditioner is far from 1."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.0)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        noise = torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter.grad = 0.01 + 10.0 * noise
+    optimizer.step()
+    optimizer.zero_grad()
+    return optimizer
+
+
+def slow_gradient(model, dataset, samples, by_tokens):
+    """The mean over samples or tokens, each sample alone and its loss written out, in float64."""
+    model, total, weight = deepcopy(model).double(), 0.0, 0.0
+    for sample in samples:
+        ids, labels = dataset[sample]["input_ids"], dataset[sample]["labels"]
+        nats = -model(input_ids=ids[None]).logits[0].log_softmax(-1)
+        scored = [t for t in range(1, len(ids)) if labels[t] != -100]
+        loss = sum(nats[t - 1, ids[t]] for t in scored) / len(scored)
+        parts = torch.autograd.grad(loss, list(model.parameters()))
+        own = len(scored) if by_tokens else 1.0
+        total = total + own * torch.cat([part.flatten() for part in parts])
+        weight += own
+    return (total / weight).numpy()
+
+
+def estimator(dataset, within):
+    return ImpactEstimator(
+        dataset=dataset,
+        members_by_domain=MEMBERS,
+        domain_names=["a", "b", "c"],
+        tasks={"first": dataset, "second": dataset},
+        collate=PaddingCollator(0),
+        budget=MeasuringBudget(domain_samples=18, task_samples=18, validation_samples=4),
+        max_coordinates=None,
+        labels="data",
+        seed=0,
+        within=within,
+    )
+
+
+def test_plain_matrices_are_inner_products_of_the_gradients_whatever_the_optimizer(model, dataset):
+    domain_kp = np.stack([slow_gradient(model, dataset, s.tolist(), True) for s in MEMBERS])
+    task_p = slow_gradient(model, dataset, list(range(18)), False)
+    for optimizer in (None, stepped(model)):
+        found = estimator(dataset, "plain").measure(model, optimizer, index=0).matrices
+        for task in range(2):
+            np.testing.assert_allclose(found.gram_tkk[task], domain_kp @ domain_kp.T, rtol=1e-4)
+            np.testing.assert_allclose(found.kernel_kt[:, task], domain_kp @ task_p, rtol=1e-4)
+            np.testing.assert_allclose(found.target_norm_t[task], task_p @ task_p, rtol=1e-4)
+
+
+def test_plain_matrices_are_those_of_a_step_where_the_optimizer_does_nothing(model, dataset):
+    plain, step = (
+        estimator(dataset, within).measure(model, None, index=0).matrices
+        for within in ("plain", "step")
+    )
+    assert plain.to_json() == step.to_json()
+    under_adam = estimator(dataset, "step").measure(model, stepped(model), index=0).matrices
+    assert not np.allclose(under_adam.kernel_kt, plain.kernel_kt, rtol=0.1)
+
+
+def test_the_plain_metric_takes_no_squares(model, dataset, monkeypatch):
+    # They cost a product for every sample, and nothing looks at them.
+    asked, original = [], estimate.gradient_statistics
+
+    def noted(*args, **settings):
+        asked.append(settings["with_squares"])
+        return original(*args, **settings)
+
+    monkeypatch.setattr(estimate, "gradient_statistics", noted)
+    estimator(dataset, "plain").measure(model, None, index=0)
+    assert asked
+    assert not any(asked)
