@@ -61,13 +61,13 @@ def test_reference_and_proxy_are_trained_and_the_proxys_mean_mixture_is_held():
     assert isinstance(policy, Searches)
     policy.search(trials)
     (first, second) = trials.calls
-    assert first[:4] == ("reference-1", "Held", "proxy", 0.5)
+    assert first[:4] == ("reference-1", "FoundMixture", "proxy", 0.5)
     assert second[:4] == ("proxy-1", "GroupDro", "proxy", 0.5)
     assert second[4].folder.name == "reference-1"
     found = policy.mixture(observation_of(limits=trials.limits)).mixture
     assert trials.limits.allows(found)
     # The domain that the reference had learnt and the proxy had not: the slow ones stay above it.
-    np.testing.assert_allclose(found, policy.state_dict()["found"], atol=1e-9)
+    np.testing.assert_allclose(found, policy.state_dict()["mixture"], atol=1e-9)
     assert found[1] > 0.25
 
 
@@ -107,7 +107,7 @@ def test_what_was_found_survives_and_moves_with_regrouped_domains():
     regrouping = Regrouping(
         merged, merged / merged.sum(1, keepdims=True), tuple("abcd"), ("a", "b+c", "d")
     )
-    before = np.array(resumed.state_dict()["found"])
+    before = np.array(resumed.state_dict()["mixture"])
     resumed.regroup(regrouping)
-    after = resumed.state_dict()["found"]
+    after = resumed.state_dict()["mixture"]
     assert after == pytest.approx([before[0], before[1] + before[2], before[3]])

@@ -237,6 +237,19 @@ def test_where_nothing_was_seen_yet_a_mixture_that_was_given_holds(name, seen):
     assert floored.allows(make_policy(name).mixture(seen_at(0, given, seen, **changes)).mixture)
 
 
+@pytest.mark.parametrize("name", ["odm", "group-dro"])
+def test_asked_every_third_step_they_end_where_every_step_would_have_led(name):
+    # Long runs ask less often; what does not change from step to step then counts as often.
+    found = []
+    for every in (1, 3):
+        policy = GroupDro(step_size=0.02) if name == "group-dro" else make_policy(name, warmup=0)
+        for step in range(0, 61, every):
+            seen = trained([2.0, 1.0, 3.0, 1.5], [0.2, 0.1, 0.3, 0.0]) if step else None
+            mixture = policy.mixture(seen_at(step, UNIFORM, seen)).mixture
+        found.append(mixture)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_says_what_may_be_tuned(name):
     searched = getattr(POLICIES[name], "searched", ({},))

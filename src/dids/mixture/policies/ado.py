@@ -86,6 +86,7 @@ class AdaptiveDataOptimization:
         self._average_k: np.ndarray | None = None
         self._laws: list[PowerLaw | None] = []
         self._fitted_at: int | None = None
+        self._step = 0
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The mixture for the step that begins; the prior while the run warms up."""
@@ -94,7 +95,8 @@ class AdaptiveDataOptimization:
         trained, warm_steps = observation.trained, self.warmup * observation.num_steps
         if trained is None or not (trained.tokens_k > 0).any():
             return self._unchanged(observation)
-        decay = self.credit_decay
+        num_new, self._step = observation.step - self._step, observation.step
+        decay = self.credit_decay**num_new
         self._credit_k = decay * self._credit_k + (1.0 - decay) * observation.previous
         if observation.step > 0.5 * warm_steps:
             self._history.add(_sequences(observation), trained.tokens_k, trained.loss_k)
@@ -107,7 +109,7 @@ class AdaptiveDataOptimization:
         rho_k = observation.prior * self._credit_k**self.credit_power * slope_k
         rho_k = self._raised(rho_k / rho_k.sum())
         best_k = (1.0 - self.inertia) * rho_k + self.inertia * self._average_k
-        part = 1.0 / (observation.step + 1)
+        part = min(1.0, num_new / (observation.step + 1))
         self._average_k = part * rho_k + (1.0 - part) * self._average_k
         columns = {"slope": slope_k, "preference": rho_k, "best": best_k}
         domains = domain_explanation(observation.domain_names, columns)
@@ -130,6 +132,7 @@ class AdaptiveDataOptimization:
             "average": None if self._average_k is None else self._average_k.tolist(),
             "laws": laws,
             "fitted_at": self._fitted_at,
+            "step": self._step,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -140,6 +143,7 @@ class AdaptiveDataOptimization:
         self._average_k = None if average is None else np.array(average, dtype=np.float64)
         self._laws = [None if law is None else PowerLaw(*law) for law in state["laws"]]
         self._fitted_at = state["fitted_at"]
+        self._step = int(state["step"])
 
     def _unchanged(self, observation: Observation) -> PolicyDecision:
         is_over = observation.step >= self.warmup * observation.num_steps
