@@ -25,16 +25,13 @@ class AdaptiveDataOptimization:
     """A power law for every domain's loss, and more of the domains where it falls fastest.
 
     ``L_k(n) = epsilon_k + beta_k n ** -alpha_k`` is fitted again and again to what the run has
-    seen, and in every step t:
-
-    - ``h(t) = credit_decay h(t-1) + (1 - credit_decay) p(t-1)``, what was drawn of late;
-    - ``rho_k ~ prior_k h_k ** credit_power alpha_k (L_k - epsilon_k) / n``, no less than
-      ``least_share``;
-    - ``p = (1 - inertia) rho + inertia q(t-1)``, where ``q(t) = rho / (t+1) + t / (t+1) q(t-1)``.
-
-    (Jiang, Zhou, Feng, Malladi & Kolter 2024, arXiv:2410.11820, as in its section on the method and
-    its code, github.com/yidingjiang/ado, src/data_selectors/ado.py, where n counts the samples of
-    all domains, alpha_k is 0.05 at least in the slope, and rho is raised to the least share.)
+    seen. In every step t the preference ``rho_k`` is proportional to ``prior_k h_k ** credit_power
+    alpha_k (L_k - epsilon_k) / n``, and no less than ``least_share``; ``h(t) = credit_decay h(t-1)
+    + (1 - credit_decay) p(t-1)`` is what was drawn of late. Then ``p(t) = (1 - inertia) rho +
+    inertia q(t-1)``, with the average ``q(t) = rho / (t+1) + t / (t+1) q(t-1)``. (Jiang, Zhou,
+    Feng, Malladi & Kolter 2024, arXiv:2410.11820, as read in its code, github.com/yidingjiang/ado,
+    src/data_selectors/ado.py: n counts the samples of all domains, alpha_k is 0.05 at least in the
+    slope, and rho is raised to the least share.)
 
     Args:
         credit_power: How far what is hardly drawn is not credited with its loss's fall.

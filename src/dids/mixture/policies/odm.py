@@ -24,14 +24,18 @@ class OnlineDataMixing:
     In step t, ``p_k = (1 - K e_t) softmax(e_{t-1} R_k) + e_t`` with the exploration rate ``e_t =
     min(1 / K, sqrt(ln K / (K t)))``. After it, of every domain that was drawn, ``R_k <- smoothing
     R_k + (1 - smoothing) loss_k / p_k``: the paper's moving average in the place of Exp3's sum.
-    (Albalak, Pan, Raffel & Wang 2023, arXiv:2312.02406, as described in its algorithm; Exp3 is that
-    of Auer et al. 2002, SIAM J. Comput. 32.)
+    (Albalak, Pan, Raffel & Wang 2023, arXiv:2312.02406; Exp3 is that of Auer et al. 2002, SIAM J.
+    Comput. 32.)
 
     Args:
         smoothing: Weight of the rewards of before.
         warmup: Part of the run that is trained with the prior, where no reward counts.
 
     Note:
+        The paper's own text could not be had. The rule is that of the ``Exp3`` classes of its
+        repository (github.com/alon-albalak/online-data-mixing) with the moving average that two
+        other implementations of the paper agree on, as they do on a warm-up of a hundredth.
+
         Where a step draws from several domains, as ours do, each of them is rewarded with the mean
         loss of its own tokens in that step, over its probability in the mixture that held; the
         paper rewards the domains of the micro-batches that a step accumulates in the same way.
