@@ -1,4 +1,6 @@
-"""A sampler's place in its stream as JSON values: a few hundred bytes, however long the run. It has
+"""A sampler's place in its stream as JSON values: a few hundred bytes, however long the run.
+
+They are
 
 - ``version``: 3.
 - ``step``: the one to go on with.
@@ -8,8 +10,8 @@
   sample, or of a token; a list of numbers where that would not be exact, left out where nobody was
   owed anything.
 - ``since``: samples drawn since then; left out where that was the mixture's first step.
-- ``log``: step of its beginning and probabilities, of the mixture in force and of those that are set
-  for later; these as numbers, or in base64 where that is shorter.
+- ``log``: first step and probabilities of the mixture in force and of those that are set for later;
+  probabilities as numbers, or as bits of float64 in base64 where that is shorter.
 
 Version 2 had lists of numbers in the place of texts, and the draws where the mixture began, which
 follow from what is here. Version 1 had credits at its own step in the place of an anchor.
