@@ -10,7 +10,7 @@ Axis letters: k domains, n samples of the data set, b samples of one step.
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
@@ -18,14 +18,13 @@ from jaxtyping import Float64, Int64, Integer
 from dids.errors import InputError
 from dids.sampling.domain_samples import UNLIMITED, AtEnd, DomainSamples
 from dids.sampling.draw_order import DrawOrder, DrawOrders
+from dids.sampling.forecast import DomainForecast, expected_draws
 from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.progress import Block, Progress
 from dids.sampling.saved_state import loaded_state, saved_state
 from dids.sampling.step_planner import DataRunsOutError, StepPlanner
+from dids.sampling.token_unit import Unit
 from dids.sampling.usage import DomainUsage
-
-Unit = Literal["samples", "tokens"]
-"""What the weights of a mixture are shares of."""
 
 # Steps that stay in memory. Loaders read tens of steps ahead of the step that a checkpoint asks
 # for.
@@ -255,6 +254,33 @@ class MixtureSampler:
             )
             for k in range(self.num_domains)
         ]
+
+    def forecast(self, num_steps: int) -> list[DomainForecast]:
+        """What the mixtures set so far imply for every domain, if the run has so many steps.
+
+        Args:
+            num_steps: Steps of the whole run, those done included.
+
+        Example:
+            >>> sampler = MixtureSampler(
+            ...     [range(300), range(300, 360)], 16, batch_size=16, seed=0, mixture=[0.8, 0.2],
+            ...     max_repeats=[None, 3],
+            ... )
+            >>> [domain.sentence("code") for domain in sampler.forecast(400)[1:]]
+            ['code: 4.0 epochs, cap reached at step 75']
+        """
+        mean_length_k = None
+        if self.unit == "tokens":
+            mean_length_k = self._domains.tokens_k / np.maximum(self._domains.size_k, 1)
+        return expected_draws(
+            self._domains,
+            self._log,
+            self.batch_size,
+            num_steps,
+            mean_length_k=mean_length_k,
+            drawn_k=self._start.drawn_k,
+            first_step=self._start.step,
+        )
 
     def state_dict(self, step: int) -> dict[str, Any]:
         """What a later process needs to go on after ``step`` steps; plain JSON values.
