@@ -4,11 +4,7 @@ import numpy as np
 
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
-<<<<<<< HEAD
-from dids.mixture.policy import Observation, TrainedOn
-=======
 from dids.mixture.policy import FeatureSamples, Observation, TrainedOn
->>>>>>> p-adapt
 
 FALLING = [(n * 1000, 2.0 * 0.8**n + 1.0) for n in range(8)]
 
@@ -53,11 +49,6 @@ def features_of(domains, tasks, *, noise=0.2, num_samples=12, seed=0):
 
 # As in IMPACT.
 FEATURES = features_of([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0]], [[1, 0.1, 0], [0.1, 1, 0]])
-TRAINED = TrainedOn(
-    tokens_k=np.array([300.0, 300.0, 200.0, 200.0]),
-    loss_k=np.array([1.0, 2.0, 3.0, 4.0]),
-    confidence_k=np.array([0.8, 0.6, 0.4, 0.2]),
-)
 BRACKETS = np.array([[0, 1, 2, 0], [-1, 0, 1, 0], [-2, -1, 0, 0], [0, 0, 0, 0]], dtype=float)
 
 
@@ -77,9 +68,12 @@ def observation_of(**changes):
         "limits": MixtureLimits.with_floor(4, 0.1),
         "progress": 0.5,
         "num_steps": 20,
-        "trained": TRAINED,
-        "domain_names": ("d0", "d1", "d2", "d3"),
     }
     if len(changes.get("sizes_k", settings["sizes_k"])) == 4:
-        settings |= {"features": FEATURES, "trained": TRAINED, "brackets_kk": BRACKETS}
+        settings |= {
+            "trained": TRAINED,
+            "features": FEATURES,
+            "brackets_kk": BRACKETS,
+            "domain_names": ("d0", "d1", "d2", "d3"),
+        }
     return Observation(**{**settings, **changes})

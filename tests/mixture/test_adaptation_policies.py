@@ -7,18 +7,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observations import BRACKETS, FEATURES, TRAINED, features_of, observation_of
+from observations import BRACKETS, FEATURES, features_of, observation_of
 
 from dids.domains.regrouping import Regrouping
 from dids.errors import InputError
 from dids.mixture.feature_distance import domain_task_distances
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policies.strata import strata_by_gap
-from dids.mixture.policy import FeatureSamples, make_policy
+from dids.mixture.policy import FeatureSamples, TrainedOn, make_policy
 
 FREE = MixtureLimits.with_floor(4, 0.0)
 UNEVEN = np.array([0.4, 0.3, 0.2, 0.1])
 FROM_FEATURES = ["osmosis", "strata", "anchors"]
+
+TRAINED = TrainedOn(
+    tokens_k=np.array([300.0, 300.0, 200.0, 200.0]),
+    loss_k=np.array([1.0, 2.0, 3.0, 4.0]),
+    confidence_k=np.array([0.8, 0.6, 0.4, 0.2]),
+)
 
 
 def seen(**changes):
@@ -222,7 +228,8 @@ def test_confidence_equals_its_formula_over_rounds():
 def test_domains_that_were_never_drawn_count_as_the_others_mean():
     trained = replace(TRAINED, confidence_k=np.array([0.9, 0.5, np.nan, np.nan]))
     mixture = make_policy("confidence").mixture(seen(trained=trained, progress=1.0)).mixture
-    assert mixture[0] < mixture[2] == pytest.approx(mixture[3]) < mixture[1]
+    assert mixture[0] < mixture[2] < mixture[1]
+    assert mixture[2] == pytest.approx(mixture[3])
 
 
 @pytest.mark.parametrize("trained", [None, replace(TRAINED, confidence_k=None)])
@@ -233,7 +240,7 @@ def test_before_training_the_prior_holds(trained):
 
 def test_scores_follow_samples_into_other_domains():
     policy = make_policy("confidence")
-    policy.mixture(seen())
+    policy.mixture(seen(trained=replace(TRAINED, confidence_k=np.array([0.8, 0.6, 0.4, 0.2]))))
     origin = np.array([[1.0, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1.0], [0, 0, 0, 0]])
     passed = np.array([[1.0, 0, 0, 0], [0, 1.0, 1.0, 0], [0, 0, 0, 1.0], [0, 0, 0, 0]])
     policy.regroup(Regrouping(passed, origin, tuple("abcd"), tuple("wxyz")))
@@ -328,6 +335,10 @@ class World:
         self.rng = np.random.default_rng(0)
         self.losses = {"t0": [(0, self.loss)], "t1": [(0, self.loss)]}
 
+    @property
+    def seen(self):
+        return {"task_losses": self.losses, "tokens": self.losses["t0"][-1][0]}
+
     def train(self, mixture_k):
         drop = float(mixture_k @ self.gain_k) + self.noise * self.rng.normal()
         self.loss *= 1.0 - drop
@@ -338,7 +349,7 @@ class World:
 def drawn_by(policy, world, num_steps, **changes):
     mixtures = []
     for _ in range(num_steps):
-        mixture = policy.mixture(seen(task_losses=world.losses, **changes)).mixture
+        mixture = policy.mixture(seen(**world.seen, **changes)).mixture
         world.train(mixture)
         mixtures.append(mixture)
     return np.stack(mixtures)
@@ -363,15 +374,13 @@ def test_the_bandit_begins_with_the_nearest_domain(distance):
 
 
 def test_the_bandits_values_and_choices_equal_their_formulas():
-    policy, world = (
-        make_policy("distance-bandit", exploration=0.7, rate=0.3),
-        World([1e-3, 0, 0, 0]),
-    )
+    policy = make_policy("distance-bandit", exploration=0.7, rate=0.3)
+    world, arm = World([1e-3, 0, 0, 0]), None
     distance = domain_task_distances(FEATURES, "mix").mean(1)
-    value, pulls = -z(distance), np.ones(4)
+    value, pulls, arm = -z(distance), np.ones(4), 0
     usual = None
     for _ in range(30):
-        decision = policy.mixture(seen(task_losses=world.losses))
+        decision = policy.mixture(seen(**world.seen))
         if (drop := decision.explanation["drop"]) is not None:
             losses = [points[-2:] for points in world.losses.values()]
             assert drop == pytest.approx(np.mean([1 - b[1] / a[1] for a, b in losses]))
@@ -409,7 +418,7 @@ def test_after_a_regrouping_no_domain_is_credited_with_what_another_did():
     value = np.array(policy.state_dict()["value"])
     origin = np.eye(4)[[1, 0, 2, 3]]
     policy.regroup(Regrouping(origin, origin, tuple("abcd"), tuple("badc")))
-    decision = policy.mixture(seen(task_losses=world.losses))
+    decision = policy.mixture(seen(**world.seen))
     np.testing.assert_allclose(decision.explanation["value"], value[[1, 0, 2, 3]])
 
 
@@ -454,19 +463,20 @@ def test_settings_that_a_contest_tries_begin_with_the_defaults_and_can_be_made(n
         make_policy(name, **settings)
 
 
-@pytest.mark.parametrize("name", ["distance-bandit", "commute", "confidence", *FROM_FEATURES])
-def test_ten_thousand_askings_end_in_finite_numbers(name):
+@pytest.mark.parametrize("name", ["distance-bandit", "commute", "confidence"])
+def test_three_thousand_askings_end_in_finite_numbers(name):
     policy, rng = make_policy(name), np.random.default_rng(0)
     losses = {"t0": [(0, 5.0)], "t1": [(0, 5.0)]}
-    for number in range(10_000 if name != "anchors" else 100):
+    for number in range(3000):
         for points in losses.values():
-            points[:] = [(number, float(5.0 * np.exp(rng.normal())))]
+            points.append((number, float(5.0 * np.exp(rng.normal()))))
         scale = 10.0 ** rng.integers(-200, 200)
         decision = policy.mixture(
             seen(
                 round=number,
-                progress=number / 10_000,
-                task_losses=losses,
+                progress=number / 3000,
+                tokens=number,
+                task_losses={task: points[-2:] for task, points in losses.items()},
                 brackets_kk=scale * BRACKETS,
                 trained=replace(TRAINED, confidence_k=rng.random(4)),
             )

@@ -20,8 +20,9 @@ class Needs:
             a forward pass of that model in every step.
         confidence: Whether it looks at how sure the model is of its predictions.
         features: Whether it looks at gradient features of samples of the domains and the tasks.
-        brackets: Whether it looks at the Lie brackets of the domains' gradients, which cost two
-            gradients for each pair of domains and round.
+        brackets: Whether it looks at the Lie brackets of the domains' gradients, which cost a
+            gradient and a Hessian-vector product for each domain and round, and hold the gradients
+            of all domains at once.
     """
 
     metric: Literal["fisher", "step", "plain"] | None = None

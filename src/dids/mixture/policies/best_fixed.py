@@ -4,6 +4,7 @@ Axis letters: n trials, c candidates, k domains, t tasks.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,14 +13,12 @@ from jaxtyping import Float64
 
 from dids.errors import InputError
 from dids.mixture.found_mixture import FoundMixture
-from dids.mixture.loss_regression import fitted_losses
+from dids.mixture.loss_regression import Predictor, fitted_losses, lowest_mixture
 from dids.mixture.mixture_draws import above_floors, dirichlet, dirichlet_mixtures
 from dids.mixture.search import Trials, scored_task_names
 
 _NEAR = (10.0, 30.0, 100.0)
 """Strengths of the draws around the best so far, in domains' worth: far, nearer, near."""
-_CANDIDATES = 2000
-"""Draws of each kind that the fitted surface chooses from."""
 _TRIES = 20
 """Of the best of them, until one is not among the mixtures tried before."""
 
@@ -29,8 +28,8 @@ class BestFixed(FoundMixture):
 
     Every trial is a whole run of the model itself with the whole budget: uniform, proportional, the
     prior, mixtures of one's own, each domain heavy in turn (as far as a third of the trials goes),
-    random ones; then, one after another, what a surface fitted to all trials so far takes for
-    best, near the best one and far from it in turn. It is what the gap between uniform and a
+    random ones; then, one after another, the lowest point of a surface fitted to all trials so far,
+    or the middle between it and the best. It is what the gap between uniform and a
     policy is measured against (gap closed), and no rival: it costs many times the run.
 
     It looks at the tasks' validation losses after each trial, as one who could repeat the run
@@ -81,13 +80,9 @@ class BestFixed(FoundMixture):
             relative_nt = np.stack(losses) / losses[0]
             best_k = tried[int((relative_nt @ weight_t).argmin())]
             predict = fitted_losses(np.stack(tried), relative_nt, "log-linear")
-            is_near = len(tried) % 2 == 0
-            candidate_ck = _candidates(best_k, trials, rng, is_near=is_near)
-            order_c = np.argsort(predict(candidate_ck) @ weight_t, kind="stable")
             num_before = len(tried)
-            name = f"{'near' if is_near else 'far'}-{num_before:02d}"
-            for candidate in order_c[:_TRIES]:
-                run(name, candidate_ck[candidate])
+            for name, candidate_k in _next(best_k, predict, weight_t, trials, rng):
+                run(f"{name}-{num_before:02d}", candidate_k)
                 if len(tried) > num_before:
                     break
             else:
@@ -117,15 +112,25 @@ class BestFixed(FoundMixture):
         return first | {f"draw-{number:02d}": drawn_k for number, drawn_k in enumerate(drawn_nk)}
 
 
-def _candidates(
-    best_k: Float64[np.ndarray, " k"], trials: Trials, rng: np.random.Generator, *, is_near: bool
-) -> Float64[np.ndarray, "c k"]:
-    """Draws around the best so far, or everywhere."""
+def _next(
+    best_k: Float64[np.ndarray, " k"],
+    predict: Predictor,
+    weight_t: Float64[np.ndarray, " t"],
+    trials: Trials,
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, Float64[np.ndarray, " k"]]]:
+    """What to try next, the likeliest first: the surface's lowest point, half of the way, draws."""
+    lowest_k = lowest_mixture(lambda p: predict(above_floors(p, trials.limits)) @ weight_t, best_k)
+    lowest_k = above_floors(lowest_k[None], trials.limits)[0]
+    steps = [("lowest", lowest_k), ("halfway", (best_k + lowest_k) / 2.0)]
+    # In turn, for the surface may be wrong far away and says nothing new where it was asked.
+    yield from steps if rng.random() < 0.5 else reversed(steps)
     num_domains = len(best_k)
     middle_k = 0.9 * best_k + 0.1 / num_domains
-    near = [dirichlet(s * num_domains * middle_k, _CANDIDATES, rng) for s in _NEAR]
-    far = [dirichlet(np.full(num_domains, alpha), _CANDIDATES, rng) for alpha in (0.3, 1.0)]
-    return above_floors(np.concatenate(near if is_near else far), trials.limits)
+    near_ck = np.concatenate([dirichlet(s * num_domains * middle_k, 500, rng) for s in _NEAR])
+    near_ck = above_floors(near_ck, trials.limits)
+    for candidate in np.argsort(predict(near_ck) @ weight_t, kind="stable")[:_TRIES]:
+        yield "near", near_ck[candidate]
 
 
 def _is_among(mixture_k: np.ndarray, tried: list[np.ndarray]) -> bool:

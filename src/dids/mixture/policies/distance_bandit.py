@@ -94,7 +94,7 @@ class DistanceBandit:
         self._value_k: np.ndarray | None = None
         self._pulls_k: np.ndarray | None = None
         self._arm: int | None = None
-        self._losses: dict[str, float] = {}
+        self._since = 0
         self._usual: tuple[float, float] | None = None
         """Mean of the rewards, and of their distance from it."""
 
@@ -107,7 +107,7 @@ class DistanceBandit:
         if drop is not None:
             self._credit(drop)
         arm = self._chosen(self._value_k, self._pulls_k)
-        self._arm = arm
+        self._arm, self._since = arm, observation.tokens
         chosen_k = np.zeros(len(observation.sizes_k))
         chosen_k[arm] = 1.0
         mixture_k = (1.0 - self.share) * observation.prior + self.share * chosen_k
@@ -129,7 +129,7 @@ class DistanceBandit:
             "value": None if self._value_k is None else self._value_k.tolist(),
             "pulls": None if self._pulls_k is None else self._pulls_k.tolist(),
             "arm": self._arm,
-            "losses": dict(self._losses),
+            "since": self._since,
             "usual": None if self._usual is None else list(self._usual),
         }
 
@@ -139,7 +139,7 @@ class DistanceBandit:
         self._value_k = None if value is None else np.array(value, dtype=np.float64)
         self._pulls_k = None if pulls is None else np.array(pulls, dtype=np.float64)
         self._arm = state["arm"]
-        self._losses = dict(state["losses"])
+        self._since = int(state["since"])
         self._usual = None if usual is None else (float(usual[0]), float(usual[1]))
 
     def _first_values(self, observation: Observation) -> Float64[np.ndarray, " k"]:
@@ -151,15 +151,18 @@ class DistanceBandit:
     def _drop(self, observation: Observation) -> float | None:
         """The tasks' mean relative drop of loss since the choice before; None if not known."""
         history = observation.task_losses
-        now = {task: points[-1][1] for task, points in history.items() if points}
-        before, self._losses = self._losses, now
-        if self._arm is None or not now or before.keys() != now.keys():
-            return None
         weight_t = observation.task_weights
-        if len(weight_t) != len(history) or len(now) != len(history) or weight_t.sum() == 0:
-            weight_t = np.ones(len(now))
-        drops = [(before[task] - now[task]) / max(before[task], 1e-12) for task in now]
-        return float(np.average(drops, weights=weight_t))
+        if len(weight_t) != len(history) or weight_t.sum() == 0:
+            weight_t = np.ones(len(history))
+        drops, weights = [], []
+        for points, weight in zip(history.values(), weight_t, strict=True):
+            before = [loss for tokens, loss in points if tokens <= self._since]
+            if before and points[-1][0] > self._since:
+                drops.append((before[-1] - points[-1][1]) / max(before[-1], 1e-12))
+                weights.append(float(weight))
+        if self._arm is None or not sum(weights) > 0:
+            return None
+        return float(np.average(drops, weights=weights))
 
     def _credit(self, drop: float) -> None:
         assert self._value_k is not None
