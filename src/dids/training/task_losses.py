@@ -36,13 +36,13 @@ class TaskLosses:
                 does not divide by the ranks is filled up.
         """
         if labels_bt is None:
-            return self._losses.recording(model, None, None)
+            return self._losses.recording(model, {}, None)
         if gradients.end_of_dataloader and gradients.remainder > 0:
             num_own = gradients.remainder - (rank() or 0) * len(labels_bt)
             labels_bt = labels_bt.clone()
             labels_bt[max(0, num_own) :] = NOT_SCORED
         domain_b = torch.zeros(len(labels_bt), dtype=torch.long)
-        return self._losses.recording(model, labels_bt, domain_b)
+        return self._losses.recording(model, {"labels": labels_bt}, domain_b)
 
     def mean(self) -> float | None:
         """In nats a scored token; None where no pass gave its logits. Every rank must ask."""
