@@ -58,7 +58,7 @@ def make_policy(name: str, **settings: Any) -> Policy:
     Example:
         >>> make_policy("dids", ema=0.8).needs_impact
         True
-        >>> make_policy("dids.mixture.policies.fixed:Uniform").needs_impact
+        >>> make_policy("dids.mixture.policies.uniform:Uniform").needs_impact
         False
     """
     if name in POLICIES:

@@ -18,8 +18,8 @@ FAMILIES = {
         "dids-released": f"{_POLICIES}.dids_released:DidsReleased",
     },
     "fixed": {
-        "uniform": f"{_POLICIES}.fixed:Uniform",
-        "proportional": f"{_POLICIES}.fixed:Proportional",
+        "uniform": f"{_POLICIES}.uniform:Uniform",
+        "proportional": f"{_POLICIES}.proportional:Proportional",
         "temperature": f"{_POLICIES}.temperature:Temperature",
         "weights": f"{_POLICIES}.weights:Weights",
         "schedule": f"{_POLICIES}.schedule:Schedule",

@@ -1,4 +1,4 @@
-"""Policies that do not look: ``uniform`` and ``proportional``, to compare with.
+"""The policy ``uniform``: what all are compared with.
 
 Axis letters: k domains.
 """
@@ -20,14 +20,3 @@ class Uniform(Forgetful):
         """``1 / k`` for every domain, moved into the limits if it breaks them."""
         num_domains = len(observation.sizes_k)
         return PolicyDecision(observation.limits.project(np.full(num_domains, 1.0 / num_domains)))
-
-
-class Proportional(Forgetful):
-    """Every sample alike."""
-
-    searched: ClassVar[tuple[dict[str, Any], ...]] = ({},)
-
-    def mixture(self, observation: Observation) -> PolicyDecision:
-        """By the domains' numbers of samples, moved into the limits if it breaks them."""
-        share_k = observation.sizes_k / observation.sizes_k.sum()
-        return PolicyDecision(observation.limits.project(share_k))
