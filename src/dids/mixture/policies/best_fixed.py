@@ -41,8 +41,9 @@ class BestFixed(FoundMixture):
             domain name; domains that are not named have none. Empty: no others.
 
     Note:
-        No paper's method. The surface is the mixing law of Ye et al. 2024, arXiv:2403.16952
-        (`dids.mixture.loss_regression`).
+        No paper's method. The surface is the mixing law of Ye et al. 2024, arXiv:2403.16952, of
+        shares or of their roots. Of made-up worlds with 19 domains 24 trials close 90 to 95 % of
+        the gap and 48 trials 99 %; with 48 domains it is 80 and 86 to 98 %.
     """
 
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = ({},)
@@ -79,7 +80,7 @@ class BestFixed(FoundMixture):
         while len(tried) < self.num_trials:
             relative_nt = np.stack(losses) / losses[0]
             best_k = tried[int((relative_nt @ weight_t).argmin())]
-            predict = fitted_losses(np.stack(tried), relative_nt, "log-linear")
+            predict = fitted_losses(np.stack(tried), relative_nt, "concave")
             num_before = len(tried)
             for name, candidate_k in _next(best_k, predict, weight_t, trials, rng):
                 run(f"{name}-{num_before:02d}", candidate_k)
