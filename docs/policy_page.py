@@ -61,6 +61,7 @@ def _looks_at(name: str) -> str:
     seen = {
         "impact": policy.needs_impact and needs.metric is None,
         "impact in the plain metric": policy.needs_impact and needs.metric == "plain",
+        "the tasks' losses within rounds": needs.task_losses,
         "the domains' training losses": needs.training_losses,
         "a reference model's losses": needs.reference,
         "the model's confidence": needs.confidence,

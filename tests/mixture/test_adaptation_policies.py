@@ -7,18 +7,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observations import BRACKETS, FEATURES, TRAINED, features_of, observation_of
+from observations import BRACKETS, FEATURES, features_of, observation_of
 
 from dids.domains.regrouping import Regrouping
 from dids.errors import InputError
 from dids.mixture.feature_distance import domain_task_distances
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policies.strata import strata_by_gap
-from dids.mixture.policy import FeatureSamples, make_policy
+from dids.mixture.policy import FeatureSamples, TrainedOn, make_policy
 
 FREE = MixtureLimits.with_floor(4, 0.0)
 UNEVEN = np.array([0.4, 0.3, 0.2, 0.1])
 FROM_FEATURES = ["osmosis", "strata", "anchors"]
+
+TRAINED = TrainedOn(
+    tokens_k=np.array([300.0, 300.0, 200.0, 200.0]),
+    loss_k=np.array([1.0, 2.0, 3.0, 4.0]),
+    confidence_k=np.array([0.8, 0.6, 0.4, 0.2]),
+)
 
 
 def seen(**changes):
@@ -371,7 +377,7 @@ def test_the_bandits_values_and_choices_equal_their_formulas():
     policy = make_policy("distance-bandit", exploration=0.7, rate=0.3)
     world, arm = World([1e-3, 0, 0, 0]), None
     distance = domain_task_distances(FEATURES, "mix").mean(1)
-    value, pulls = -z(distance), np.ones(4)
+    value, pulls, arm = -z(distance), np.ones(4), 0
     usual = None
     for _ in range(30):
         decision = policy.mixture(seen(**world.seen))

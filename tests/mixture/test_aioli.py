@@ -14,12 +14,12 @@ from dids.mixture.policies.aioli import Aioli
 LAW_KT = np.array([[0.02, 0.001], [0.004, 0.012], [0.001, 0.001], [-0.002, 0.004]])
 
 
-def asked(policy, num_steps, every=4, law_kt=LAW_KT, floor=0.0, weights=None, extra=()):
-    """Steps at which it is asked, with the mixture that it gives then."""
+def asked(policy, num_steps, every=4, law_kt=LAW_KT, floor=0.0, weights=None, extra=(), lag=0):
+    """Steps at which it is asked, with the mixture that it gives then, to hold after a lag."""
     limits = MixtureLimits.with_floor(len(law_kt), floor)
     losses = {f"t{t}": [(0, 5.0)] for t in range(law_kt.shape[1])}
     prior = np.full(len(law_kt), 1 / len(law_kt))
-    mixture, found = prior, []
+    mixture, found, drawn, pending = prior, [], np.zeros(len(law_kt), dtype=int), []
     for step in range(num_steps):
         is_first = step == 0
         if step % every == 0 or step in extra:
@@ -27,12 +27,15 @@ def asked(policy, num_steps, every=4, law_kt=LAW_KT, floor=0.0, weights=None, ex
                 step=step, tokens=step, num_steps=num_steps, progress=step / num_steps,
                 impact=None, task_losses={} if is_first else losses, limits=limits,
                 task_weights=np.ones(law_kt.shape[1]) if weights is None else weights,
-                sizes_k=np.full(len(law_kt), 9), draws_k=np.zeros(len(law_kt), dtype=int),
+                sizes_k=np.full(len(law_kt), 9), draws_k=drawn,
                 previous=mixture, prior=prior,
             )  # fmt: skip
             mixture = policy.mixture(seen).mixture
             found.append((step, mixture))
-        for (task, history), drop in zip(losses.items(), mixture @ law_kt, strict=True):
+        pending.append(mixture)
+        held = pending[max(0, step - lag)]
+        drawn = drawn + np.rint(1e9 * held).astype(int)
+        for (task, history), drop in zip(losses.items(), held @ law_kt, strict=True):
             losses[task] = [*history, (step + 1, history[-1][1] - drop)]
     return found
 
@@ -83,6 +86,13 @@ def test_limits_that_change_the_tries_do_not_change_what_is_learnt():
     weight = np.exp(2.0 * normalised_law(LAW_KT).sum(1))
     np.testing.assert_allclose(found[-1][1], weight / weight.sum(), rtol=1e-6)
     assert min(mixture.min() for _, mixture in found) >= 0.1 - 1e-9
+
+
+@pytest.mark.parametrize("lag", [1, 3, 6])
+def test_loaders_that_read_ahead_do_not_change_what_is_learnt(lag):
+    plain = asked(Aioli(step_size=5.0, rounds=1), 400)
+    late = asked(Aioli(step_size=5.0, rounds=1), 400, lag=lag)
+    np.testing.assert_allclose(late[-1][1], plain[-1][1], rtol=1e-5)
 
 
 def test_being_asked_in_the_middle_of_a_try_changes_nothing_that_is_learnt():

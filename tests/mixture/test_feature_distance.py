@@ -15,8 +15,8 @@ from dids.mixture.feature_distance import (
     mean_over_tasks,
     mmd,
     standardised,
-    tilted,
 )
+from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.policy import FeatureSamples
 
 MEASURE = {"cosine": cosine_distance, "mmd": mmd, "coral": coral, "fisher": fisher_distance}

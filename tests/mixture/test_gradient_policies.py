@@ -147,7 +147,7 @@ def test_permuting_domains_permutes_the_mixture(policy):
 
 @pytest.mark.parametrize(
     "policy",
-    [DogeOnline(mu=0.005), Dga(ema=0.5), RAndB(tasks=True, strength=30.0)],
+    [DogeOnline(mu=0.005), Dga(), RAndB(tasks=True, strength=30.0)],
     ids=["doge", "dga", "r-and-b"],
 )
 def test_where_nothing_changes_the_domain_that_points_the_tasks_way_takes_all(policy):
@@ -187,6 +187,7 @@ def test_without_impact_the_mixture_stays_and_the_steps_are_counted_later(policy
     [
         (DogeOnline, {"mu": 0.0}, "mu"),
         (Doge, {"budget": 0.0}, "budget must be above 0"),
+        (Doge, {"rounds": 2.5}, "rounds must be a whole number"),
         (Dga, {"ema": 1.0}, "ema from 0 to below 1"),
         (RAndB, {"strength": float("nan")}, "strength must be above 0"),
     ],

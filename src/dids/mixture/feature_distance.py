@@ -186,16 +186,3 @@ def standardised(value: Float64[np.ndarray, "*any"]) -> Float64[np.ndarray, "*an
     if deviation <= least:
         return np.zeros_like(value)
     return np.asarray(np.nan_to_num((value - known.mean()) / deviation, nan=0.0))
-
-
-def tilted(
-    prior_k: Float64[np.ndarray, " k"], exponent_k: Float64[np.ndarray, " k"]
-) -> Float64[np.ndarray, " k"]:
-    """A mixture proportional to ``prior * exp(exponent)``.
-
-    Example:
-        >>> tilted(np.array([0.5, 0.5]), np.array([0.0, 1000.0]))
-        array([0., 1.])
-    """
-    share_k = prior_k * np.exp(exponent_k - exponent_k.max())
-    return np.asarray(share_k / share_k.sum())

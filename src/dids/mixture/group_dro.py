@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from scipy.special import softmax
 
 from dids.domains.regrouping import Regrouping
@@ -32,7 +33,8 @@ class GroupDro:
         The paper draws uniformly and multiplies each domain's loss with its weight. Here the weight
         is the probability of drawing it, under the run's limits: the same gradient on average. A
         domain that a step did not draw keeps its excess of before, as in the released code; before
-        it was ever drawn it has the others' mean.
+        it was ever drawn it has the others' mean. Where it is asked less often than after every
+        step, it makes as many moves as there were steps.
     """
 
     needs_impact = False
@@ -47,6 +49,7 @@ class GroupDro:
         self.smoothing = smoothing
         self._weight_k: np.ndarray | None = None
         self._excess = LastSeen()
+        self._step = 0
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The weights after the steps that were trained on, moved into the limits."""
@@ -59,10 +62,9 @@ class GroupDro:
         self._excess.see(trained.excess_k)
         excess_k = self._excess.filled()
         assert excess_k is not None
-        # A weight may have underflowed where nothing is spread.
-        log_weight_k = np.log(np.maximum(self._weight_k, np.finfo(np.float64).tiny))
-        moved_k = softmax(log_weight_k + self.step_size * excess_k)
-        self._weight_k = (1.0 - self.smoothing) * moved_k + self.smoothing / num_domains
+        for _ in range(observation.step - self._step):
+            self._move(excess_k)
+        self._step = observation.step
         columns = {"excess": excess_k, "best": self._weight_k}
         domains = domain_explanation(observation.domain_names, columns)
         return PolicyDecision(observation.limits.project(self._weight_k), {"domains": domains})
@@ -76,10 +78,18 @@ class GroupDro:
     def state_dict(self) -> dict[str, Any]:
         """Weights and last excess losses."""
         weight = None if self._weight_k is None else self._weight_k.tolist()
-        return {"weight": weight, "excess": self._excess.state_dict()}
+        return {"weight": weight, "excess": self._excess.state_dict(), "step": self._step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         weight = state["weight"]
         self._weight_k = None if weight is None else np.array(weight, dtype=np.float64)
         self._excess.load_state_dict(state["excess"])
+        self._step = int(state["step"])
+
+    def _move(self, excess_k: Float64[np.ndarray, " k"]) -> None:
+        assert self._weight_k is not None
+        # A weight may have underflowed where nothing is spread.
+        log_weight_k = np.log(np.maximum(self._weight_k, np.finfo(np.float64).tiny))
+        moved_k = softmax(log_weight_k + self.step_size * excess_k)
+        self._weight_k = (1.0 - self.smoothing) * moved_k + self.smoothing / len(moved_k)

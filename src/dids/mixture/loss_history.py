@@ -3,6 +3,7 @@
 Axis letters: b blocks, k domains.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ class LossHistory:
     def __init__(self) -> None:
         self._width = 1
         self._looks_b: list[int] = []
-        self._seen_b: list[float] = []
+        self._log_seen_b: list[float] = []
         self._tokens_bk: list[np.ndarray] = []
         self._nats_bk: list[np.ndarray] = []
 
@@ -37,7 +38,7 @@ class LossHistory:
         """Take in one look.
 
         Args:
-            seen: What the run had trained on by then.
+            seen: What the run had trained on by then, above zero.
             tokens_k: Tokens of each domain that the losses are means over.
             loss_k: In nats; NaN where there were no tokens.
         """
@@ -46,17 +47,17 @@ class LossHistory:
         nats_k = np.where(tokens_k > 0, np.nan_to_num(loss_k) * tokens_k, 0.0)
         if not self._looks_b or self._looks_b[-1] == self._width:
             self._looks_b.append(0)
-            self._seen_b.append(0.0)
+            self._log_seen_b.append(0.0)
             self._tokens_bk.append(np.zeros(len(tokens_k)))
             self._nats_bk.append(np.zeros(len(tokens_k)))
         self._looks_b[-1] += 1
-        self._seen_b[-1] += float(seen)
+        self._log_seen_b[-1] += math.log(seen)
         self._tokens_bk[-1] = self._tokens_bk[-1] + tokens_k
         self._nats_bk[-1] = self._nats_bk[-1] + nats_k
 
     def seen_b(self) -> Float[np.ndarray, " b"]:
-        """What the run had trained on, on average over each block."""
-        return np.asarray(np.array(self._seen_b) / np.array(self._looks_b))
+        """What the run had trained on, the geometric mean over each block."""
+        return np.asarray(np.exp(np.array(self._log_seen_b) / np.array(self._looks_b)))
 
     def loss_bk(self) -> Float[np.ndarray, "b k"]:
         """Mean loss of each domain's tokens in each block; NaN where there were none."""
@@ -79,7 +80,7 @@ class LossHistory:
         return {
             "width": self._width,
             "looks": list(self._looks_b),
-            "seen": list(self._seen_b),
+            "log_seen": list(self._log_seen_b),
             "tokens": [tokens_k.tolist() for tokens_k in self._tokens_bk],
             "nats": [nats_k.tolist() for nats_k in self._nats_bk],
         }
@@ -88,14 +89,14 @@ class LossHistory:
         """Go on where ``state_dict`` was taken."""
         self._width = int(state["width"])
         self._looks_b = [int(looks) for looks in state["looks"]]
-        self._seen_b = [float(seen) for seen in state["seen"]]
+        self._log_seen_b = [float(seen) for seen in state["log_seen"]]
         self._tokens_bk = [np.array(tokens, dtype=np.float64) for tokens in state["tokens"]]
         self._nats_bk = [np.array(nats, dtype=np.float64) for nats in state["nats"]]
 
     def _halve(self) -> None:
         pairs = range(0, _MOST_BLOCKS, 2)
         self._looks_b = [self._looks_b[b] + self._looks_b[b + 1] for b in pairs]
-        self._seen_b = [self._seen_b[b] + self._seen_b[b + 1] for b in pairs]
+        self._log_seen_b = [self._log_seen_b[b] + self._log_seen_b[b + 1] for b in pairs]
         self._tokens_bk = [self._tokens_bk[b] + self._tokens_bk[b + 1] for b in pairs]
         self._nats_bk = [self._nats_bk[b] + self._nats_bk[b + 1] for b in pairs]
         self._width *= 2

@@ -51,9 +51,8 @@ class MultiplicativeWeights:
     def regroup(self, regrouping: Regrouping) -> None:
         """Go on with other domains; one of new samples begins with the mean of all."""
         if self._gain_k is not None:
-            mean = float(self._gain_k.mean())
-            moved_k = regrouping.origin_kj @ self._gain_k
-            self._gain_k = np.where(regrouping.is_added_k, mean, moved_k)
+            mean = self._gain_k.mean()
+            self._gain_k = np.nan_to_num(regrouping.averaged(self._gain_k), nan=mean)
 
     def state_dict(self) -> dict[str, Any]:
         """What was gained."""

@@ -400,6 +400,7 @@ class MixtureRounds(MixtureCallback):
             progress=min(1.0, self.progress(step)),
             num_steps=self.plan.nominal_steps,
             features=self.features,
+            domain_names=tuple(self.domain_names),
         )
 
 

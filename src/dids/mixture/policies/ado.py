@@ -14,7 +14,7 @@ from dids.mixture.explanation import domain_explanation
 from dids.mixture.loss_history import LossHistory
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
-from dids.mixture.power_law import PowerLaw, power_law
+from dids.mixture.power_law import PowerLaw, power_laws
 
 _TOKENS = 1024
 _LEAST_ALPHA = 0.05
@@ -25,16 +25,13 @@ class AdaptiveDataOptimization:
     """A power law for every domain's loss, and more of the domains where it falls fastest.
 
     ``L_k(n) = epsilon_k + beta_k n ** -alpha_k`` is fitted again and again to what the run has
-    seen, and in every step t:
-
-    - ``h(t) = credit_decay h(t-1) + (1 - credit_decay) p(t-1)``, what was drawn of late;
-    - ``rho_k ~ prior_k h_k ** credit_power alpha_k (L_k - epsilon_k) / n``, no less than
-      ``least_share``;
-    - ``p = (1 - inertia) rho + inertia q(t-1)``, where ``q(t) = rho / (t+1) + t / (t+1) q(t-1)``.
-
-    (Jiang, Zhou, Feng, Malladi & Kolter 2024, arXiv:2410.11820, as in its section on the method and
-    its code, github.com/yidingjiang/ado, src/data_selectors/ado.py, where n counts the samples of
-    all domains, alpha_k is 0.05 at least in the slope, and rho is raised to the least share.)
+    seen. In every step t the preference ``rho_k`` is proportional to ``prior_k h_k ** credit_power
+    alpha_k (L_k - epsilon_k) / n``, and no less than ``least_share``; ``h(t) = credit_decay h(t-1)
+    + (1 - credit_decay) p(t-1)`` is what was drawn of late. Then ``p(t) = (1 - inertia) rho +
+    inertia q(t-1)``, with the average ``q(t) = rho / (t+1) + t / (t+1) q(t-1)``. (Jiang, Zhou,
+    Feng, Malladi & Kolter 2024, arXiv:2410.11820, as read in its code, github.com/yidingjiang/ado,
+    src/data_selectors/ado.py: n counts the samples of all domains, alpha_k is 0.05 at least in the
+    slope, and rho is raised to the least share.)
 
     Args:
         credit_power: How far what is hardly drawn is not credited with its loss's fall.
@@ -86,6 +83,7 @@ class AdaptiveDataOptimization:
         self._average_k: np.ndarray | None = None
         self._laws: list[PowerLaw | None] = []
         self._fitted_at: int | None = None
+        self._step = 0
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The mixture for the step that begins; the prior while the run warms up."""
@@ -94,7 +92,8 @@ class AdaptiveDataOptimization:
         trained, warm_steps = observation.trained, self.warmup * observation.num_steps
         if trained is None or not (trained.tokens_k > 0).any():
             return self._unchanged(observation)
-        decay = self.credit_decay
+        num_new, self._step = observation.step - self._step, observation.step
+        decay = self.credit_decay**num_new
         self._credit_k = decay * self._credit_k + (1.0 - decay) * observation.previous
         if observation.step > 0.5 * warm_steps:
             self._history.add(_sequences(observation), trained.tokens_k, trained.loss_k)
@@ -107,7 +106,7 @@ class AdaptiveDataOptimization:
         rho_k = observation.prior * self._credit_k**self.credit_power * slope_k
         rho_k = self._raised(rho_k / rho_k.sum())
         best_k = (1.0 - self.inertia) * rho_k + self.inertia * self._average_k
-        part = 1.0 / (observation.step + 1)
+        part = min(1.0, num_new / (observation.step + 1))
         self._average_k = part * rho_k + (1.0 - part) * self._average_k
         columns = {"slope": slope_k, "preference": rho_k, "best": best_k}
         domains = domain_explanation(observation.domain_names, columns)
@@ -130,6 +129,7 @@ class AdaptiveDataOptimization:
             "average": None if self._average_k is None else self._average_k.tolist(),
             "laws": laws,
             "fitted_at": self._fitted_at,
+            "step": self._step,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -140,6 +140,7 @@ class AdaptiveDataOptimization:
         self._average_k = None if average is None else np.array(average, dtype=np.float64)
         self._laws = [None if law is None else PowerLaw(*law) for law in state["laws"]]
         self._fitted_at = state["fitted_at"]
+        self._step = int(state["step"])
 
     def _unchanged(self, observation: Observation) -> PolicyDecision:
         is_over = observation.step >= self.warmup * observation.num_steps
@@ -150,8 +151,7 @@ class AdaptiveDataOptimization:
         interval = max(1.0, _REFIT * observation.num_steps)
         if self._fitted_at is not None and observation.step < self._fitted_at + interval:
             return
-        seen_b = self._history.seen_b()
-        self._laws = [power_law(seen_b, loss_b) for loss_b in self._history.loss_bk().T]
+        self._laws = power_laws(self._history.seen_b(), self._history.loss_bk())
         self._fitted_at = observation.step
 
     def _slopes(self, observation: Observation) -> Float64[np.ndarray, " k"] | None:

@@ -4,6 +4,7 @@ Axis letters: k domains, t tasks, s segments of a sweep.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,11 +45,12 @@ class Aioli:
         more domains, sweeps get fewer and rounds longer until they keep to ``share``, with at least
         one sweep; a run in which that takes more than half of all steps stays at the prior. Rounds
         are those of the paper, not the run's. Tasks stand for the validation sets of the domains,
-        with the user's weights. A try's mixture is the one that the limits left of it. Where
-        loaders read ahead, a try begins as many steps late.
+        with the user's weights. A row of Q is what was drawn while the drop was seen: limits, whole
+        samples and loaders that read ahead make it differ from what was asked for.
     """
 
     needs_impact = False
+    needs = Needs(every_steps=4, task_losses=True)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
         {"step_size": 0.5},
@@ -79,7 +81,7 @@ class Aioli:
         self.smoothing = smoothing
         self.rounds = rounds
         self.share = share
-        self.needs = Needs(every_steps=self.segment_steps, task_losses=True)
+        self.needs = replace(self.needs, every_steps=self.segment_steps)
         self._weights = MultiplicativeWeights()
         self._asked_at = 0
         self._steps_between = self.segment_steps
@@ -103,7 +105,8 @@ class Aioli:
                 self._sweep = None
         if self._sweep is None and self._is_new_round(observation):
             order_s = self._order(len(observation.prior), observation.num_steps)
-            self._sweep = _Sweep(order_s, observation.step, losses.loss_t)
+            self._sweep = _Sweep(order_s)
+            self._sweep.begin_try(observation, losses)
             self._round_start = observation.step
             self._num_rounds += 1
         if self._sweep is None:
@@ -173,14 +176,13 @@ class _Sweep:
 
     Args:
         left: Domains that are still to be tried, the present one first.
-        step: At which the present try began.
-        loss_t: The tasks' losses then.
     """
 
-    def __init__(self, left: list[int], step: int, loss_t: np.ndarray) -> None:
+    def __init__(self, left: list[int]) -> None:
         self.left = left
-        self.step = step
-        self.loss_t = loss_t
+        self._step = 0
+        self._losses: list[float] = []
+        self._draws: list[int] = []
         self._mixtures: list[list[float]] = []
         self._drops: list[list[float]] = []
 
@@ -194,20 +196,27 @@ class _Sweep:
         """Whether no try is left."""
         return not self.left
 
+    def begin_try(self, observation: Observation, losses: NewestLosses) -> None:
+        """Remember where things stand."""
+        self._step = observation.step
+        self._losses = losses.loss_t.tolist()
+        self._draws = observation.draws_k.tolist()
+
     def see(self, observation: Observation, losses: NewestLosses, segment_steps: int) -> None:
         """Note what the present try did, if it was long enough; drops are per segment."""
-        num_steps = observation.step - self.step
-        if num_steps < segment_steps:
+        num_steps = observation.step - self._step
+        drawn_k = observation.draws_k - np.array(self._draws)
+        if num_steps < segment_steps or drawn_k.sum() <= 0:
             return
-        drop_t = (self.loss_t - losses.loss_t) * segment_steps / num_steps
-        self._mixtures.append(observation.previous.tolist())
+        drop_t = (np.array(self._losses) - losses.loss_t) * segment_steps / num_steps
+        self._mixtures.append((drawn_k / drawn_k.sum()).tolist())
         self._drops.append(drop_t.tolist())
         self.left = self.left[1:]
-        self.step, self.loss_t = observation.step, losses.loss_t
+        self.begin_try(observation, losses)
 
     def gains(self, weight_t: Float64[np.ndarray, " t"]) -> Float64[np.ndarray, " k"]:
         """What each domain alone does for all tasks, of a whole that is 1."""
-        # Equal mixtures' drops are averaged by least squares; there are as many of each.
+        # With as many tries of each mixture, this is the inverse times the mean drops.
         law_kt = np.linalg.lstsq(np.array(self._mixtures), np.array(self._drops), rcond=None)[0]
         law_kt = law_kt * weight_t
         law_kt = law_kt - min(0.0, float(law_kt.min()))
@@ -218,8 +227,9 @@ class _Sweep:
         """As plain JSON values."""
         return {
             "left": self.left,
-            "step": self.step,
-            "losses": self.loss_t.tolist(),
+            "step": self._step,
+            "losses": self._losses,
+            "draws": self._draws,
             "mixtures": self._mixtures,
             "drops": self._drops,
         }
@@ -227,11 +237,9 @@ class _Sweep:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "_Sweep":
         """What ``state_dict`` was taken of."""
-        sweep = cls(
-            [int(k) for k in state["left"]],
-            int(state["step"]),
-            np.array(state["losses"], dtype=np.float64),
-        )
+        sweep = cls([int(k) for k in state["left"]])
+        sweep._step = int(state["step"])
+        sweep._losses, sweep._draws = list(state["losses"]), list(state["draws"])
         sweep._mixtures, sweep._drops = list(state["mixtures"]), list(state["drops"])
         return sweep
 

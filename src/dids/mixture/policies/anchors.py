@@ -11,7 +11,8 @@ from jaxtyping import Float, Float64
 
 from dids.domains.regrouping import Regrouping
 from dids.domains.spherical_kmeans import spherical_centroids
-from dids.mixture.feature_distance import standardised, tilted
+from dids.mixture.feature_distance import standardised
+from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
 from dids.mixture.observation import FeatureSamples, Observation, PolicyDecision
 

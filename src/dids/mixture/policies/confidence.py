@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dids.domains.regrouping import Regrouping
-from dids.mixture.feature_distance import tilted
+from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
 

@@ -27,21 +27,22 @@ class Dga:
             weights themselves, the paper's algorithm without EMA.
 
     Note:
-        What the paper sets the step size and beta to could not be had; 1 and 0.1 are a choice. Its
-        sign is: up where gradients agree. Gradients are means over a round's samples and not of one
-        batch. For the paper's thousands of domains, which it combines from a few distributions,
-        there is no counterpart here.
+        What the paper sets the step size and beta to could not be had; 1 and 0.5 are a choice: with
+        a beta of 0.1, twenty-five rounds closed half as much of the gap in worlds whose best
+        mixture is known. Gradients are means over a round's samples and not of one batch. For the
+        paper's thousands of domains, which it combines from a few distributions, there is no
+        counterpart here.
     """
 
     needs_impact = True
     needs = Needs(metric="plain")
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
-        {"ema": 0.5},
-        {"step_size": 5.0, "ema": 0.5},
+        {"step_size": 5.0},
+        {"ema": 0.9},
     )
 
-    def __init__(self, *, step_size: float = 1.0, ema: float = 0.9) -> None:
+    def __init__(self, *, step_size: float = 1.0, ema: float = 0.5) -> None:
         if not step_size > 0.0 or not 0.0 <= ema < 1.0:
             raise ValueError(
                 f"step_size must be above 0 and ema from 0 to below 1, but are {step_size}, {ema}."

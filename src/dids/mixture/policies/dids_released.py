@@ -6,15 +6,14 @@ Axis letters: k domains, t tasks.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.optimize import curve_fit
 
-from dids.domains.regrouping import Regrouping
 from dids.mixture.explanation import impact_explanation
+from dids.mixture.forgetful import Forgetful
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 
@@ -24,7 +23,7 @@ _UNKNOWN_POTENTIAL = 1.0
 _LEAST_WEIGHT = 1e-7
 
 
-class DidsReleased:
+class DidsReleased(Forgetful):
     """``p = ema p_before + (1 - ema) U / sum U``, with ``U_k`` the mean over tasks of a utility.
 
     ``U_kt = share_kt * (improvement_t + potential_t) / p_k``, in nats; negative sums count 1e-7.
@@ -79,16 +78,6 @@ class DidsReleased:
                 {"utility": utility_k, "best": best_k},
             ),
         )
-
-    def regroup(self, regrouping: Regrouping) -> None:
-        """Nothing is remembered."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""
 
 
 def turned_round_shares(kernel_kt: Float64[np.ndarray, "k t"]) -> Float64[np.ndarray, "k t"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from dids.domains.regrouping import Regrouping
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import impact_explanation
-from dids.mixture.held_mixture import HeldMixture
+from dids.mixture.found_mixture import FoundMixture
 from dids.mixture.multiplicative_weights import MultiplicativeWeights
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
@@ -22,7 +22,7 @@ from dids.mixture.search import Trials
 _EPSILON = 1e-6
 
 
-class Doge(HeldMixture):
+class Doge(FoundMixture):
     """The mixture that a proxy had on average while it was trained under `DogeOnline`.
 
     DoGE, domain reweighting with generalisation estimation (Fan, Pagliardini & Jaggi 2024,
@@ -56,13 +56,15 @@ class Doge(HeldMixture):
         max_norm: float = 1.0,
         universal: bool | float = False,
         budget: float = 1.0,
-        rounds: int | None = None,
+        rounds: int | float | None = None,
     ) -> None:
         super().__init__()
         if not budget > 0.0:
             raise ValueError(f"budget must be above 0, but it is {budget}.")
+        if rounds is not None and (rounds != int(rounds) or rounds < 1):
+            raise ValueError(f"rounds must be a whole number from 1 on, but it is {rounds}.")
         self.budget = budget
-        self.rounds = rounds
+        self.rounds = None if rounds is None else int(rounds)
         self._online = DogeOnline(
             learning_rate=learning_rate, mu=mu, max_norm=max_norm, universal=universal
         )
@@ -72,7 +74,7 @@ class Doge(HeldMixture):
         proxy = trials.run(
             "proxy", self._online, model="proxy", budget=self.budget, rounds=self.rounds
         )
-        self.hold(proxy.mean_mixture_k)
+        self.found_k = proxy.mean_mixture_k
 
 
 class DogeOnline:

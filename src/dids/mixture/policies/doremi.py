@@ -3,21 +3,18 @@
 Axis letters: k domains.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from dids.domains.regrouping import Regrouping
+from dids.mixture.found_mixture import FoundMixture
 from dids.mixture.group_dro import GroupDro
-from dids.mixture.held import Held
-from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.search import Trials
 
 _MOVED = 1e-3
 
 
-class DoReMi:
+class DoReMi(FoundMixture):
     """A fixed mixture: the average one under which a proxy was held close to a reference.
 
     Before the run, the proxy is trained twice: under the prior, which makes the reference, and by
@@ -37,7 +34,6 @@ class DoReMi:
         drawn by, within the limits. Without a search the mixture is the prior.
     """
 
-    needs_impact = False
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
         {"step_size": 0.1},
@@ -52,6 +48,7 @@ class DoReMi:
         repeats: int = 1,
         budget: float = 1.0,
     ) -> None:
+        super().__init__()
         if repeats < 1:
             raise ValueError(f"repeats must be 1 or more, but it is {repeats}.")
         if not 0.0 < budget <= 1.0:
@@ -61,36 +58,16 @@ class DoReMi:
         self.smoothing = smoothing
         self.repeats = int(repeats)
         self.budget = budget
-        self._found_k: np.ndarray | None = None
 
     def search(self, trials: Trials) -> None:
         """Train reference and proxy, and keep the proxy's mean mixture."""
         found_k = trials.prior
         for number in range(1, self.repeats + 1):
-            reference = trials.run(f"reference-{number}", Held(found_k), budget=self.budget)
+            reference = trials.run(f"reference-{number}", FoundMixture(found_k), budget=self.budget)
             rule = GroupDro(step_size=self.step_size, smoothing=self.smoothing)
             proxy = trials.run(f"proxy-{number}", rule, budget=self.budget, reference=reference)
             moved = float(np.abs(proxy.mean_mixture_k - found_k).max())
             found_k = proxy.mean_mixture_k
             if moved < _MOVED:
                 break
-        self._found_k = np.asarray(found_k, dtype=np.float64)
-
-    def mixture(self, observation: Observation) -> PolicyDecision:
-        """The mixture that was found, moved into the limits if it breaks them."""
-        found_k = observation.prior if self._found_k is None else self._found_k
-        return PolicyDecision(observation.limits.project(found_k))
-
-    def regroup(self, regrouping: Regrouping) -> None:
-        """Go on with other domains, which take their weights along."""
-        if self._found_k is not None:
-            self._found_k = np.asarray(regrouping.passed_kj @ self._found_k)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The mixture that was found."""
-        return {"found": None if self._found_k is None else self._found_k.tolist()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
-        found = state["found"]
-        self._found_k = None if found is None else np.array(found, dtype=np.float64)
+        self.found_k = np.asarray(found_k, dtype=np.float64)

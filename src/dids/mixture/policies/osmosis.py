@@ -11,8 +11,8 @@ from dids.mixture.feature_distance import (
     distances_to_mixture,
     distances_to_tasks,
     standardised,
-    tilted,
 )
+from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
 

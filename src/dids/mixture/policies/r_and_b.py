@@ -3,19 +3,18 @@
 Axis letters: k, l domains, t tasks.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from dids.domains.regrouping import Regrouping
 from dids.mixture.explanation import impact_explanation
+from dids.mixture.forgetful import Forgetful
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 
 
-class RAndB:
+class RAndB(Forgetful):
     """``p = softmax(strength * G q / |G q|)``, afresh in every round.
 
     ``G_kl = <g_k, g_l>`` are inner products of the domains' mean gradients of the round and ``q``
@@ -67,13 +66,3 @@ class RAndB:
             observation.limits.project(best_k),
             impact_explanation(observation, weight_t, impact.kernel_kt, columns),
         )
-
-    def regroup(self, regrouping: Regrouping) -> None:
-        """Nothing is remembered."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""

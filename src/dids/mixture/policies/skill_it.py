@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dids.domains.regrouping import Regrouping
-from dids.mixture.held_mixture import HeldMixture
+from dids.mixture.found_mixture import FoundMixture
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.search import Trial, Trials
@@ -73,7 +73,7 @@ class SkillIt:
         for domain, alone_k in enumerate(np.eye(num_domains)):
             trial = trials.run(
                 f"alone-{domain}",
-                HeldMixture(alone_k),
+                FoundMixture(alone_k),
                 model="proxy",
                 budget=self.budget / num_domains,
                 rounds=1,
