@@ -380,15 +380,20 @@ def _quieten_libraries() -> None:
     logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
+_STOPPED = 130
+"""The exit status that typer makes of Ctrl-C."""
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit status 2."""
     try:
         app()
     except InputError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from here.", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _STOPPED:
+            typer.echo("stopped; the same command goes on from here.", err=True)
+        raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise

@@ -52,7 +52,7 @@ def test_gap_closed_is_the_part_of_the_way_to_the_best_fixed_mixture():
     assert rows["uniform"].gap_closed.mean == pytest.approx(0.0)
     best = rows["best-fixed"].gap_closed
     assert (best.mean, best.low, best.high) == pytest.approx((1.0, 1.0, 1.0))
-    assert rows["mixed"].gap_closed.mean == pytest.approx(-0.05 / 3 / gap)
+    assert rows["mixed"].gap_closed.mean == pytest.approx(-0.05 / gap)
 
 
 def test_without_a_gap_nothing_is_closed():

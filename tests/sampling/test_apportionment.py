@@ -107,6 +107,31 @@ def test_blocks_may_be_cut_anywhere(weights, data):
         np.testing.assert_array_equal(which, nth[first : first + len(which)])
 
 
+@given(weights, st.lists(st.floats(-30, 30), min_size=12, max_size=12), st.integers(0, 2000))
+def test_what_was_given_at_a_total_is_known_without_the_samples_before(weights, credit, total):
+    share = np.array(weights) / sum(weights)
+    credit = np.where(share > 0, credit[: len(share)], 0.0)
+    credit -= share * credit.sum()
+    apportionment, zero = Apportionment(share, tie(len(share))), np.zeros(len(share), dtype=int)
+    domain, _ = apportionment.draws(credit, zero, np.array([0, total]))
+    expected = np.bincount(domain, minlength=len(share))
+    np.testing.assert_array_equal(apportionment.given(credit, total), expected)
+
+
+@pytest.mark.parametrize("num_domains", [3, 1000])
+def test_a_thousand_billion_samples_are_counted_as_fast_as_one(num_domains):
+    share = np.random.default_rng(0).dirichlet(np.ones(num_domains))
+    apportionment, total = Apportionment(share, tie(num_domains)), 10**12
+    given_k = apportionment.given(np.zeros(num_domains), total)
+    assert given_k.sum() == total
+    assert np.abs(given_k - share * total).max() < 1.7
+    # The very next samples go on from there.
+    domain, nth = apportionment.draws(np.zeros(num_domains), given_k, total + np.array([0, 99]))
+    later_k = given_k + np.bincount(domain, minlength=num_domains)
+    np.testing.assert_array_equal(apportionment.given(np.zeros(num_domains), total + 99), later_k)
+    assert (nth >= given_k[domain]).all()
+
+
 @given(weights)
 def test_no_domain_is_ever_far_from_what_was_asked(weights):
     share = np.array(weights) / sum(weights)

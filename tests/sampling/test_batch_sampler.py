@@ -119,3 +119,40 @@ def test_the_forecast_is_what_the_sampler_then_does():
     np.testing.assert_allclose([f.samples for f in forecasts], sampler.draws_by_domain(30), atol=2)
     assert forecasts[0].cap_reached_at_step == 3
     assert forecasts[1].cap_reached_at_step is None
+
+
+@pytest.mark.parametrize("unit", ["samples", "tokens"])
+@pytest.mark.parametrize("begins_at", [0, 7])
+def test_the_forecast_follows_the_schedule_and_goes_on_in_mid_run(unit, begins_at):
+    sizes, lengths = [60, 200, 90], np.repeat([4, 8, 16], [60, 200, 90])
+
+    def sampler():
+        made = MixtureSampler(
+            [range(60), range(60, 260), range(260, 350)], lengths, batch_size=16, seed=0,
+            max_repeats=[1, None, 0], mixture=[0.5, 0.3, 0.2], unit=unit,
+        )  # fmt: skip
+        made.set_mixture([0.0, 0.5, 0.5], 12)
+        made.set_mixture([0.9, 0.1, 0.0], 30)
+        made.set_mixture([0.5, 0.5, 0.0], 31)
+        return made
+
+    whole, asked = sampler(), sampler()
+    if begins_at:
+        asked.load_state_dict(sampler().state_dict(begins_at))
+    found = asked.forecast(60)
+    np.testing.assert_allclose([f.samples for f in found], whole.draws_by_domain(60), atol=3)
+    for domain, (capacity, cap) in enumerate([(120, 1), (None, None), (90, 0)]):
+        if cap is None:
+            assert found[domain].cap_reached_at_step is None
+            continue
+        # The step in which the sampler gave the domain's last sample, or the one behind it.
+        last = next(t for t in range(61) if whole.draws_by_domain(t)[domain] == capacity)
+        assert found[domain].cap_reached_at_step in range(last - 2, last + 2)
+        assert found[domain].epochs == capacity / sizes[domain]
+    assert asked.num_planned_steps == begins_at
+
+
+def test_a_stopping_domain_that_is_empty_ends_the_run_at_once():
+    ends = forecast([0, 9], [0, None], [0.5, 0.5], 4, 10, at_end=["stop", "renormalise"])
+    assert ends[0].sentence("web") == "web: 0.0 epochs, cap reached at step 0, which ends the run"
+    assert ends[1].samples == 0

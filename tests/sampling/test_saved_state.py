@@ -15,25 +15,46 @@ def through_json(state):
     return json.loads(json.dumps(state))
 
 
-def with_mixtures(num_mixtures):
-    """24 domains whose mixture has changed so many times by step 500."""
-    sizes, rng = [5000 + 100 * k for k in range(24)], np.random.default_rng(0)
+def with_mixtures(num_mixtures, *, num_domains=24, equal=False, batch_size=16, **changes):
+    """Domains whose mixture has changed so many times by step 500."""
+    sizes, rng = [5000 + 100 * k for k in range(num_domains)], np.random.default_rng(0)
     ends = np.cumsum(sizes)
     sampler = MixtureSampler(
         [range(end - size, end) for size, end in zip(sizes, ends.tolist(), strict=True)],
-        rng.integers(1, 500, int(ends[-1])), batch_size=16, seed=0,
-        mixture=rng.dirichlet(np.ones(24)),
+        512 if equal else rng.integers(1, 500, int(ends[-1])), batch_size=batch_size, seed=0,
+        mixture=rng.dirichlet(np.ones(num_domains)), **changes,
     )  # fmt: skip
     for step in range(0, 500, 500 // num_mixtures):
         sampler.plan(step)
-        sampler.set_mixture(rng.dirichlet(np.ones(24)), step + 1)
+        sampler.set_mixture(rng.dirichlet(np.ones(num_domains)), step + 1)
     return sampler
 
 
-def test_the_state_is_small_however_many_mixtures_there_were():
+@pytest.mark.parametrize(
+    ("num_domains", "most", "most_of_equal"), [(3, 250, 200), (8, 400, 320), (24, 850, 650)]
+)
+def test_the_state_is_a_few_hundred_bytes(num_domains, most, most_of_equal):
+    for unit in ("samples", "tokens"):
+        state = with_mixtures(25, num_domains=num_domains, unit=unit).state_dict(500)
+        assert len(json.dumps(state)) < most
+    equal = with_mixtures(25, num_domains=num_domains, equal=True).state_dict(500)
+    assert len(json.dumps(equal)) < most_of_equal
+
+
+def test_the_state_is_as_small_however_many_mixtures_there_were():
     one, many = (len(json.dumps(with_mixtures(num).state_dict(500))) for num in (1, 25))
-    assert many < 1500
     assert abs(many - one) < 100
+
+
+def test_counts_and_simple_mixtures_can_be_read_in_the_state():
+    sampler = MixtureSampler(
+        [range(60), range(60, 100)], 16, batch_size=8, seed=3, mixture=[0.75, 0.25]
+    )
+    sampler.set_mixture([0.5, 0.5], 4)
+    identity = {"seed": 3, "batch_size": 8, "sizes": "9012a49d"}
+    assert sampler.state_dict(2) == identity | {
+        "version": 3, "step": 2, "draws": "12 4", "log": [[0, [0.75, 0.25]], [4, [0.5, 0.5]]],
+    }  # fmt: skip
 
 
 def test_mixtures_that_are_set_for_later_are_in_the_state():
@@ -144,7 +165,77 @@ def test_a_state_of_the_first_version_goes_on(state):
     assert (drawn >= 6).all()
 
 
+# As the second version wrote it, after two changes and with one to come, and what it drew then.
+VERSION_2 = {
+    "seed": 3, "batch_size": 8, "sizes": [6, 40, 20], "unit": "samples", "orders": None,
+    "version": 2, "step": 8, "draws": [6, 26, 32], "tokens": [21, 695, 1820],
+    "anchor": {"draws": [6, 17, 17], "credits": [0.0, 0.0, 0.0]},
+    "log": [
+        {"start_step": 5, "probabilities": [0.2, 0.3, 0.5]},
+        {"start_step": 12, "probabilities": [0.1, 0.8, 0.1]},
+    ],
+}  # fmt: skip
+VERSION_2_TOKENS = VERSION_2 | {
+    "unit": "tokens", "draws": [6, 36, 22], "tokens": [21, 987, 1247],
+    "anchor": {"draws": [6, 36, 22], "credits": [0.0, 8.0, -8.0]},
+}  # fmt: skip
+DRAWN_BY_VERSION_2 = {
+    "samples": {
+        8: [55, 34, 47, 62, 17, 54, 43, 50],
+        12: [51, 12, 22, 20, 7, 33, 26, 40],
+        20: [65, 43, 53, 46, 35, 62, 63, 31],
+    },
+    "tokens": {
+        8: [20, 60, 26, 16, 59, 7, 51, 26],
+        12: [55, 45, 34, 37, 7, 18, 38, 27],
+        20: [53, 64, 39, 13, 54, 37, 19, 58],
+    },
+}
+
+
+@pytest.mark.parametrize("state", [VERSION_2, VERSION_2_TOKENS], ids=["samples", "tokens"])
+@pytest.mark.parametrize("saved_again_at", [None, 8, 9, 13])
+def test_a_state_of_the_second_version_gives_the_samples_that_it_gave_then(state, saved_again_at):
+    def sampler():
+        return MixtureSampler(
+            [range(6), range(6, 46), range(46, 66)], np.arange(1, 67), batch_size=8, seed=3,
+            mixture=[0.5, 0.25, 0.25], max_repeats=[0, None, None], unit=state["unit"],
+        )  # fmt: skip
+
+    resumed = sampler()
+    resumed.load_state_dict(through_json(state))
+    for step, ids in DRAWN_BY_VERSION_2[state["unit"]].items():
+        if step == 20:
+            resumed.set_mixture([0.0, 0.35, 0.65], 15)
+        if saved_again_at is not None and saved_again_at <= step:
+            saved = through_json(resumed.state_dict(saved_again_at))
+            resumed, saved_again_at = sampler(), None
+            resumed.load_state_dict(saved)
+        assert resumed.plan(step).tolist() == ids
+
+
+def test_credits_of_any_number_of_decimals_go_on_exactly():
+    # Domains that were regrouped had them before this version.
+    sampler, resumed = with_mixtures(1), with_mixtures(1)
+    credit = np.random.default_rng(1).normal(size=24)
+    state = through_json(sampler.state_dict(7)) | {"credits": (credit - credit.mean()).tolist()}
+    sampler.load_state_dict(state)
+    saved = through_json(sampler.state_dict(9))
+    assert saved["credits"] == state["credits"]
+    resumed.load_state_dict(saved)
+    np.testing.assert_array_equal(resumed.plan(40), sampler.plan(40))
+
+
 def test_a_version_that_is_not_known_is_refused():
     sampler = with_mixtures(1)
-    with pytest.raises(ValueError, match="saved with version 3, but this one knows versions up to"):
-        sampler.load_state_dict(sampler.state_dict(0) | {"version": 3})
+    with pytest.raises(ValueError, match="saved with version 4, but this one knows versions up to"):
+        sampler.load_state_dict(sampler.state_dict(0) | {"version": 4})
+
+
+def test_tokens_that_cannot_be_known_are_refused():
+    saved = with_mixtures(1, equal=True).state_dict(9)
+    with pytest.raises(ValueError, match="all equally long, but those of this one are not"):
+        with_mixtures(1).load_state_dict(saved)
+    resumed = with_mixtures(1, equal=True)
+    resumed.load_state_dict(saved)
+    assert resumed.tokens(9) == 9 * 16 * 512

@@ -41,7 +41,7 @@ def texts():
     return datasets.concatenate_datasets(parts)
 
 
-def sft(folder, **changes):
+def sft(folder, eval_dataset=None, **changes):
     settings = {
         "output_dir": str(folder), "max_steps": 6, "per_device_train_batch_size": 4,
         "gradient_accumulation_steps": 2, "save_steps": 3, "logging_steps": 3,
@@ -52,6 +52,7 @@ def sft(folder, **changes):
         model=tiny_model(),
         args=trl.SFTConfig(**{**settings, **changes}),
         train_dataset=texts(),
+        eval_dataset=eval_dataset,
         processing_class=tokenizer(),
         mixture=DomainMixture(START, SIZES, schedule={4: LATER}, unit="tokens"),
     )
@@ -70,6 +71,19 @@ def test_sft_trainer_follows_a_mixture_and_logs_every_domain(tmp_path):
     for name in SIZES:
         assert 3 < logged[f"domain_loss/{name}"] < 7
     assert "mean_token_accuracy" in logged
+
+
+def test_sft_trainer_logs_every_task(tmp_path):
+    sets = {"sums": texts().select(range(5)), "colours": texts().select(range(40, 49))}
+    # In one batch each, the Trainer's own mean over batches is that over tokens.
+    trainer = sft(
+        tmp_path, sets, max_steps=2, eval_strategy="steps", eval_steps=2, save_strategy="no",
+        per_device_eval_batch_size=16,
+    )  # fmt: skip
+    trainer.train()
+    for name in sets:
+        (entry,) = [log for log in trainer.state.log_history if f"eval_{name}_loss" in log]
+        assert entry[f"task_loss/{name}"] == pytest.approx(entry[f"eval_{name}_loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("skips", [False, True])

@@ -135,6 +135,54 @@ def test_domain_losses_are_those_of_the_forward_pass_that_trains(tmp_path):
     assert not any("domain_loss" in name for name in plain.state.log_history[0])
 
 
+def tasks_of(trainer):
+    return {
+        (name.removeprefix("task_loss/"), entry["step"]): value
+        for entry in trainer.state.log_history
+        for name, value in entry.items()
+        if name.startswith("task_loss/")
+    }
+
+
+@pytest.mark.parametrize("log_domains", [True, False])
+def test_task_losses_are_those_of_the_validation_passes_that_the_trainer_makes(
+    tmp_path, log_domains
+):
+    passes, sets = [], {"sums": concatenated().select(range(5)), "colours": concatenated()}
+    trainer = tiny_trainer(
+        tmp_path, max_steps=4, eval_strategy="steps", eval_steps=2, per_device_eval_batch_size=4,
+        eval_dataset=sets, learning_rate=0.0, dropout=0.0,
+    )  # fmt: skip
+    trainer.log_domains = log_domains
+    trainer.model.register_forward_hook(lambda *_: passes.append(1))
+    trainer.train()
+    assert len(passes) == 4 * 2 + 2 * (2 + 18)  # batches of training and of the two sets
+    expected = {}
+    for name, rows in sets.items():
+        losses = []
+        for row in rows["input_ids"]:
+            ids = torch.tensor([row])
+            with torch.no_grad():
+                logits = trainer.model(input_ids=ids).logits[0, :-1]
+            losses += torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")
+        expected |= {(name, step): (sum(losses) / len(losses)).item() for step in (2, 4)}
+    assert tasks_of(trainer) == (pytest.approx(expected, rel=1e-5) if log_domains else {})
+
+
+def test_a_task_may_be_called_as_it_likes_and_one_set_is_none(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path, max_steps=2, eval_strategy="steps", eval_steps=2,
+        eval_dataset={"a_loss": concatenated().select(range(3))},
+    )  # fmt: skip
+    trainer.train()
+    assert list(tasks_of(trainer)) == [("a_loss", 2)]
+    alone = tiny_trainer(
+        tmp_path, max_steps=2, eval_strategy="steps", eval_steps=2, eval_dataset=concatenated()
+    )
+    alone.train()
+    assert tasks_of(alone) == {}
+
+
 def test_a_trainer_of_ones_own_needs_the_callback_alone(tmp_path):
     class Own(Trainer):
         def get_train_dataloader(self):
@@ -167,6 +215,9 @@ def test_a_run_ends_where_a_domain_ends_it(tmp_path):
     assert trainer.state.global_step == 9
     assert mixture.usage()["code"].samples_left == 0
     assert mixture.forecast(8, 50)["code"].cap_reached_at_step == 9
+    later = {2: {"web": 0.75, "code": 0.0, "junk": 0.25}, 4: START}
+    scheduled = DomainMixture(START, SIZES, schedule=later, max_repeats={"code": 1})
+    assert scheduled.forecast(8, 50)["code"].cap_reached_at_step == 11
 
 
 @pytest.mark.parametrize(

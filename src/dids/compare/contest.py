@@ -160,7 +160,7 @@ class Contest:
             raise InputError(f"{BASELINE} came to no end: {self.failures[0].sentence}")
         baseline = outcomes[BASELINE][0]
         return {
-            name: tuned(found, outcomes.get(name, {}), baseline)
+            name: tuned(found, outcomes[name], baseline) if len(found) > 1 else Tuned(found[0])
             for name, found in candidates.items()
         }
 

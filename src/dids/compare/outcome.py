@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dids.atomic import read_json
 from dids.report.record import RunRecord, read_run_record
@@ -94,11 +95,11 @@ def mean_mixture(record: RunRecord) -> dict[str, float]:
     return {name: value / total for name, value in asked.items()}
 
 
-def _trials(folder: Path) -> list[dict[str, float]]:
+def _trials(folder: Path) -> list[dict[str, Any]]:
     path = folder / _SEARCH
     if not path.exists():
         return []
-    trials: list[dict[str, float]] = read_json(path).get("trials", [])
+    trials: list[dict[str, Any]] = read_json(path).get("trials", [])
     return trials
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dids.atomic import write_text
-from dids.compare import words
+from dids.compare import wording
 from dids.compare.contest import Finished
 from dids.compare.entrants import BASELINE, BEST_FIXED
 from dids.compare.standings import Standing
@@ -27,15 +27,15 @@ def contest_html(contest: Finished, rows: Sequence[Standing]) -> str:
     colours = entrant_colours(rows)
     budget = contest.config.budget.tokens
     values = {
-        "headline": words.headline(rows),
-        "sentences": words.sentences(contest, rows),
-        "notes": words.notes(contest),
-        "columns": ("", *words.QUALITY, *words.COST),
+        "headline": wording.headline(rows),
+        "sentences": wording.sentences(contest, rows),
+        "notes": wording.notes(contest),
+        "columns": ("", *wording.QUALITY, *wording.COST),
         "rows": rows,
         "texts": [
             [
-                *words.quality_texts(row),
-                *words.cost_texts(row, budget, contest.settings[row.entrant].tokens),
+                *wording.quality_texts(row),
+                *wording.cost_texts(row, budget, contest.settings[row.entrant].tokens),
             ]
             for row in rows
         ],
@@ -44,7 +44,7 @@ def contest_html(contest: Finished, rows: Sequence[Standing]) -> str:
         "lowest": {t: min(row.tasks[t].loss.mean for row in rows) for t in rows[0].tasks},
         "baseline": BASELINE,
         "best": BEST_FIXED,
-        "searched": words.tuning_lines(contest),
+        "searched": wording.tuning_lines(contest),
         "seeds": contest.seeds,
         "chart_data": {"lines": [_line(row, colours[row.entrant]) for row in rows if row.curve]},
     }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from dids.compare import words
+from dids.compare import wording
 from dids.compare.contest import Finished
 from dids.compare.entrants import BASELINE, BEST_FIXED
 from dids.compare.standings import Standing, TaskStanding
@@ -20,18 +20,22 @@ def print_contest(
 ) -> None:
     """Print the standings, the losses by task, what was searched, and what failed."""
     console = console or Console()
-    for line in words.tuning_lines(contest):
+    for line in wording.tuning_lines(contest):
         console.print(f"searched: {line}", highlight=False, soft_wrap=True)
     budget = contest.config.budget.tokens
-    reached = {row.entrant: words.quality_texts(row) for row in rows}
+    reached = {row.entrant: wording.quality_texts(row) for row in rows}
     taken = {
-        row.entrant: words.cost_texts(row, budget, contest.settings[row.entrant].tokens)
+        row.entrant: wording.cost_texts(row, budget, contest.settings[row.entrant].tokens)
         for row in rows
     }
-    for titles, texts in ((words.QUALITY, reached), (words.COST, taken), _tasks(rows)):
+    for titles, texts in ((wording.QUALITY, reached), (wording.COST, taken), _tasks(rows)):
         console.print(_table(titles, texts))
         console.print()
-    lines = [f"{words.headline(rows)}.", *words.sentences(contest, rows), *words.notes(contest)]
+    lines = [
+        f"{wording.headline(rows)}.",
+        *wording.sentences(contest, rows),
+        *wording.notes(contest),
+    ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -103,7 +103,7 @@ class _Process:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
         with self.output.open("w", encoding="utf-8") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dids.compare.worker", work.command, str(folder.path)],
+                [sys.executable, "-m", "dids.compare.child", work.command, str(folder.path)],
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,

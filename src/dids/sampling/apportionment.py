@@ -80,22 +80,78 @@ class Apportionment:
         credit_a, given_a = credit_k[self._domain_a], given_k[self._domain_a]
         credit_g = np.add.reduceat(credit_a, self._first_g)
         count_gs = self._group_counts(credit_g, total_s)
+        until_g = count_gs[:, -1] - credit_g
+        count_gs = count_gs.astype(np.int64)
+        num_g = count_gs[:, -1] - count_gs[:, 0]
+        owner, nth = self._next(credit_a, given_a, until_g, count_gs[:, 0], num_g)
+        into = _places_by_step(np.diff(count_gs), total_s[:-1] - total_s[0])
+        domain_n, nth_n = np.empty_like(into), np.empty_like(into)
+        domain_n[into] = self._domain_a[owner]
+        nth_n[into] = nth
+        return domain_n, nth_n
+
+    def given(self, credit_k: Float64[np.ndarray, " k"], total: int) -> Int64[np.ndarray, " k"]:
+        """How many samples each domain has given at a total; as ``draws``, and as fast for any.
+
+        Args:
+            credit_k: As for ``draws``.
+            total: Samples since the total 0.
+
+        Example:
+            >>> tie = np.arange(2, dtype=np.uint64)
+            >>> Apportionment(np.array([0.75, 0.25]), tie).given(np.zeros(2), 10**12)
+            array([750000000000, 250000000000])
+        """
+        credit_a = credit_k[self._domain_a]
+        credit_g = np.add.reduceat(credit_a, self._first_g)
+        count_g = self._group_counts(credit_g, np.array([total]))[:, 0]
+        until_g = count_g - credit_g
+        count_g = count_g.astype(np.int64)
+        # By then no group's members have had more than they have at the total. Only where some owe
+        # samples from before can it seem so, near the start.
+        from_g = until_g - 0.5 * self._size_g - 1.0
+        given_a = self._due(credit_a, from_g)
+        num_g = count_g - np.add.reduceat(given_a, self._first_g)
+        given_a[(num_g < 0)[self._group_a]] = 0
+        num_g = count_g - np.add.reduceat(given_a, self._first_g)
+        owner, _ = self._next(credit_a, given_a, until_g, count_g, num_g)
+        given_a += np.bincount(owner, minlength=len(given_a))
+        given_k = np.zeros(len(credit_k), dtype=np.int64)
+        given_k[self._domain_a] = given_a
+        return given_k
+
+    def _next(
+        self,
+        credit_a: np.ndarray,
+        given_a: np.ndarray,
+        until_g: np.ndarray,
+        start_g: np.ndarray,
+        num_g: np.ndarray,
+    ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """The next samples of every group: whose they are, and which of its owner each is.
+
+        Args:
+            credit_a: What is owed to each domain at the total 0.
+            given_a: What each has had.
+            until_g: What each group is to have had, from the total 0 on.
+            start_g: Of the order of what it has had already.
+            num_g: How many samples each gets.
+        """
         # By then a group's members have had what the last total asks of it, whatever the rounding.
-        until_g = count_gs[:, -1] - credit_g + 0.5 * self._size_g + 1.0
-        most_a = np.floor(credit_a + self._rate_a * until_g[self._group_a] + 0.5).astype(np.int64)
+        most_a = self._due(credit_a, until_g + 0.5 * self._size_g + 1.0)
         num_a = np.maximum(most_a - given_a, 0)
         owner = np.repeat(np.arange(len(num_a)), num_a)
         nth = _counted(num_a) + np.repeat(given_a, num_a)
         place = (nth + (0.5 - credit_a)[owner]) / self._rate_a[owner]
-        count_gs = count_gs.astype(np.int64)
-        order = _order(place, self._group_a[owner], count_gs[:, 0])
-        num_g = np.add.reduceat(num_a, self._first_g)
-        order = order[_counted(num_g) < np.repeat(count_gs[:, -1] - count_gs[:, 0], num_g)]
-        into = _places_by_step(np.diff(count_gs), total_s[:-1] - total_s[0])
-        domain_n, nth_n = np.empty_like(into), np.empty_like(into)
-        domain_n[into] = self._domain_a[owner[order]]
-        nth_n[into] = nth[order]
-        return domain_n, nth_n
+        order = _order(place, self._group_a[owner], start_g)
+        num_found_g = np.add.reduceat(num_a, self._first_g)
+        order = order[_counted(num_found_g) < np.repeat(num_g, num_found_g)]
+        return owner[order], nth[order]
+
+    def _due(self, credit_a: np.ndarray, place_g: np.ndarray) -> Int64[np.ndarray, " a"]:
+        """How many ideal places each domain has up to one of its group."""
+        due_a = np.floor(credit_a + self._rate_a * place_g[self._group_a] + 0.5)
+        return np.asarray(np.maximum(due_a, 0.0).astype(np.int64))
 
     def _group_counts(
         self, credit_g: np.ndarray, total_s: np.ndarray

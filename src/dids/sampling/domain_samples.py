@@ -88,6 +88,15 @@ class DomainSamples:
         """Tokens of every sample, if all are known to be equally long."""
         return None if isinstance(self._lengths, np.ndarray) else int(self._lengths)
 
+    @cached_property
+    def only_length(self) -> int | None:
+        """Tokens of every sample, if all are equally long, whether known before or found here."""
+        if not isinstance(self._lengths, np.ndarray):
+            return int(self._lengths)
+        if len(self._lengths) == 0 or self._lengths.min() != self._lengths.max():
+            return None
+        return int(self._lengths[0])
+
     def ids(
         self, domain_b: Int64[np.ndarray, " b"], place_b: Int64[np.ndarray, " b"]
     ) -> Int64[np.ndarray, " b"]:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dids.sampling.domain_samples import AtEnd
-from dids.sampling.mixture_log import checked_mixture
-from dids.sampling.sampler import Unit
-from dids.sampling.token_unit import sample_shares
+from dids.sampling.domain_samples import UNLIMITED, AtEnd, DomainSamples
+from dids.sampling.mixture_log import MixtureLog
+from dids.sampling.token_unit import Unit, sample_shares
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class DomainForecast:
 def forecast(
     sizes: Sequence[int] | np.ndarray,
     max_repeats: Sequence[int | None],
-    mixture: Sequence[float] | np.ndarray,
+    mixture: Sequence[float] | np.ndarray | MixtureLog,
     batch_size: int,
     num_steps: int,
     *,
@@ -50,12 +49,12 @@ def forecast(
     mean_lengths: Sequence[float] | np.ndarray | None = None,
     at_end: Sequence[AtEnd] | None = None,
 ) -> list[DomainForecast]:
-    """Expected draws under a fixed mixture; a domain that runs out gives its share to the others.
+    """Expected draws under a mixture; a domain that runs out gives its share to the others.
 
     Args:
         sizes: Samples of each domain.
         max_repeats: As for the sampler: 0 is once and no more, None is without limit.
-        mixture: Probability of each domain.
+        mixture: Probability of each domain, or several mixtures by step.
         batch_size: Samples in one optimizer step.
         num_steps: Optimizer steps of the run.
         unit: As for the sampler.
@@ -73,42 +72,76 @@ def forecast(
         >>> [f.epochs for f in forecast([10, 10], [None, 0], [0.5, 0.5], 4, num_steps=10)]
         [3.0, 1.0]
     """
-    share_k = checked_mixture(mixture)
+    mean_length_k = None
     if unit == "tokens":
         if mean_lengths is None:
             raise ValueError("a mixture in tokens needs the domains' mean lengths.")
-        share_k = sample_shares(share_k, np.asarray(mean_lengths, dtype=np.float64))
-    capacity_k = np.array(
-        [
-            np.inf if repeats is None and size > 0 else float(size) * (1 + (repeats or 0))
-            for size, repeats in zip(sizes, max_repeats, strict=True)
-        ]
+        mean_length_k = np.asarray(mean_lengths, dtype=np.float64)
+    # Where they lie does not matter here.
+    domains = DomainSamples(
+        [range(size) for size in sizes], 1, max_repeats, at_end or ["renormalise"] * len(sizes)
     )
-    stops_k = np.array([end == "stop" for end in at_end or ["renormalise"] * len(share_k)])
-    drawn_k = np.zeros(len(share_k))
-    cap_step: list[int | None] = [None] * len(share_k)
-    total, done = float(batch_size * num_steps), 0.0
-    is_active_k = (share_k > 0) & (capacity_k > 0)
-    is_over = bool((stops_k & (share_k > 0) & ~is_active_k).any())
-    while is_active_k.any() and done < total and not is_over:
-        rate_k = np.where(is_active_k, share_k, 0.0) / share_k[is_active_k].sum()
-        until_k = np.full(len(share_k), np.inf)
-        until_k[is_active_k] = (capacity_k - drawn_k)[is_active_k] / rate_k[is_active_k]
-        stretch = min(total - done, float(until_k.min()))
-        drawn_k += rate_k * stretch
-        done += stretch
-        for domain in np.flatnonzero(until_k <= stretch * (1 + 1e-12)):
-            drawn_k[domain] = capacity_k[domain]
-            is_active_k[domain] = False
-            if done < total:
-                cap_step[domain] = int(done // batch_size)
-                is_over |= bool(stops_k[domain])
+    log = mixture if isinstance(mixture, MixtureLog) else MixtureLog(mixture)
+    return expected_draws(domains, log, batch_size, num_steps, mean_length_k=mean_length_k)
+
+
+def expected_draws(
+    domains: DomainSamples,
+    log: MixtureLog,
+    batch_size: int,
+    num_steps: int,
+    *,
+    mean_length_k: np.ndarray | None = None,
+    drawn_k: np.ndarray | None = None,
+    first_step: int = 0,
+) -> list[DomainForecast]:
+    """What `forecast` gives, of a sampler's own domains and mixtures.
+
+    Args:
+        domains: What there is to draw.
+        log: The mixtures from ``first_step`` on.
+        batch_size: Samples in one optimizer step.
+        num_steps: Optimizer steps of the whole run.
+        mean_length_k: Mean tokens of samples, where mixtures are shares of tokens.
+        drawn_k: Samples drawn before ``first_step``.
+        first_step: Step that the forecast begins with.
+    """
+    num_domains = domains.num_domains
+    capacity_k = np.where(domains.capacity_k < UNLIMITED, domains.capacity_k, np.inf)
+    given_k = np.zeros(num_domains) if drawn_k is None else drawn_k.astype(np.float64)
+    cap_step: list[int | None] = [None] * num_domains
+    entries = log.since(first_step).entries
+    ends = [*(step for step, _ in entries[1:]), num_steps]
+    done, is_over = float(first_step * batch_size), False
+    for (_, mixture_k), end in zip(entries, ends, strict=True):
+        share_k = mixture_k
+        if mean_length_k is not None:
+            share_k = sample_shares(mixture_k, np.maximum(mean_length_k, 1.0))
+        total = float(min(end, num_steps) * batch_size)
+        while done < total and not is_over:
+            is_full_k = (share_k > 0) & (given_k >= capacity_k)
+            for domain in np.flatnonzero(is_full_k):
+                if cap_step[domain] is None:
+                    cap_step[domain] = int(done // batch_size)
+            rate_k = np.where(is_full_k, 0.0, share_k)
+            is_over = bool((is_full_k & domains.stops_k).any()) or not rate_k.any()
+            if is_over:
+                break
+            rate_k /= rate_k.sum()
+            left_k = np.full(num_domains, np.inf)
+            np.divide(capacity_k - given_k, rate_k, out=left_k, where=rate_k > 0)
+            stretch = min(total - done, float(left_k.min()))
+            given_k += rate_k * stretch
+            given_k = np.where(left_k <= stretch * (1 + 1e-12), capacity_k, given_k)
+            done += stretch
     return [
         DomainForecast(
-            float(drawn),
-            float(drawn / size) if size > 0 else 0.0,
+            float(given),
+            float(given / size) if size > 0 else 0.0,
             step,
             bool(stops) and step is not None,
         )
-        for drawn, size, step, stops in zip(drawn_k, sizes, cap_step, stops_k, strict=True)
+        for given, size, step, stops in zip(
+            given_k, domains.size_k, cap_step, domains.stops_k, strict=True
+        )
     ]

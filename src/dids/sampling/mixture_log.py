@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from dids.sampling.short_numbers import exact_floats, short_floats
+
 # JSON keeps floats exactly, but people write 0.33, 0.33, 0.34 and solvers stop at 1e-8.
 _SUM_TOLERANCE = 1e-6
 
@@ -128,21 +130,29 @@ class MixtureLog:
             asked_k += max(0, min(end, step) - start) * mixture_k
         return asked_k
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """Entries as plain lists and numbers."""
+    def to_json(self) -> list[Any]:
+        """Entries as pairs of start step and probabilities, the shorter of numbers and base64."""
         return [
-            {"start_step": step, "probabilities": mixture_k.tolist()}
+            [step, short_floats(mixture_k)]
             for step, mixture_k in zip(self._start_steps, self._mixtures, strict=True)
         ]
 
     @classmethod
-    def from_json(cls, entries: list[dict[str, Any]]) -> "MixtureLog":
-        """The log that ``to_json`` wrote."""
+    def from_json(cls, entries: list[Any]) -> "MixtureLog":
+        """The log that ``to_json`` wrote, to the last bit.
+
+        Entries may also be objects with ``start_step`` and ``probabilities``, as they once were.
+        """
         if not entries:
             raise ValueError("a mixture log must have an entry.")
-        log = cls(entries[0]["probabilities"], entries[0]["start_step"])
-        for entry in entries[1:]:
-            log.append(entry["start_step"], entry["probabilities"])
+        pairs = [
+            (entry["start_step"], entry["probabilities"]) if isinstance(entry, dict) else entry
+            for entry in entries
+        ]
+        mixtures = [exact_floats(saved) for _, saved in pairs]
+        log = cls(mixtures[0], pairs[0][0])
+        for (start_step, _), mixture_k in zip(pairs[1:], mixtures[1:], strict=True):
+            log.append(start_step, mixture_k)
         # Dividing by the sum once more could move the last bit, and with it a resumed run.
-        log._mixtures = [np.array(entry["probabilities"], dtype=np.float64) for entry in entries]
+        log._mixtures = mixtures
         return log

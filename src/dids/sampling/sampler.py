@@ -8,8 +8,9 @@ number of workers or ranks.
 Axis letters: k domains, n samples of the data set, b samples of one step.
 """
 
+import zlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
@@ -17,14 +18,13 @@ from jaxtyping import Float64, Int64, Integer
 from dids.errors import InputError
 from dids.sampling.domain_samples import UNLIMITED, AtEnd, DomainSamples
 from dids.sampling.draw_order import DrawOrder, DrawOrders
+from dids.sampling.forecast import DomainForecast, expected_draws
 from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.progress import Block, Progress
 from dids.sampling.saved_state import loaded_state, saved_state
 from dids.sampling.step_planner import DataRunsOutError, StepPlanner
+from dids.sampling.token_unit import Unit
 from dids.sampling.usage import DomainUsage
-
-Unit = Literal["samples", "tokens"]
-"""What the weights of a mixture are shares of."""
 
 # Steps that stay in memory. Loaders read tens of steps ahead of the step that a checkpoint asks
 # for.
@@ -32,6 +32,8 @@ _WINDOW_STEPS = 256
 # Samples that are planned at once. With 64 samples a step, one step takes 250 µs, a block of 128
 # steps 6 µs a step; larger blocks leave the cache.
 _SAMPLES_AT_ONCE = 16384
+# What a state leaves out.
+_UNTOLD = {"unit": "samples", "orders": None}
 
 
 class MixtureSampler:
@@ -253,36 +255,70 @@ class MixtureSampler:
             for k in range(self.num_domains)
         ]
 
+    def forecast(self, num_steps: int) -> list[DomainForecast]:
+        """What the mixtures set so far imply for every domain, if the run has so many steps.
+
+        Args:
+            num_steps: Steps of the whole run, those done included.
+
+        Example:
+            >>> sampler = MixtureSampler(
+            ...     [range(300), range(300, 360)], 16, batch_size=16, seed=0, mixture=[0.8, 0.2],
+            ...     max_repeats=[None, 3],
+            ... )
+            >>> [domain.sentence("code") for domain in sampler.forecast(400)[1:]]
+            ['code: 4.0 epochs, cap reached at step 75']
+        """
+        mean_length_k = None
+        if self.unit == "tokens":
+            mean_length_k = self._domains.tokens_k / np.maximum(self._domains.size_k, 1)
+        return expected_draws(
+            self._domains,
+            self._log,
+            self.batch_size,
+            num_steps,
+            mean_length_k=mean_length_k,
+            drawn_k=self._start.drawn_k,
+            first_step=self._start.step,
+        )
+
     def state_dict(self, step: int) -> dict[str, Any]:
         """What a later process needs to go on after ``step`` steps; plain JSON values.
 
         Of the mixtures it has the one that holds then and those that are set for later, so its size
-        does not grow with the run.
+        does not grow with the run; `dids.sampling.saved_state` says what is in it.
 
         Args:
             step: Steps that were trained on, not those that a loader has read ahead.
         """
         progress = self._planner.anchored(self._at(step), self._log)
-        return {**self._identity(), **saved_state(progress, self._log)}
+        identity = {**self._identity(), "sizes": _fingerprint(self._domains.size_k)}
+        told = {name: value for name, value in identity.items() if value != _UNTOLD.get(name)}
+        return {**told, **saved_state(progress, self._log, self._planner)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken: the same steps get the same samples.
 
-        A state of version 1 is taken up with its counts and credits; its next samples are those of
-        this version.
+        A state of version 2 gives the samples that it would have given then. One of version 1 is
+        taken up with its counts and credits; its next samples are those of this version.
 
         Raises:
             ValueError: If the state belongs to other domains, another seed, unit or batch size.
         """
+        self._refuse_another(state)
+        progress, self._log = loaded_state(state, self._planner)
+        self._restart(progress)
+
+    def _refuse_another(self, state: dict[str, Any]) -> None:
         for name, value in self._identity().items():
-            # States of before there was a unit, or an order.
-            saved = state.get(name, {"unit": "samples"}.get(name))
+            saved = state.get(name, _UNTOLD.get(name))
+            if name == "sizes" and isinstance(saved, str):
+                is_same = saved == _fingerprint(self._domains.size_k)
+                saved = value if is_same else "of other domains"
             if saved != value:
                 raise ValueError(
                     f"the sampler was saved with {name} {saved}, but this one has {value}."
                 )
-        progress, self._log = loaded_state(state)
-        self._restart(progress)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -335,3 +371,8 @@ class MixtureSampler:
         while block.last.step - self._blocks[0].last.step > _WINDOW_STEPS:
             self._blocks.pop(0)
         return block
+
+
+def _fingerprint(size_k: np.ndarray) -> str:
+    """Eight letters for the sizes of any number of domains (CRC-32)."""
+    return f"{zlib.crc32(size_k.astype('<i8').tobytes()):08x}"

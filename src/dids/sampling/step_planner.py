@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int64
 
 from dids.sampling.apportionment import Apportionment
 from dids.sampling.domain_samples import UNLIMITED, DomainSamples
@@ -22,7 +23,7 @@ from dids.sampling.token_unit import next_token_credits, sample_credits, sample_
 
 _TIES, _ORDER = 1, 2  # 3: the passes of `draw_order`
 # Credits are kept to a ten-thousandth of a sample, so that a saved state is short.
-_CREDIT_DECIMALS = 4
+CREDIT_DECIMALS = 4
 
 
 class DataRunsOutError(Exception):
@@ -59,9 +60,9 @@ class StepPlanner:
         in_tokens: bool,
         orders: DrawOrders | None = None,
     ) -> None:
-        self._domains = domains
+        self.domains = domains
         self._orders = DrawOrders(domains.size_k, seed) if orders is None else orders
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._seed = seed
         # Where all samples are equally long, shares of samples and of tokens are the same.
         self._in_tokens = in_tokens and domains.equal_length is None
@@ -106,13 +107,13 @@ class StepPlanner:
         mixture_k = log.mixture(progress.step)
         num_steps = 1 if self._in_tokens else log.num_steps_alike(progress.step, num_steps)
         domain_n, ordinal_n, anchor, last_anchor = self._drawn(progress, mixture_k, num_steps)
-        domains, num_steps = self._domains, len(domain_n) // self._batch_size
+        domains, num_steps = self.domains, len(domain_n) // self.batch_size
         id_n = domains.ids(domain_n, self._orders.places(domain_n, ordinal_n))
         tokens_n = domains.lengths(id_n) if domains.equal_length is None else domains.equal_length
         drawn_k, tokens_k = drawn_by_domain(domain_n, tokens_n, domains.num_domains)
         if self._in_tokens:
             last_anchor = self._token_anchor(progress, mixture_k, drawn_k, tokens_k)
-        shape = (num_steps, self._batch_size)
+        shape = (num_steps, self.batch_size)
         return Block(
             progress,
             Progress(
@@ -134,17 +135,17 @@ class StepPlanner:
             share_k = sample_shares(mixture_k, self._mean_length_k)
             progress = replace(progress, anchor=self._sample_anchor(progress, mixture_k, share_k))
         anchor = self._anchor(progress, share_k)
-        total_s = self._batch_size * np.arange(num_steps + 1)
+        total_s = self.batch_size * np.arange(num_steps + 1)
         domain_n, ordinal_n = self._draws(progress, anchor, total_s)
-        num_full = _num_before(ordinal_n >= self._domains.capacity_k[domain_n], self._batch_size)
+        num_full = _num_before(ordinal_n >= self.domains.capacity_k[domain_n], self.batch_size)
         if num_full > 0:
-            end = num_full * self._batch_size
+            end = num_full * self.batch_size
             return _Drawn(domain_n[:end], ordinal_n[:end], anchor, anchor)
         return self._drawn_to_the_end(progress, share_k)
 
     def _drawn_to_the_end(self, progress: Progress, share_k: np.ndarray) -> _Drawn:
         """Samples of one step in which domains run out, each up to its last sample."""
-        domains, ordinals, missing = [], [], self._batch_size
+        domains, ordinals, missing = [], [], self.batch_size
         first = anchor = self._anchor(progress, share_k)
         while True:
             domain_n, ordinal_n = self._draws(progress, anchor, np.arange(missing + 1))
@@ -162,7 +163,7 @@ class StepPlanner:
         return _Drawn(domain_n, ordinal_n, first, anchor)
 
     def _refuse_ended(self, domain_n: np.ndarray, ordinal_n: np.ndarray) -> None:
-        is_over_n = ordinal_n >= self._domains.capacity_k[domain_n]
+        is_over_n = ordinal_n >= self.domains.capacity_k[domain_n]
         if is_over_n.any():
             domain = int(domain_n[is_over_n].min())
             asked = int((domain_n == domain).sum())
@@ -179,8 +180,8 @@ class StepPlanner:
         is_active_k = self._is_active(anchor)
         if not is_active_k.any():
             raise DataRunsOutError(
-                f"a step needs {self._batch_size} samples, but only "
-                f"{max(0, self._batch_size - int(total_s[-1]))} are left."
+                f"a step needs {self.batch_size} samples, but only "
+                f"{max(0, self.batch_size - int(total_s[-1]))} are left."
             )
         share_k, credit_k = _shared(anchor, is_active_k)
         given_k = progress.drawn_k - anchor.drawn_k
@@ -205,7 +206,7 @@ class StepPlanner:
         has_left_k = progress.drawn_k < self._endless_k
         if np.array_equal(last.mixture_k, share_k) and has_left_k[is_active_k].all():
             return last
-        credit_k = np.round(self.credits(progress), _CREDIT_DECIMALS)
+        credit_k = np.round(self.credits(progress), CREDIT_DECIMALS)
         return Anchor(progress.drawn_k, credit_k, share_k)
 
     def credits(self, progress: Progress) -> np.ndarray:
@@ -217,6 +218,28 @@ class StepPlanner:
         is_active_k = self._is_active(last)
         asked_k, credit_k = _shared(last, is_active_k)
         return np.where(is_active_k, credit_k + asked_k * drawn_k.sum() - drawn_k, 0.0)
+
+    def drawn_since(self, start_step: int, step: int) -> int:
+        """Samples since the last anchor, if it was that of a mixture's first step."""
+        return 0 if self._in_tokens else (step - start_step) * self.batch_size
+
+    def given(
+        self, drawn_k: np.ndarray, credit_k: np.ndarray, mixture_k: np.ndarray, num_samples: int
+    ) -> Int64[np.ndarray, " k"]:
+        """What each domain gave of the last samples, where those before them are not remembered.
+
+        Args:
+            drawn_k: Samples drawn, these included.
+            credit_k: Of the anchor before them.
+            mixture_k: Of that anchor, and of all steps since.
+            num_samples: How many they are.
+        """
+        if num_samples == 0:
+            return np.zeros_like(drawn_k)
+        # No domain has become full since, or there would be a new anchor.
+        is_active_k = (mixture_k > 0) & (drawn_k < self._endless_k)
+        share_k, credit_k = _shared(Anchor(drawn_k, credit_k, mixture_k), is_active_k)
+        return self._apportionment(share_k).given(credit_k, num_samples)
 
     def _sample_anchor(
         self, progress: Progress, mixture_k: np.ndarray, share_k: np.ndarray
@@ -238,7 +261,7 @@ class StepPlanner:
         is_active_k = (mixture_k > 0) & (progress.drawn_k < self._endless_k)
         credit_k = next_token_credits(progress.anchor.credit_k, mixture_k, is_active_k, tokens_k)
         drawn_k = progress.drawn_k + drawn_k
-        return Anchor(drawn_k, np.round(credit_k, _CREDIT_DECIMALS), mixture_k)
+        return Anchor(drawn_k, np.round(credit_k, CREDIT_DECIMALS), mixture_k)
 
     def _shuffled(self, steps: np.ndarray, id_sb: np.ndarray) -> np.ndarray:
         """The samples of steps in the order in which they are batched, read-only.
@@ -246,8 +269,8 @@ class StepPlanner:
         Random numbers that carry their slot in the low bits are sorted: five times as fast as
         ``argsort``, and no two are ever equal.
         """
-        slot_b = np.arange(self._batch_size, dtype=np.uint64)
-        width = np.uint64(self._batch_size.bit_length())
+        slot_b = np.arange(self.batch_size, dtype=np.uint64)
+        width = np.uint64(self.batch_size.bit_length())
         bits_sb = random_bits(self._seed, _ORDER, steps[:, None], slot_b)
         sorted_sb = np.sort((bits_sb << width) | slot_b, axis=1)
         order_sb = (sorted_sb & ((np.uint64(1) << width) - np.uint64(1))).astype(np.int64)

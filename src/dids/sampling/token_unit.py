@@ -7,8 +7,13 @@ whatever the lengths are.
 Axis letters: k domains.
 """
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
+
+Unit = Literal["samples", "tokens"]
+"""What the weights of a mixture are shares of."""
 
 
 def sample_shares(

@@ -15,7 +15,9 @@ from dids.errors import InputError
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.forecast import DomainForecast
-from dids.sampling.sampler import MixtureSampler, Unit
+from dids.sampling.mixture_log import MixtureLog
+from dids.sampling.sampler import MixtureSampler
+from dids.sampling.token_unit import Unit
 from dids.sampling.usage import DomainUsage
 from dids.training.domain_settings import DomainSettings
 from dids.training.mixture_callback import MixtureCallback
@@ -118,12 +120,15 @@ class DomainMixture(MixtureCallback):
         return DomainDataset(dataset, self.domains.sizes)
 
     def forecast(self, batch_size: int, num_steps: int) -> dict[str, DomainForecast]:
-        """What the first mixture and a number of steps imply for each domain, before the run.
+        """What mixture, schedule and a number of steps imply for each domain, before the run.
 
         Raises:
             InputError: If the mixture is in tokens and no lengths were given.
         """
-        return self.domains.forecast(self._start, self._lengths, batch_size, num_steps)
+        mixtures = MixtureLog(self._start)
+        for start_step, mixture_k in self._schedule:
+            mixtures.append(start_step, mixture_k)
+        return self.domains.forecast(mixtures, self._lengths, batch_size, num_steps)
 
     def set_mixture(self, mixture: Weights) -> int:
         """Let a mixture hold as soon as no loader can have read past it; on every rank alike.

@@ -12,8 +12,9 @@ from jaxtyping import Float64
 from dids.errors import InputError
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.forecast import DomainForecast, forecast
-from dids.sampling.mixture_log import checked_mixture
-from dids.sampling.sampler import MixtureSampler, Unit
+from dids.sampling.mixture_log import MixtureLog, checked_mixture
+from dids.sampling.sampler import MixtureSampler
+from dids.sampling.token_unit import Unit
 
 
 class DomainSettings:
@@ -74,12 +75,12 @@ class DomainSettings:
 
     def forecast(
         self,
-        mixture_k: np.ndarray,
+        mixtures: MixtureLog,
         lengths: np.ndarray | int | None,
         batch_size: int,
         num_steps: int,
     ) -> dict[str, DomainForecast]:
-        """What a mixture and a number of steps imply for each domain.
+        """What mixtures and a number of steps imply for each domain.
 
         Raises:
             InputError: If the unit is tokens and the lengths are not known.
@@ -95,7 +96,7 @@ class DomainSettings:
         found = forecast(
             list(self.sizes.values()),
             self.max_repeats,
-            mixture_k,
+            mixtures,
             batch_size,
             num_steps,
             unit=self.unit,

@@ -18,7 +18,8 @@ class MixtureView:
         mixture: The newest mixture, whether it holds yet or not.
         losses: Mean training loss of each domain since the policy was last asked, over all ranks;
             None where nothing was scored, or without ``DidsMixin``.
-        metrics: The newest ``eval_...`` numbers of all evaluation sets together.
+        metrics: The newest ``eval_...`` numbers of all evaluation sets together, and of those with
+            a name ``task_loss/NAME``.
         usage: Draws, epochs and what is left of each domain.
     """
 

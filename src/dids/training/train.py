@@ -25,8 +25,8 @@ from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.mixture_log import MixtureLog
 from dids.sampling.regrouping import OrderedDomains
-from dids.sampling.sampler import MixtureSampler, Unit
-from dids.sampling.token_unit import sample_shares
+from dids.sampling.sampler import MixtureSampler
+from dids.sampling.token_unit import Unit, sample_shares
 from dids.sampling.usage import DomainUsage
 from dids.steering.follower import SteeringFollower
 from dids.training.checkpoints import newest_checkpoint, read_state

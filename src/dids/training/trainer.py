@@ -17,18 +17,22 @@ from dids.errors import InputError
 from dids.gradients.losses import scored_counts
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.schedule import follow_tokens
+from dids.training.task_losses import TaskLosses
 
 
 class DidsMixin:
-    """Draws batches from a mixture and logs every domain's loss.
+    """Draws batches from a mixture and logs every domain's and every task's loss.
 
     Put it before a Trainer: ``class DidsTrainer(DidsMixin, Trainer)``, or TRL's ``SFTTrainer``. The
-    data set must be map-style and its indices those of the sampler.
+    data set must be map-style and its indices those of the sampler. Evaluation sets that are given
+    by name (``eval_dataset={"gsm8k": ...}``) are tasks: ``task_loss/gsm8k`` is of the Trainer's
+    own pass over the set.
 
     Args:
         mixture: The callback that has the mixture; it is added to the Trainer's.
-        log_domains: Whether the Trainer's logs get ``domain_loss/NAME`` and what the mixture says
-            of itself. It costs reading the logits once more, and no forward pass.
+        log_domains: Whether the Trainer's logs get ``domain_loss/NAME``, ``task_loss/NAME`` and
+            what the mixture says of itself. It costs reading the logits once more, and no forward
+            pass.
 
     Raises:
         InputError: If the Trainer would pack or shuffle samples across domains.
@@ -45,6 +49,7 @@ class DidsMixin:
         super().__init__(*args, **kwargs)
         self.mixture = mixture
         self.log_domains = log_domains
+        self._task = TaskLosses()
         self.add_callback(mixture)  # type: ignore[attr-defined]
 
     def train(
@@ -107,6 +112,27 @@ class DidsMixin:
                 f"(now {rate}), or train in float32 or bfloat16."
             )
         return loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:  # noqa: ANN401
+        """One batch of an evaluation, as the Trainer does it; what it shows of its task is kept."""
+        if not self.log_domains:
+            return super().prediction_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        inputs = self._prepare_inputs(inputs)  # type: ignore[attr-defined]
+        state = self.accelerator.gradient_state  # type: ignore[attr-defined]
+        with self._task.recording(model, inputs.get("labels"), state):
+            return super().prediction_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:  # noqa: ANN401
+        """The Trainer's pass over an evaluation set; one with a name is a task and has its loss."""
+        self._task = TaskLosses()
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)  # type: ignore[misc]
+        if self.log_domains and metric_key_prefix.startswith("eval_"):
+            loss = self._task.mean()
+            if loss is not None:
+                output.metrics[f"task_loss/{metric_key_prefix.removeprefix('eval_')}"] = loss
+        return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The Trainer's log, with every domain's loss since the last one, over all ranks."""

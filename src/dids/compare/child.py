@@ -1,6 +1,6 @@
-"""A command of ``dids`` in a process that ends with the contest that started it.
+"""A command of ``dids`` in a child process that ends with the contest that started it.
 
-``python -m dids.compare.worker run FOLDER``: the same as ``dids run FOLDER``, but it stops as soon
+``python -m dids.compare.child run FOLDER``: the same as ``dids run FOLDER``, but it stops as soon
 as its standard input ends, which happens however the contest ends. The run goes on at the next
 call.
 """
