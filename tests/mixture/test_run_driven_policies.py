@@ -136,6 +136,9 @@ def test_best_fixed_tries_the_mixtures_that_it_is_given(tmp_path):
     path.write_text(json.dumps([dict(zip(trials.domain_names, best.tolist(), strict=True))]))
     policy = make_policy("best-fixed", num_trials=6, candidates=str(path))
     policy.search(trials)
+    names = [asked["name"] for asked in trials.asked]
+    assert len(names) == 7  # besides its own six
+    assert "given-00" in names
     np.testing.assert_allclose(policy.found_k, best, atol=1e-6)
 
 
