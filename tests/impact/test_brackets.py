@@ -9,6 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from dids.gradients.losses import sample_losses
 from dids.impact.brackets import brackets
+from dids.mixture.policies.commute import precedence
 
 VOCAB = 23
 
@@ -126,6 +127,28 @@ def test_brackets_are_half_of_what_one_order_lowers_the_loss_beyond_the_other():
             left.append(abs(gained - found_kk[i, j]))
         assert left[1] < 0.02 * abs(found_kk).max()
         assert left[1] < 0.6 * left[0] + 1e-6
+
+
+def test_a_round_in_the_order_of_the_brackets_ends_lower_than_in_the_reverse():
+    # By how much, to second order: 2 η² Σ_(a<b) p(a) · brackets p(b) over the steps a and b.
+    model, (domains, tasks) = tiny_gpt2().eval(), batches()
+    found_kk = brackets(model, domains, tasks)
+    prior_k, rate, num_steps = np.array([0.5, 0.2, 0.3]), 2e-5, 10
+    place_s = (2 * np.arange(num_steps) + 1) / num_steps - 1
+    shares_sk = prior_k * (1 - place_s[:, None] * precedence(found_kk, prior_k))
+
+    def loss_after(shares):
+        current = model
+        for share_k in shares:
+            step = sum(p * gradient(current, d) for p, d in zip(share_k, domains, strict=True))
+            current = moved(current, -rate * step)
+        return mean_task_loss(current, tasks)
+
+    gained = loss_after(shares_sk[::-1]) - loss_after(shares_sk)
+    order_ss = shares_sk @ found_kk @ shares_sk.T
+    expected = 2 * rate**2 * np.triu(order_ss, 1).sum()
+    assert expected > 0
+    assert gained == pytest.approx(expected, rel=0.05)
 
 
 def test_domains_of_the_same_samples_commute():

@@ -244,7 +244,7 @@ def test_scores_follow_samples_into_other_domains():
     origin = np.array([[1.0, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1.0], [0, 0, 0, 0]])
     passed = np.array([[1.0, 0, 0, 0], [0, 1.0, 1.0, 0], [0, 0, 0, 1.0], [0, 0, 0, 0]])
     policy.regroup(Regrouping(passed, origin, tuple("abcd"), tuple("wxyz")))
-    assert policy.state_dict()["score"] == pytest.approx([0.8, 0.5, 0.2, None])
+    assert policy.state_dict()["values"] == pytest.approx([0.8, 0.5, 0.2, None])
 
 
 # Commute.

@@ -4,7 +4,7 @@ Axis letters: n trials, m mixtures asked for, k domains, t tasks.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -31,14 +31,15 @@ def fitted_losses(
     """Predict the tasks' losses of mixtures from those of some trials.
 
     ``linear`` is ``b + a · p`` (RegMix, arXiv:2407.01492), ``log-linear`` ``c + exp(b + a · p)``
-    with ``c >= 0`` (the mixing law of Ye et al. 2024, arXiv:2403.16952), ``lightgbm`` boosted trees
-    with the settings of RegMix's released code. The first two shrink a by a penalty on its square;
-    penalty and c are those that foretell left-out trials best, in five folds.
+    with ``c >= 0`` (the mixing law of Ye et al. 2024, arXiv:2403.16952), ``concave`` the same of p
+    or of its square root, whichever fits, as returns diminish, ``lightgbm`` boosted trees with the
+    settings of RegMix's released code. The others shrink a by a penalty on its square; penalty, c
+    and root are those that foretell left-out trials best, in five folds.
 
     Args:
         mixture_nk: Of the trials.
         loss_nt: Of every task after each of them.
-        form: ``log-linear``, ``linear`` or ``lightgbm``.
+        form: ``log-linear``, ``linear``, ``concave`` or ``lightgbm``.
 
     Returns:
         A function of mixtures.
@@ -48,11 +49,12 @@ def fitted_losses(
     """
     if form == "lightgbm":
         of_task = [_lightgbm(mixture_nk, loss_n) for loss_n in loss_nt.T]
-    else:
-        fit = _linear if form == "linear" else _log_linear
-        left_out = {penalty: _left_out_weights(mixture_nk, penalty) for penalty in _PENALTIES}
-        of_task = [fit(mixture_nk, loss_n, left_out) for loss_n in loss_nt.T]
-    return lambda mixture_mk: np.stack([predict(mixture_mk) for predict in of_task], axis=1)
+        return lambda mixture_mk: np.stack([predict(mixture_mk) for predict in of_task], axis=1)
+    fit = _linear if form == "linear" else _log_linear
+    powers = (1.0, 0.5) if form == "concave" else (1.0,)
+    fits = [_Ridge(mixture_nk**power, penalty, power) for power in powers for penalty in _PENALTIES]
+    laws = [fit(loss_n, fits) for loss_n in loss_nt.T]
+    return lambda mixture_mk: np.stack([law(mixture_mk) for law in laws], axis=1)
 
 
 def lowest_mixture(
@@ -86,67 +88,78 @@ def lowest_mixture(
     return best_k
 
 
-def _linear(
-    mixture_nk: np.ndarray, loss_n: np.ndarray, left_out: Mapping[float, np.ndarray]
-) -> Predictor:
-    def error(penalty: float) -> float:
-        return float(((left_out[penalty] @ loss_n - loss_n) ** 2).sum())
+def _linear(loss_n: np.ndarray, fits: Sequence["_Ridge"]) -> Predictor:
+    def error(fit: _Ridge) -> float:
+        return float(((fit.left_out_nn @ loss_n - loss_n) ** 2).sum())
 
-    weight_of = _ridge_weights(mixture_nk, min(left_out, key=error))
-    return lambda mixture_mk: np.asarray(weight_of(mixture_mk) @ loss_n)
+    best = min(fits, key=error)
+    return lambda mixture_mk: best.weights(mixture_mk) @ loss_n
 
 
-def _log_linear(
-    mixture_nk: np.ndarray, loss_n: np.ndarray, left_out: Mapping[float, np.ndarray]
-) -> Predictor:
+def _log_linear(loss_n: np.ndarray, fits: Sequence["_Ridge"]) -> Predictor:
     least = float(loss_n.min())
 
-    def error(share: float, weight_nn: np.ndarray) -> float:
+    def error(share: float, fit: _Ridge) -> float:
         """Of left-out trials, where c is a share of the least loss."""
         rest = share * least
-        return float(((rest + np.exp(weight_nn @ np.log(loss_n - rest)) - loss_n) ** 2).sum())
+        found_n = rest + np.exp(fit.left_out_nn @ np.log(loss_n - rest))
+        return float(((found_n - loss_n) ** 2).sum())
 
     found = []
-    for penalty, weight_nn in left_out.items():
+    for number, fit in enumerate(fits):
         best = minimize_scalar(
-            error, bounds=(0.0, _MOST_REST), args=(weight_nn,), options={"xatol": 1e-4}
+            error, bounds=(0.0, _MOST_REST), args=(fit,), options={"xatol": 1e-4}
         )
-        found.append((float(best.fun), penalty, float(best.x) * least))
-    _, penalty, rest = min(found)
-    weight_of, log_n = _ridge_weights(mixture_nk, penalty), np.log(loss_n - rest)
-    return lambda mixture_mk: np.asarray(rest + np.exp(weight_of(mixture_mk) @ log_n))
+        found.append((float(best.fun), number, float(best.x) * least))
+    _, number, rest = min(found)
+    best_fit, log_n = fits[number], np.log(loss_n - rest)
+    return lambda mixture_mk: rest + np.exp(best_fit.weights(mixture_mk) @ log_n)
 
 
-def _left_out_weights(mixture_nk: np.ndarray, penalty: float) -> np.ndarray:
-    """``prediction = weights @ values`` of every trial by the trials of the other folds.
+class _Ridge:
+    """Least squares with an intercept, the penalty in units of the features' mean variance.
 
-    Least squares is linear in the values, so one matrix serves all tasks and every c.
+    It is linear in the values: one set of weights serves all tasks, and every c.
+
+    Args:
+        feature_nk: Of the trials: their mixtures to a power.
+        penalty: On the slope's square.
+        power: Of the mixtures.
     """
-    num_trials = len(mixture_nk)
-    fold_n = np.arange(num_trials) % min(_FOLDS, num_trials)
-    weight_nn = np.zeros((num_trials, num_trials))
-    for fold in range(int(fold_n.max()) + 1):
-        asked = np.flatnonzero(fold_n == fold)
-        known = np.flatnonzero(fold_n != fold) if num_trials > 1 else asked
-        weight_of = _ridge_weights(mixture_nk[known], penalty)
-        weight_nn[np.ix_(asked, known)] = weight_of(mixture_nk[asked])
-    return weight_nn
+
+    def __init__(self, feature_nk: np.ndarray, penalty: float, power: float) -> None:
+        self.power = power
+        self.penalty = penalty
+        self._mean_k, self._slope_kn = _slopes(feature_nk, penalty)
+        self.left_out_nn = self._left_out(feature_nk)
+        """Weights of all trials in the prediction of each by those of the other folds."""
+
+    def weights(self, mixture_mk: np.ndarray) -> np.ndarray:
+        """Weights of the trials' values in what is predicted of mixtures."""
+        away_mk = mixture_mk**self.power - self._mean_k
+        return np.asarray(1.0 / self._slope_kn.shape[1] + away_mk @ self._slope_kn)
+
+    def _left_out(self, feature_nk: np.ndarray) -> np.ndarray:
+        num_trials = len(feature_nk)
+        fold_n = np.arange(num_trials) % min(_FOLDS, num_trials)
+        weight_nn = np.zeros((num_trials, num_trials))
+        for fold in range(int(fold_n.max()) + 1):
+            asked = np.flatnonzero(fold_n == fold)
+            known = np.flatnonzero(fold_n != fold) if num_trials > 1 else asked
+            mean_k, slope_kn = _slopes(feature_nk[known], self.penalty)
+            away_mk = feature_nk[asked] - mean_k
+            weight_nn[np.ix_(asked, known)] = 1.0 / len(known) + away_mk @ slope_kn
+        return weight_nn
 
 
-def _ridge_weights(
-    mixture_nk: np.ndarray, penalty: float
-) -> Callable[[Float64[np.ndarray, "m k"]], Float64[np.ndarray, "m n"]]:
-    """Weights of the trials' values in a prediction: least squares with an intercept.
-
-    The penalty on the slope's square is in units of the mixtures' mean variance.
-    """
-    num_trials, num_domains = mixture_nk.shape
-    mean_k = mixture_nk.mean(axis=0)
-    centred_nk = mixture_nk - mean_k
+def _slopes(feature_nk: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean features, and what each trial's value adds to the slope."""
+    num_trials, num_domains = feature_nk.shape
+    mean_k = feature_nk.mean(axis=0)
+    centred_nk = feature_nk - mean_k
     gram_kk = centred_nk.T @ centred_nk / num_trials
     ridge = penalty * max(float(gram_kk.trace()) / num_domains, 1e-12)
-    slope_kn = np.linalg.solve(gram_kk + ridge * np.eye(num_domains), centred_nk.T / num_trials)
-    return lambda mixture_mk: np.asarray(1.0 / num_trials + (mixture_mk - mean_k) @ slope_kn)
+    return mean_k, np.linalg.solve(gram_kk + ridge * np.eye(num_domains), centred_nk.T / num_trials)
 
 
 def _lightgbm(mixture_nk: np.ndarray, loss_n: np.ndarray) -> Predictor:

@@ -3,21 +3,20 @@
 Axis letters: n samples, a anchors, k domains, t tasks, d feature dimensions.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from dids.domains.regrouping import Regrouping
 from dids.domains.spherical_kmeans import spherical_centroids
 from dids.mixture.feature_distance import standardised
+from dids.mixture.forgetful import Forgetful
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
 from dids.mixture.observation import FeatureSamples, Observation, PolicyDecision
 
 
-class Anchors:
+class Anchors(Forgetful):
     """Every anchor of every task draws from the domains near to it; some goes to what is rare.
 
     ``p = (1 - novel) sum_t w_t sum_a m_ta q_a + novel * q_far``. Anchors are the centres of a
@@ -45,7 +44,6 @@ class Anchors:
         of the proxy, the mixture stays the same until domains are regrouped.
     """
 
-    needs_impact = False
     needs = Needs(features=True)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
@@ -95,16 +93,6 @@ class Anchors:
             observation.limits.project((1.0 - self.novel) * near_k + self.novel * far_k),
             {"near": near_k.tolist(), "far": far_k.tolist()},
         )
-
-    def regroup(self, regrouping: Regrouping) -> None:
-        """Nothing is remembered: features of the new domains come with the next observation."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""
 
     def _compared(
         self, features: FeatureSamples

@@ -36,13 +36,14 @@ class BestFixed(FoundMixture):
     would, never at the test items.
 
     Args:
-        num_trials: Whole runs.
-        candidates: Path of a JSON list of mixtures to try besides, each an object of shares by
+        num_trials: Whole runs, besides those of ``candidates``.
+        candidates: Path of a JSON list of mixtures to try as well, each an object of shares by
             domain name; domains that are not named have none. Empty: no others.
 
     Note:
-        No paper's method. The surface is the mixing law of Ye et al. 2024, arXiv:2403.16952
-        (`dids.mixture.loss_regression`).
+        No paper's method. The surface is the mixing law of Ye et al. 2024, arXiv:2403.16952, of
+        shares or of their roots. Of made-up worlds with 19 domains 24 trials close 90 to 95 % of
+        the gap and 48 trials 99 %; with 48 domains it is 80 and 86 to 98 %.
     """
 
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = ({},)
@@ -63,23 +64,25 @@ class BestFixed(FoundMixture):
         task_names = scored_task_names(trials, "best-fixed")
         weight_t = trials.task_weights / trials.task_weights.sum()
         rng = np.random.default_rng(trials.seed)
+        given = self._given(trials)
+        most = self.num_trials + len(given)
         tried: list[np.ndarray] = []
         losses: list[np.ndarray] = []
 
         def run(name: str, mixture_k: np.ndarray) -> None:
             allowed_k = trials.limits.project(mixture_k)
-            if len(tried) == self.num_trials or _is_among(allowed_k, tried):
+            if len(tried) == most or _is_among(allowed_k, tried):
                 return
             trial = trials.run(name, FoundMixture(allowed_k), model="model", rounds=1)
             tried.append(allowed_k)
             losses.append(trial.final_losses(task_names))
 
-        for name, mixture_k in self._first(trials, rng).items():
+        for name, mixture_k in {**self._first(trials, rng), **given}.items():
             run(name, mixture_k)
-        while len(tried) < self.num_trials:
+        while len(tried) < most:
             relative_nt = np.stack(losses) / losses[0]
             best_k = tried[int((relative_nt @ weight_t).argmin())]
-            predict = fitted_losses(np.stack(tried), relative_nt, "log-linear")
+            predict = fitted_losses(np.stack(tried), relative_nt, "concave")
             num_before = len(tried)
             for name, candidate_k in _next(best_k, predict, weight_t, trials, rng):
                 run(f"{name}-{num_before:02d}", candidate_k)
@@ -90,6 +93,12 @@ class BestFixed(FoundMixture):
         relative_nt = np.stack(losses) / losses[0]
         self.found_k = tried[int((relative_nt @ weight_t).argmin())]
 
+    def _given(self, trials: Trials) -> dict[str, np.ndarray]:
+        if not self.candidates:
+            return {}
+        given = given_mixtures(Path(self.candidates), trials.domain_names)
+        return {f"given-{number:02d}": mixture for number, mixture in enumerate(given)}
+
     def _first(self, trials: Trials, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """What is tried whatever the others give; uniform first, as all are compared with it."""
         num_domains = len(trials.sizes_k)
@@ -99,9 +108,6 @@ class BestFixed(FoundMixture):
             "proportional": trials.sizes_k / trials.sizes_k.sum(),
             "prior": trials.prior,
         }
-        if self.candidates:
-            given = given_mixtures(Path(self.candidates), trials.domain_names)
-            first |= {f"given-{number:02d}": mixture for number, mixture in enumerate(given)}
         left = max(0, self.num_trials - len(first))
         heavy = rng.permutation(num_domains)[: left // 3]
         for domain in heavy:

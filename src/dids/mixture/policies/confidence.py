@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float
 
 from dids.domains.regrouping import Regrouping
+from dids.mixture.last_seen import LastSeen
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
@@ -52,47 +53,41 @@ class Confidence:
             raise ValueError("momentum must be from 0 to below 1")
         self.temperature = temperature
         self.momentum = momentum
-        self._score_k: np.ndarray | None = None
+        self._scores = LastSeen()
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """From the scores so far; the prior before there are any."""
         trained = observation.trained
         if trained is not None and trained.confidence_k is not None:
             self._track(trained.confidence_k)
-        score_k, prior_k = self._score_k, observation.prior
-        if score_k is None or np.isnan(score_k).all():
+        score_k, prior_k = self._scores.filled(), observation.prior
+        if score_k is None:
             return PolicyDecision(
                 observation.limits.project(prior_k),
                 {"note": "no confidence is known yet: the prior holds"},
             )
-        known_k = np.where(np.isnan(score_k), np.nanmean(score_k), score_k)
         schedule = math.exp(-5.0 * (1.0 - observation.progress) ** 2)
-        unsure_k = tilted(prior_k, (1.0 - known_k) / self.temperature)
+        unsure_k = tilted(prior_k, (1.0 - score_k) / self.temperature)
         return PolicyDecision(
             observation.limits.project((1.0 - schedule) * prior_k + schedule * unsure_k),
-            {"confidence": known_k.tolist(), "schedule": schedule},
+            {"confidence": score_k.tolist(), "schedule": schedule},
         )
 
     def regroup(self, regrouping: Regrouping) -> None:
         """Go on with other domains; of new samples no score is known."""
-        if self._score_k is not None:
-            score_k = regrouping.origin_kj @ np.nan_to_num(self._score_k)
-            is_known_k = regrouping.origin_kj @ ~np.isnan(self._score_k) > 1.0 - 1e-9
-            self._score_k = np.where(is_known_k, score_k, np.nan)
+        self._scores.regroup(regrouping)
 
     def state_dict(self) -> dict[str, Any]:
         """The scores; None for a domain that was not drawn yet."""
-        if self._score_k is None:
-            return {"score": None}
-        return {"score": [None if np.isnan(s) else s for s in self._score_k.tolist()]}
+        return self._scores.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
-        score = state["score"]
-        self._score_k = None if score is None else np.array(score, dtype=np.float64)
+        self._scores.load_state_dict(state)
 
-    def _track(self, confidence_k: Float64[np.ndarray, " k"]) -> None:
-        before_k = np.full(len(confidence_k), np.nan) if self._score_k is None else self._score_k
+    def _track(self, confidence_k: Float[np.ndarray, " k"]) -> None:
+        before_k = self._scores.value_k
+        if before_k is None:
+            before_k = np.full(len(confidence_k), np.nan)
         moved_k = self.momentum * before_k + (1.0 - self.momentum) * confidence_k
-        first_k = np.where(np.isnan(before_k), confidence_k, moved_k)
-        self._score_k = np.where(np.isnan(confidence_k), before_k, first_k)
+        self._scores.see(np.where(np.isnan(before_k), confidence_k, moved_k))

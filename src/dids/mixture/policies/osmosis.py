@@ -3,21 +3,20 @@
 Axis letters: k domains, t tasks.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from dids.domains.regrouping import Regrouping
 from dids.mixture.feature_distance import (
     distances_to_mixture,
     distances_to_tasks,
     standardised,
 )
+from dids.mixture.forgetful import Forgetful
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
 
 
-class Osmosis:
+class Osmosis(Forgetful):
     """Domains near the prior's mean feature first, those near the tasks' in the end.
 
     ``p = (1 - λ) p_source + λ p_target`` with ``p_source ∝ prior * exp(-z(d_source) / T)``,
@@ -38,7 +37,6 @@ class Osmosis:
         labels, as text labels itself. Temperature and the measure of distance are chosen here.
     """
 
-    needs_impact = False
     needs = Needs(features=True)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
@@ -69,13 +67,3 @@ class Osmosis:
             observation.limits.project((1.0 - passed) * start_k + passed * end_k),
             {"passed": passed, "source": start_k.tolist(), "target": end_k.tolist()},
         )
-
-    def regroup(self, regrouping: Regrouping) -> None:
-        """Nothing is remembered."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""

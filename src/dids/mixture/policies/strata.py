@@ -3,19 +3,18 @@
 Axis letters: k domains, t tasks.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64, Integer
 
-from dids.domains.regrouping import Regrouping
 from dids.mixture.feature_distance import distances_to_mixture, distances_to_tasks
+from dids.mixture.forgetful import Forgetful
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
 
 
-class Strata:
+class Strata(Forgetful):
     """One stratum of domains after another, from small to large gap, beside the data as it lies.
 
     ``d = (1 + β²) d_S d_T / (β² d_S + d_T)`` is a domain's gap, where d_S is its cosine distance to
@@ -36,7 +35,6 @@ class Strata:
         farthest from everything, as in the paper, where that is the target; junk is there, too.
     """
 
-    needs_impact = False
     needs = Needs(features=True)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
@@ -79,16 +77,6 @@ class Strata:
         return PolicyDecision(
             observation.limits.project(mixture_k), {"stage": stage, "stratum": stratum_k.tolist()}
         )
-
-    def regroup(self, regrouping: Regrouping) -> None:
-        """Nothing is remembered."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""
 
 
 def harmonic_gaps(
