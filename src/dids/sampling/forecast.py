@@ -127,13 +127,8 @@ def expected_draws(
             is_over = bool((is_full_k & domains.stops_k).any()) or not rate_k.any()
             if is_over:
                 break
-            rate_k /= rate_k.sum()
-            left_k = np.full(num_domains, np.inf)
-            np.divide(capacity_k - given_k, rate_k, out=left_k, where=rate_k > 0)
-            stretch = min(total - done, float(left_k.min()))
-            given_k += rate_k * stretch
-            given_k = np.where(left_k <= stretch * (1 + 1e-12), capacity_k, given_k)
-            done += stretch
+            given_k, num = _until_one_is_full(given_k, capacity_k, rate_k, total - done)
+            done += num
     return [
         DomainForecast(
             float(given),
@@ -145,3 +140,16 @@ def expected_draws(
             given_k, domains.size_k, cap_step, domains.stops_k, strict=True
         )
     ]
+
+
+def _until_one_is_full(
+    given_k: np.ndarray, capacity_k: np.ndarray, rate_k: np.ndarray, at_most: float
+) -> tuple[np.ndarray, float]:
+    """Draws at fixed rates until a domain has no more, or so many; and how many they are."""
+    rate_k = rate_k / rate_k.sum()
+    left_k = np.full(len(rate_k), np.inf)
+    np.divide(capacity_k - given_k, rate_k, out=left_k, where=rate_k > 0)
+    num = min(at_most, float(left_k.min()))
+    # To the last sample, whatever the rounding.
+    is_full_k = left_k <= num * (1 + 1e-12)
+    return np.where(is_full_k, capacity_k, given_k + rate_k * num), num

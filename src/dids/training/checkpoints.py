@@ -11,6 +11,7 @@ from typing import Any
 from dids.atomic import read_json, write_json
 
 STATE_NAME = "dids_state.json"
+CHECKPOINT_PREFIX = "checkpoint-"
 
 
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:
@@ -26,12 +27,20 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The complete checkpoint of the highest step; interrupted ones are removed."""
-    complete = []
-    for checkpoint in folder.glob("checkpoint-*"):
-        if (checkpoint / STATE_NAME).exists():
-            complete.append((int(checkpoint.name.removeprefix("checkpoint-")), checkpoint))
-        else:
+    for checkpoint in folder.glob(f"{CHECKPOINT_PREFIX}*"):
+        if not (checkpoint / STATE_NAME).exists():
             shutil.rmtree(checkpoint)
+    return newest_complete(folder)
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The complete checkpoint of the highest step; nothing is touched."""
+    complete = [
+        (int(number), checkpoint)
+        for checkpoint in folder.glob(f"{CHECKPOINT_PREFIX}*")
+        if (number := checkpoint.name.removeprefix(CHECKPOINT_PREFIX)).isdigit()
+        and (checkpoint / STATE_NAME).exists()
+    ]
     return max(complete)[1] if complete else None
 
 

@@ -15,10 +15,8 @@ from dids.data.domain_dataset import DomainCollator, DomainDataset
 from dids.errors import InputError
 from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.sampling.sampler import MixtureSampler
-from dids.training.checkpoints import STATE_NAME, read_state, write_state
+from dids.training.checkpoints import CHECKPOINT_PREFIX, STATE_NAME, read_state, write_state
 from dids.training.domain_losses import DomainLosses
-
-CHECKPOINT_PREFIX = "checkpoint-"
 
 
 class MixtureCallback(TrainerCallback, ABC):
@@ -132,8 +130,8 @@ class MixtureCallback(TrainerCallback, ABC):
         """
         if not (checkpoint / STATE_NAME).exists():
             raise InputError(
-                f"{checkpoint}: it has no {STATE_NAME}, so its mixture is not known; resume from a "
-                "checkpoint that was saved with this callback, or give the folder to train(...)."
+                f"{checkpoint}: it has no {STATE_NAME}, so its mixture is not known: it was saved "
+                "without this callback, or cut off while it was written; resume from one before it."
             )
         self.resume_from(read_state(checkpoint))
 

@@ -15,6 +15,7 @@ from transformers import Trainer
 from dids.data.domain_dataset import DOMAIN
 from dids.errors import InputError
 from dids.gradients.losses import scored_counts
+from dids.training.checkpoints import newest_complete
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.schedule import follow_tokens
 from dids.training.task_losses import TaskLosses
@@ -58,7 +59,13 @@ class DidsMixin:
         *args: Any,
         **kwargs: Any,
     ) -> Any:  # noqa: ANN401
-        """The Trainer's ``train``; the mixture resumes from the same checkpoint."""
+        """The Trainer's ``train``; the mixture resumes from the same checkpoint.
+
+        ``True`` is the newest one in the output folder that was written to its end.
+        """
+        if resume_from_checkpoint is True:
+            complete = newest_complete(Path(self.args.output_dir))  # type: ignore[attr-defined]
+            resume_from_checkpoint = True if complete is None else str(complete)
         named = isinstance(resume_from_checkpoint, str)
         self.mixture.checkpoint = Path(str(resume_from_checkpoint)) if named else None
         return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
