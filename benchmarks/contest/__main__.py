@@ -10,6 +10,7 @@ from dids.atomic import read_json
 from dids.compare.command import ContestOptions, run_contest
 from dids.compare.layout import RESULT_NAME
 from dids.config import load_config
+from dids.errors import InputError
 
 _HERE = Path(__file__).parent
 _SETTINGS = ("instruct", "demo", "hard")
@@ -35,7 +36,10 @@ def main() -> None:
         options = ContestOptions(
             arguments.policies, arguments.seeds, arguments.tune, arguments.jobs, out / name
         )
-        run_contest(load_config(_HERE / f"{name}.yaml"), options)
+        try:
+            run_contest(load_config(_HERE / f"{name}.yaml"), options)
+        except InputError as error:
+            raise SystemExit(f"{name}: {error}") from None
         results[name] = read_json(out / name / RESULT_NAME)
     print(markdown(results))
 

@@ -198,13 +198,13 @@ class Contest:
         failed = self._done(title, works)
         outcomes: dict[str, dict[int, Outcome]] = {}
         for (entrant, number), run in runs.items():
-            own = outcomes.setdefault(entrant.name, {})
-            path = run.folder.path
-            if str(path) in failed:
-                sentence = failed[str(path)]
-                self.failures.append(Failure(entrant.name, run.config.seed, sentence))
-            else:
+            own, path = outcomes.setdefault(entrant.name, {}), run.folder.path
+            try:
+                if str(path) in failed:
+                    raise InputError(failed[str(path)])
                 own[number] = read_outcome(path)
+            except InputError as error:
+                self.failures.append(Failure(entrant.name, run.config.seed, str(error)))
         return outcomes
 
     def _take_over(self, run: PlannedRun) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dids.atomic import read_json
+from dids.errors import InputError
 from dids.report.record import RunRecord, read_run_record
 
 _SEARCH = "search.json"
@@ -54,9 +55,13 @@ def read_outcome(folder: Path) -> Outcome:
     """The outcome of a finished run.
 
     Raises:
-        InputError: If its ``result.json`` is missing or says something else.
+        InputError: If its ``result.json`` is missing, says something else, or has a test loss that
+            is no number.
     """
     record = read_run_record(folder / "result.json")
+    for task, result in record.tasks.items():
+        if result.test_loss is not None and not math.isfinite(result.test_loss):
+            raise InputError(f"{folder}: the test loss of {task} is {result.test_loss}.")
     trials = _trials(folder)
     histories = {
         task: result.validation_history
@@ -67,7 +72,7 @@ def read_outcome(folder: Path) -> Outcome:
         test_losses={
             task: result.test_loss
             for task, result in record.tasks.items()
-            if result.test_loss is not None and math.isfinite(result.test_loss)
+            if result.test_loss is not None
         },
         accuracies={
             task: result.accuracy

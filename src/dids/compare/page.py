@@ -25,19 +25,14 @@ def write_page(path: Path, contest: Finished, rows: Sequence[Standing]) -> None:
 def contest_html(contest: Finished, rows: Sequence[Standing]) -> str:
     """The page as HTML."""
     colours = entrant_colours(rows)
-    budget = contest.config.budget.tokens
     values = {
         "headline": wording.headline(rows),
         "sentences": wording.sentences(contest, rows),
         "notes": wording.notes(contest),
-        "columns": ("", *wording.QUALITY, *wording.COST),
         "rows": rows,
-        "texts": [
-            [
-                *wording.quality_texts(row),
-                *wording.cost_texts(row, budget, contest.settings[row.entrant].tokens),
-            ]
-            for row in rows
+        "parts": [
+            {"titles": wording.QUALITY, "texts": [wording.quality_texts(row) for row in rows]},
+            {"titles": wording.COST, "texts": [_cost_texts(row, contest) for row in rows]},
         ],
         "colours": colours,
         "tasks": list(rows[0].tasks),
@@ -57,6 +52,11 @@ def entrant_colours(rows: Sequence[Standing]) -> dict[str, Colour]:
     grey, *others = run_colours(1 + min(len(named), len(HUES)))
     coloured = dict(zip(named, others, strict=False))
     return {row.entrant: coloured.get(row.entrant, _GREY) for row in rows} | {BASELINE: grey}
+
+
+def _cost_texts(row: Standing, contest: Finished) -> list[str]:
+    tuning_tokens = contest.settings[row.entrant].tokens
+    return wording.cost_texts(row, contest.config.budget.tokens, tuning_tokens)
 
 
 def _line(row: Standing, colour: Colour) -> dict[str, Any]:

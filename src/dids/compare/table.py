@@ -21,7 +21,7 @@ def print_contest(
     """Print the standings, the losses by task, what was searched, and what failed."""
     console = console or Console()
     for line in wording.tuning_lines(contest):
-        console.print(f"searched: {line}", highlight=False, soft_wrap=True)
+        console.print(f"searched: {line}", highlight=False, soft_wrap=True, markup=False)
     budget = contest.config.budget.tokens
     reached = {row.entrant: wording.quality_texts(row) for row in rows}
     taken = {
@@ -37,7 +37,7 @@ def print_contest(
         *wording.notes(contest),
     ]
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _table(titles: Sequence[str], texts: Mapping[str, Sequence[str]]) -> Table:

@@ -24,13 +24,13 @@ class Work:
         run: Which.
         command: Of ``dids``, that does so.
         last: The stage that the command ends with.
-        before: Called in front of it.
+        before: Called in front of it. None: nothing is.
     """
 
     run: PlannedRun
     command: str
     last: str
-    before: Callable[[], None] = lambda: None
+    before: Callable[[], None] | None = None
 
     @property
     def is_done(self) -> bool:
@@ -95,7 +95,8 @@ class _Process:
         self.began_s = time.perf_counter()
         folder = work.run.folder
         folder.prepare(work.run.config)
-        work.before()
+        if work.before is not None:
+            work.before()
         place = f"{folder.path.parent.name}-{folder.path.name}.txt"
         workers.output.mkdir(exist_ok=True)
         self.output = workers.output / place
