@@ -5,7 +5,6 @@ training itself has shown. The change takes effect a computed number of steps la
 apply lag: loaders read ahead), so that the stream of samples does not depend on how it is loaded.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +20,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from dids.data.domain_dataset import DomainDataset
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import scored_counts
+from dids.impact.by_name import impact_by_name
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import FeatureSamples, Observation, Policy, needs_of
@@ -369,14 +369,9 @@ class MixtureRounds(MixtureCallback):
         self, mixture: np.ndarray, step: int, tokens: int, explanation: dict[str, Any]
     ) -> None:
         probability = dict(zip(self.domain_names, mixture.tolist(), strict=True))
+        entry = {"round": self.round, "step": step, "tokens": tokens}
         self.history.mixture.append(
-            {
-                "round": self.round,
-                "step": step,
-                "tokens": tokens,
-                "probability": probability,
-                "explanation": explanation,
-            }
+            {**entry, "probability": probability, "explanation": explanation}
         )
 
     def _observation(
@@ -402,27 +397,3 @@ class MixtureRounds(MixtureCallback):
             features=self.features,
             domain_names=tuple(self.domain_names),
         )
-
-
-def impact_by_name(matrices: ImpactMatrices) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Cosine with its error, kernel and distance as ``{form: {domain: {task: value}}}``."""
-    forms = {
-        "cosine": matrices.fisher_cosine(),
-        "kernel": matrices.fisher_kernel(),
-        "distance": matrices.kl_distance(),
-    }
-    error_kt = matrices.cosine_error()
-    if error_kt is not None:
-        forms["cosine_error"] = error_kt
-    return {
-        form: {
-            domain: {
-                task: value if math.isfinite(value) else None  # JSON has no infinity
-                for task, value in zip(matrices.task_names, row, strict=True)
-            }
-            for domain, row in zip(
-                matrices.domain_names, np.asarray(value_kt).tolist(), strict=True
-            )
-        }
-        for form, value_kt in forms.items()
-    }

@@ -6,11 +6,11 @@ It makes the first mixture; during training, impact is measured on the model its
 from typing import Any
 
 from dids.atomic import write_json
+from dids.impact.by_name import impact_by_name
 from dids.impact.preconditioner import SecondMoments
 from dids.run.measuring import IMPACT_NAME, before_training, estimator
 from dids.run.steering import check_steering_file, write_steering_file
 from dids.run.workspace import Workspace
-from dids.training.rounds import impact_by_name
 from dids.training.train import MOMENTS_NAME
 
 
