@@ -198,7 +198,7 @@ def test_settings_are_searched_on_a_seed_of_its_own(tiny, monkeypatch, capfd):
     options = with_entrants(
         tiny,
         monkeypatch,
-        "entrants:\n  tuned: {policy: 'own_rule:Tuned'}\n  set: {policy: 'own_rule:Tuned', "
+        "entrants:\n  tuned: {policy: 'tuned_rule:Tuned'}\n  set: {policy: 'tuned_rule:Tuned', "
         "settings: {share: 0.5}}\n",
     )
     source = OWN.replace("class Broken", "class Tuned").replace(
@@ -207,7 +207,7 @@ def test_settings_are_searched_on_a_seed_of_its_own(tiny, monkeypatch, capfd):
     source = source.replace('self, at: str = "never", candidates: str = ""', "self, share=0.3")
     source = source.replace("self.at = at", "self.share = share")
     source = source.replace("self.candidates = candidates", "self.at = ''")
-    (tiny.config.parent / "own_rule.py").write_text(
+    (tiny.config.parent / "tuned_rule.py").write_text(
         source.replace("0.1\n", "self.share\n"), "utf-8"
     )
     assert tiny.call(*options, "--seeds", "0", "--tune", "2") == 0
