@@ -7,6 +7,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+# Fixtures, no doctests: a folder whose name comes before "conftest" would take the module's name.
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 install_import_hook("dids", "shape_checks.checked")
 
 settings.register_profile(
