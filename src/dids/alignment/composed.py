@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -106,9 +107,10 @@ class Composed:
                 return None
             parts = []
             for place, name in enumerate(saved["names"]):
-                with np.load(folder / f"{place}.npz", allow_pickle=False) as arrays:
+                with (folder / f"{place}.npz").open("rb") as file:
+                    arrays = np.load(file, allow_pickle=False)
                     parts.append(ALIGNMENTS[name].from_arrays(dict(arrays)))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise InputError(
                 f"the alignment in {folder} cannot be read ({error}); delete it and run again."
             ) from error

@@ -208,11 +208,14 @@ def _transport(
 ) -> Float64[np.ndarray, "r r"]:
     """The symmetric matrix that makes one covariance the other."""
     root_rq, inverse_rq = _root(from_rq, 0.5), _root(from_rq, -0.5)
-    middle_rq = _root(root_rq @ _root(to_rq, 1.0) @ root_rq, 0.5)
+    middle_rq = _root(root_rq @ _root(to_rq, 1.0) @ root_rq, 0.5, _FLOOR**2)
     return np.asarray(inverse_rq @ middle_rq @ inverse_rq)
 
 
-def _root(matrix_rq: Float64[np.ndarray, "r r"], power: float) -> Float64[np.ndarray, "r r"]:
+def _root(
+    matrix_rq: Float64[np.ndarray, "r r"], power: float, floor: float = _FLOOR
+) -> Float64[np.ndarray, "r r"]:
+    """A power of a covariance, whose eigenvalues are at least ``floor`` of its largest."""
     value_r, vector_rq = scipy.linalg.eigh((matrix_rq + matrix_rq.T) / 2)
-    value_r = np.maximum(value_r, _FLOOR * max(value_r.max(), np.finfo(np.float64).tiny))
+    value_r = np.maximum(value_r, floor * max(value_r.max(), np.finfo(np.float64).tiny))
     return np.asarray((vector_rq * value_r**power) @ vector_rq.T)
