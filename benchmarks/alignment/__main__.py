@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.alignment.measured import measured
+from benchmarks.alignment.measured import CHAINS, TASKS, measured
 from benchmarks.alignment.planted import FORMATS, NUM_TOPICS, skewed_shares
 
 _EVEN = np.full((len(FORMATS), NUM_TOPICS), 1 / NUM_TOPICS)
@@ -16,6 +16,8 @@ _CORPORA = {
     "one format has twelve samples": ([1.0, 1.0, 1.0, 0.0], _EVEN),
 }
 _FEWEST = 12
+_PLANTED = ("content", "format")
+Found = list[dict[str, dict[str, float]]]
 
 
 def main() -> None:
@@ -34,24 +36,30 @@ def main() -> None:
                 for seed in range(arguments.seeds)
             ]  # fmt: skip
             print(f"\n{title}: {sum(sizes)} samples, {arguments.seeds} seeds\n")
-            print("\n".join(_table(found)), flush=True)
+            print("\n".join([*_agreement_table(found), "", *_task_table(found)]), flush=True)
 
 
-def _table(found: list[dict[str, dict[str, float]]]) -> list[str]:
-    """Rows in Markdown: an alignment each, means and standard deviations over seeds."""
-    columns = ("content", "format", "known", "strange")
-    lines = [
-        "| alignment | agreement with content | with format | unexplained, a known topic | "
-        "unexplained, a strange one |",
-        "|---|---|---|---|---|",
-    ]
-    for name in found[0]:
-        cells = []
-        for column in columns:
-            values = [seed[name][column] for seed in found if column in seed[name]]
-            cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else "")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+def _agreement_table(found: Found) -> list[str]:
+    """A row an alignment, in Markdown: means and standard deviations over seeds."""
+    lines = ["| alignment | agreement with content | with format |", "|---|---|---|"]
+    for label in CHAINS:
+        cells = [_spread([seed[label][column] for seed in found]) for column in _PLANTED]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     return lines
+
+
+def _task_table(found: Found) -> list[str]:
+    """What of each task is unexplained, for the alignments that say so."""
+    lines = [f"| alignment | {' | '.join(TASKS)} |", f"|---|{'---|' * len(TASKS)}"]
+    for label in CHAINS:
+        if "projection" in label:
+            cells = [_spread([seed[label][task] for seed in found]) for task in TASKS]
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+    return lines
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.mean(values):.2f} ± {np.std(values):.2f}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Axes: n samples, d feature dimensions.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from benchmarks.alignment.planted import (
     write_corpus,
     write_records,
 )
-from dids.alignment import Composed, Projection
+from dids.alignment import ALIGNMENTS, Projection
 from dids.alignment.composed import tasks_of
 from dids.alignment.unexplained import task_account
 from dids.config.schema import Config
@@ -29,17 +30,25 @@ from dids.run.progress import ConsoleProgress
 from dids.run.runner import run_stages
 from dids.run.workspace import Workspace
 
-CHAINS: tuple[tuple[str, ...], ...] = (
-    (),
-    ("style",),
-    ("compact",),
-    ("projection",),
-    ("style", "compact"),
-    ("style", "projection"),
-    ("style", "projection", "compact"),
-)
-TASKS = {"known": 0, "strange": NUM_TOPICS}
-"""Tasks in a format that no source has: of a topic that the sources have, and of one they lack."""
+Step = tuple[str, dict[str, Any]]
+CHAINS: dict[str, tuple[Step, ...]] = {
+    "none": (),
+    "style": (("style", {}),),
+    "style, diagonal": (("style", {"covariance": "diagonal"}),),
+    "style, to the tasks": (("style", {"to": "tasks"}),),
+    "compact": (("compact", {}),),
+    "projection": (("projection", {}),),
+    "style, compact": (("style", {}), ("compact", {})),
+    "style, projection": (("style", {}), ("projection", {})),
+    "style, projection, compact": (("style", {}), ("projection", {}), ("compact", {})),
+}
+TASKS = {
+    "known in known": (0, "chat"),
+    "strange in known": (NUM_TOPICS, "chat"),
+    "known in strange": (0, "plain"),
+    "strange in strange": (NUM_TOPICS, "plain"),
+}
+"""Tasks: a topic that the sources have or one they lack, in a format they have or one they lack."""
 _TASK_ITEMS = 48
 
 
@@ -51,25 +60,27 @@ def measured(
     source_n = work.dataset.source_of_sample.astype(np.int64)
     raw_nd = directions(computed_features(work), np.arange(len(source_n)))
     task_rows = task_directions(work)
-    task_td = np.concatenate(list(task_rows.values()))
     found = {}
-    for names in CHAINS:
-        fitted = Composed.fit(names, raw_nd, source_n, task_td, seed=seed)
+    for label, steps in CHAINS.items():
+        aligned_nd, aligned_tasks, row = raw_nd, task_rows, {}
+        for name, settings in steps:
+            task_td = np.concatenate(list(aligned_tasks.values()))
+            part = ALIGNMENTS[name].fit(aligned_nd, source_n, task_td, seed=seed, **settings)
+            if isinstance(part, Projection):
+                for task, rows in aligned_tasks.items():
+                    account = task_account(part, rows, list(work.sources))
+                    row[task] = account.unexplained["domain"]
+            aligned_nd = part.aligned(aligned_nd, source_n)
+            aligned_tasks = {
+                task: part.aligned(rows, tasks_of(rows)) for task, rows in aligned_tasks.items()
+            }
         cluster_n = clusters(
-            fitted.aligned(raw_nd, source_n), source_n, NUM_TOPICS, "all", seed,
+            aligned_nd, source_n, NUM_TOPICS, "all", seed,
             num_sources=len(FORMATS), min_samples=1,
         )  # fmt: skip
-        row = {
-            name: adjusted_mutual_information(cluster_n, planted[name])
-            for name in ("content", "format")
-        }
-        for place, part in enumerate(fitted.parts):
-            if isinstance(part, Projection):
-                for task, rows in task_rows.items():
-                    before_md = fitted.before(place, rows, tasks_of(rows))
-                    account = task_account(part, before_md, list(work.sources))
-                    row[task] = account.unexplained["domain"]
-        found[" + ".join(names) or "none"] = row
+        for name in ("content", "format"):
+            row[name] = adjusted_mutual_information(cluster_n, planted[name])
+        found[label] = row
     return found
 
 
@@ -80,9 +91,9 @@ def _with_features(
     folder.mkdir(parents=True, exist_ok=True)
     planted = write_corpus(folder, sizes, shares, seed)
     generator, words = np.random.default_rng([seed, 2]), topic_words()
-    for task, topic in TASKS.items():
+    for task, (topic, form) in TASKS.items():
         for split in ("validation", "test"):
-            items = [record("plain", words[topic], generator) for _ in range(_TASK_ITEMS)]
+            items = [record(form, words[topic], generator) for _ in range(_TASK_ITEMS)]
             write_records(folder / f"{task}-{split}.jsonl", items)
     config = Config.model_validate(
         {

@@ -14,7 +14,24 @@ FORMATS = ("chat", "markup", "foreign", "boilerplate")
 NUM_TOPICS = 6
 _WORDS_A_TOPIC = 30
 _SENTENCES = 4
-_SYLLABLES = "ba de fi go ku la me ni po ru sa te vi wo xu ze cho dra fle gri plo sku tra".split()
+_SYLLABLES = (
+    "ba",
+    "de",
+    "fi",
+    "go",
+    "ku",
+    "la",
+    "me",
+    "ni",
+    "po",
+    "ru",
+    "sa",
+    "te",
+    "vi",
+    "wo",
+    "dra",
+    "plo",
+)
 _ENGLISH = ("the", "of", "a", "with", "and", "is", "very", "near")
 _FOREIGN = ("ol", "dum", "un", "kon", "ej", "esas", "tre", "apud")
 
@@ -32,7 +49,8 @@ def topic_words(num_topics: int = NUM_TOPICS + 1) -> list[list[str]]:
 def skewed_shares() -> np.ndarray:
     """Topics of every format, when each format prefers topics of its own."""
     share = np.array([8.0, 4.0, 2.0, 1.0, 0.5, 0.5])
-    return np.stack([np.roll(share, 2 * place) for place in range(len(FORMATS))]) / share.sum()
+    rolled = [np.roll(share, 2 * place) / share.sum() for place in range(len(FORMATS))]
+    return np.stack(rolled)
 
 
 def write_corpus(
