@@ -23,7 +23,9 @@ def test_no_word_is_of_two_topics():
 def test_a_sample_has_words_of_its_topic_alone(tmp_path):
     planted = write_corpus(tmp_path, [30] * 4, skewed_shares(), seed=0)
     topics = [set(words) for words in topic_words()]
-    lines = [line for name in FORMATS for line in (tmp_path / f"{name}.jsonl").open()]
+    lines = [
+        line for name in FORMATS for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()
+    ]
     assert len(lines) == len(planted["content"]) == 120
     for line, topic in zip(lines, planted["content"], strict=True):
         text = json.dumps(json.loads(line))
