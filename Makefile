@@ -8,7 +8,7 @@ export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
 .PHONY: help install demo instruct contest test lint types unit docs clean
 .PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
-.PHONY: benchmark-worlds benchmark-sampling benchmark-guard
+.PHONY: benchmark-worlds benchmark-sampling benchmark-guard benchmark-alignment
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
@@ -21,6 +21,7 @@ help:
 	@echo "make benchmark-worlds      how near policies come to optima that are known, in minutes"
 	@echo "make benchmark-fidelity    what impact foretells, beside what training really does; over an hour"
 	@echo "make benchmark-sampling    how fast and how closely mixtures are drawn, beside other loaders"
+	@echo "make benchmark-alignment   whether domains follow content or format, in minutes"
 	@echo "make benchmark-guard       how fast data is checked, in how much memory, and what is found"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
@@ -79,6 +80,9 @@ benchmark-worlds: $(INSTALLED)
 # Other loaders are rows where they are installed: benchmarks/sampling/requirements.txt says how.
 benchmark-sampling: $(INSTALLED)
 	OMP_NUM_THREADS=1 PYTHONPATH=runs/rivals $(BIN)/python -m benchmarks.sampling
+
+benchmark-alignment: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.alignment
 
 benchmark-guard: $(INSTALLED)
 	$(BIN)/python -m benchmarks.guard

@@ -26,7 +26,7 @@ from dids.config import schema
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
 API_PACKAGES = (
-    "data", "check", "gradients", "domains", "impact", "mixture", "sampling",
+    "data", "check", "gradients", "alignment", "domains", "impact", "mixture", "sampling",
     "steering", "training", "evaluation", "report", "export", "run", "compare", "config",
 )  # fmt: skip
 # Where a package exports nothing, these come first.

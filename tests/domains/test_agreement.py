@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dids.domains.agreement import adjusted_rand_index, normalised_mutual_information
+from dids.domains.agreement import (
+    adjusted_mutual_information,
+    adjusted_rand_index,
+    normalised_mutual_information,
+)
 
 groupings = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=25).map(
     lambda pairs: np.array(pairs).T
@@ -91,3 +95,39 @@ def test_a_million_samples_do_not_overflow():
     first = np.arange(1_000_000) % 2
     assert adjusted_rand_index(first, first) == 1.0
     assert adjusted_rand_index(first, np.arange(1_000_000) // 500_000) == pytest.approx(0, abs=1e-5)
+
+
+def entropy(group_n):
+    share = np.unique(group_n, return_counts=True)[1] / len(group_n)
+    return -float((share * np.log(share)).sum())
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0, 0, 1, 1, 2], [0, 1, 1, 1, 0]),
+        ([0, 0, 0, 1, 1], [0, 0, 1, 1, 2]),
+        ([0, 1, 2, 3], [0, 0, 1, 1]),
+    ],
+)
+def test_adjusted_information_takes_out_the_mean_over_all_permutations(first, second):
+    first, second = np.array(first), np.array(second)
+    mean = (entropy(first) + entropy(second)) / 2
+    by_chance = np.mean(
+        [
+            mean * normalised_mutual_information(first, second[list(order)])
+            for order in itertools.permutations(range(len(first)))
+        ]
+    )
+    information = mean * normalised_mutual_information(first, second)
+    assert adjusted_mutual_information(first, second) == pytest.approx(
+        (information - by_chance) / (mean - by_chance)
+    )
+
+
+def test_many_groups_that_say_nothing_have_no_adjusted_information():
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, 30, 300), generator.integers(0, 30, 300)
+    assert normalised_mutual_information(first, second) > 0.3
+    assert abs(adjusted_mutual_information(first, second)) < 0.05
+    assert adjusted_mutual_information(first, first) == pytest.approx(1.0)

@@ -7,7 +7,8 @@ from tiny_run import write_config
 from dids.config import load_config
 from dids.domains.feature_source import directions
 from dids.gradients.sample_features import sample_features
-from dids.run import feature_samples as module
+from dids.run import drawn_features as module
+from dids.run import feature_samples as feature_samples_module
 from dids.run.feature_samples import FOLDER, feature_samples
 from dids.run.features import computed_features, projection_of
 from dids.run.folder import RunFolder
@@ -66,7 +67,8 @@ def test_they_are_kept_and_read_back_and_damage_is_mended(clustered, monkeypatch
 
 
 def test_fewer_are_taken_of_large_domains_and_the_seed_says_which(clustered, monkeypatch):
-    monkeypatch.setattr(module, "MOST_SAMPLES", 5)
+    for each in (module, feature_samples_module):  # the draw, and the key of what is kept
+        monkeypatch.setattr(each, "MOST_SAMPLES", 5)
     found = feature_samples(clustered)
     assert [len(rows) for rows in found.domains] == [5] * len(clustered.domains)
     assert [len(rows) for rows in found.tasks] == [5, 5]
@@ -77,7 +79,7 @@ def test_where_sources_are_kept_the_proxy_is_asked(tmp_path):
     found = feature_samples(work)
     assert not work.path("features").exists()
     members = work.domain_data.members
-    assert [len(rows) for rows in found.domains] == [module._FEWEST_SAMPLES] * len(members)
+    assert [len(rows) for rows in found.domains] == [module.FEWEST_SAMPLES] * len(members)
     for rows, samples in zip(found.domains, members, strict=True):
         known = on_the_proxy(work, work.dataset, samples)
         assert (rows @ known.T).max(axis=1).min() > 1 - 1e-4
@@ -88,6 +90,6 @@ def test_where_only_a_share_has_features_these_come_first(clustered, num_known, 
     dataset, everything = clustered.dataset, np.arange(len(clustered.dataset))
     is_stored = np.zeros(len(everything), dtype=bool)
     is_stored[:num_known] = True
-    chosen = module._chosen(dataset, everything, is_stored, [0, 1])
+    chosen = module.drawn_samples(dataset, everything, is_stored, [0, 1])
     assert len(np.unique(chosen)) == len(chosen) == expected
     assert is_stored[chosen].sum() == min(num_known, expected)

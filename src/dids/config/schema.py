@@ -18,6 +18,11 @@ from dids.mixture.policy_names import checked_policy_name
 Paths = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), "path"]
 
 
+AlignmentNames = Annotated[
+    tuple[Literal["style", "compact", "projection"], ...], BeforeValidator(as_tuple), "name"
+]
+
+
 PolicyName = Annotated[str, AfterValidator(checked_policy_name), "a policy's name"]
 
 
@@ -148,6 +153,9 @@ class FeaturesConfig(Section):
     """Tokens of one forward and backward pass, padding included."""
     layers: Patterns | None = None
     """Patterns of the proxy's parameter or module names, ``*`` for anything. None: every layer."""
+    alignment: AlignmentNames | None = None
+    """Transforms between features and domains, in this order: ``style``, ``compact``,
+    ``projection``. None: none."""
 
 
 class DomainsConfig(Section):
@@ -258,6 +266,15 @@ class Config(Section):
         if value.name is not None and value.config is not None:
             raise ValueError("give a name or a config, not both")
         return value
+
+    @model_validator(mode="after")
+    def _something_to_align(self) -> "Config":
+        if self.features.alignment and self.domains.number == "sources":
+            raise ValueError(
+                "features.alignment needs domains made of features; with domains.number: sources "
+                "there are none, so leave one of them out"
+            )
+        return self
 
     @field_validator("tasks")
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Integer
+from scipy.stats import hypergeom
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,53 @@ def normalised_mutual_information(
     mean = (first + second) / 2
     information = first + second - _entropy(count_ab.ravel())
     return 1.0 if mean == 0 else min(max(information / mean, 0.0), 1.0)
+
+
+def adjusted_mutual_information(
+    first_n: Integer[np.ndarray, " n"], second_n: Integer[np.ndarray, " n"]
+) -> float:
+    """Mutual information beyond what chance would give (Vinh, Epps, Bailey 2010).
+
+    ``(information − expected) / (mean entropy − expected)``, with the expectation over all ways of
+    giving groups of these sizes to the samples.
+
+    Args:
+        first_n: Group of each sample.
+        second_n: Group of each sample.
+
+    Returns:
+        1 for the same groups, about 0 for independent ones, whatever their number.
+
+    Example:
+        >>> adjusted_mutual_information(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 3]))
+        1.0
+    """
+    count_ab = _common_samples(first_n, second_n)
+    first_a, second_b = count_ab.sum(1), count_ab.sum(0)
+    first, second = _entropy(first_a), _entropy(second_b)
+    information = first + second - _entropy(count_ab.ravel())
+    expected = _expected_information(first_a, second_b)
+    largest = (first + second) / 2
+    if np.isclose(largest, expected, rtol=1e-12, atol=1e-12):
+        return 1.0
+    return (information - expected) / (largest - expected)
+
+
+def _expected_information(
+    first_a: Integer[np.ndarray, " a"], second_b: Integer[np.ndarray, " b"]
+) -> float:
+    """Of independent groupings with groups of these sizes, in nats.
+
+    A cell of two groups has a hypergeometric number of samples.
+    """
+    num, total = int(first_a.sum()), 0.0
+    for first in first_a.tolist():
+        for second in second_b.tolist():
+            count_c = np.arange(max(1, first + second - num), min(first, second) + 1)
+            probability_c = hypergeom.pmf(count_c, num, first, second)
+            information_c = count_c / num * np.log(num * count_c / (first * second))
+            total += float(probability_c @ information_c)
+    return total
 
 
 def _common_samples(

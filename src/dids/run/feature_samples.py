@@ -4,41 +4,46 @@ Axes: n samples, k domains, t tasks, d feature dimensions.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Integer
 
+from dids.alignment.composed import Composed, tasks_of
 from dids.atomic import read_json, whole_folder, write_json
-from dids.data.dataset import TokenDataset
 from dids.domains.feature_source import FeatureSource, SparseFeatures, directions
-from dids.gradients.compute_features import features_of
 from dids.mixture.policy import FeatureSamples
-from dids.run.features import computed_features, feature_key, projection_of
+from dids.run.alignment import fitted_alignment, with_direction
+from dids.run.drawn_features import (
+    FEWEST_SAMPLES,
+    MOST_SAMPLES,
+    drawn_samples,
+    features_on_proxy,
+    task_features,
+)
+from dids.run.features import computed_features, feature_key
 from dids.run.workspace import Workspace
 
 FOLDER = "feature_samples"
-MOST_SAMPLES = 64
-"""Of a domain or task: mean directions and distances of so many are known to a few per cent, and
-computing them takes no longer than measuring impact once."""
-_FEWEST_SAMPLES = 16
-"""So many of a domain are taken even where the run's own features are of fewer."""
 
 
 def feature_samples(work: Workspace) -> FeatureSamples:
     """Features of length 1 of up to `MOST_SAMPLES` samples of every domain and task.
 
     Those of domains come from the run's features, where it has some; all others are computed on
-    the proxy, by the same projection. Kept in ``feature_samples/`` and made again where data,
-    proxy or domains are others. Samples with a feature of zero are left out.
+    the proxy, by the same projection. They are aligned where the config asks for it. Kept in
+    ``feature_samples/`` and made again where data, proxy or domains are others. Samples with a
+    feature of zero are left out.
     """
     key = _key(work)
     kept = _kept(work.path(FOLDER), key)
     if kept is not None:
         return kept
-    found = FeatureSamples(_of_domains(work), _of_tasks(work), tuple(work.scored_tasks))
+    alignment = fitted_alignment(work)
+    found = FeatureSamples(
+        _of_domains(work, alignment), _of_tasks(work, alignment), tuple(work.scored_tasks)
+    )
     with whole_folder(work.path(FOLDER)) as unfinished:
         feature_nd = np.concatenate([*found.domains, *found.tasks])
         np.save(unfinished / "features.npy", feature_nd, allow_pickle=False)
@@ -63,7 +68,8 @@ def _key(work: Workspace) -> str:
         *work.domains.names,
         *work.scored_tasks,
         *tasks,
-        str((work.config.seed, MOST_SAMPLES, _FEWEST_SAMPLES)),
+        str((work.config.seed, MOST_SAMPLES, FEWEST_SAMPLES)),
+        *(work.config.features.alignment or ()),
     ]
     return hashlib.sha256("\n".join(made_of).encode()).hexdigest()
 
@@ -84,33 +90,41 @@ def _kept(folder: Path, key: str) -> FeatureSamples | None:
     )
 
 
-def _of_domains(work: Workspace) -> tuple[Float[np.ndarray, "_ d"], ...]:
+def _of_domains(
+    work: Workspace, alignment: Composed | None
+) -> tuple[Float[np.ndarray, "_ d"], ...]:
     stored = _stored(work)
     is_stored_n = _is_stored(stored, len(work.dataset))
     chosen = [
-        _chosen(work.dataset, sample_n, is_stored_n, [work.config.seed, domain])
+        drawn_samples(work.dataset, sample_n, is_stored_n, [work.config.seed, domain])
         for domain, sample_n in enumerate(work.domain_data.members)
     ]
     missing = [sample_n[~is_stored_n[sample_n]] for sample_n in chosen]
-    computed = _computed(work, work.dataset, missing, "features of domains")
+    computed = features_on_proxy(work, work.dataset, missing, "features of domains")
     found = []
     for sample_n, computed_nd in zip(chosen, computed, strict=True):
-        known_n = sample_n[is_stored_n[sample_n]]
+        known_n, missing_n = sample_n[is_stored_n[sample_n]], sample_n[~is_stored_n[sample_n]]
         # Without a store nothing is known, and the empty rows have the others' width.
         known_nd = stored[known_n] if stored is not None and len(known_n) else computed_nd[:0]
-        found.append(_unit(np.concatenate([known_nd, computed_nd])))
+        source_n = work.dataset.source_of_sample[np.concatenate([known_n, missing_n])]
+        found.append(_unit(np.concatenate([known_nd, computed_nd]), source_n, alignment))
     return tuple(found)
 
 
-def _of_tasks(work: Workspace) -> tuple[Float[np.ndarray, "_ d"], ...]:
-    found = []
-    for index, task in enumerate(work.scored_tasks):
-        dataset = work.task_dataset(task, "validation")
-        everything = np.arange(len(dataset.lengths))
-        is_stored_n = np.ones(len(everything), dtype=bool)  # none is preferred
-        chosen = _chosen(dataset, everything, is_stored_n, [work.config.seed, 2**32 + index])
-        found.append(_unit(_computed(work, dataset, [chosen], f"features of {task}")[0]))
-    return tuple(found)
+def _of_tasks(work: Workspace, alignment: Composed | None) -> tuple[Float[np.ndarray, "_ d"], ...]:
+    return tuple(_unit(rows, tasks_of(rows), alignment) for rows in task_features(work))
+
+
+def _unit(
+    feature_nd: Float[np.ndarray, "n d"],
+    source_n: Integer[np.ndarray, " n"],
+    alignment: Composed | None,
+) -> Float[np.ndarray, "m d"]:
+    """Rows as domains are made of: aligned, of length 1, without those of zero."""
+    if alignment is not None:
+        direction_nd = directions(feature_nd, np.arange(len(feature_nd)))
+        feature_nd = alignment.aligned(direction_nd, source_n)
+    return with_direction(feature_nd)
 
 
 def _stored(work: Workspace) -> FeatureSource | None:
@@ -127,52 +141,6 @@ def _is_stored(stored: FeatureSource | None, num_samples: int) -> np.ndarray:
     elif stored is not None:
         is_stored_n[: len(stored)] = True
     return is_stored_n
-
-
-def _chosen(
-    dataset: TokenDataset,
-    sample_n: Integer[np.ndarray, " n"],
-    is_stored_n: np.ndarray,
-    key: list[int],
-) -> Integer[np.ndarray, " m"]:
-    """Samples drawn evenly: of those whose feature is known, and of others where these are few."""
-    scored_n = sample_n[dataset.scored_counts[sample_n] > 0]
-    shuffled_n = np.random.Generator(np.random.Philox(key=key)).permutation(scored_n)
-    known_n = shuffled_n[is_stored_n[shuffled_n]][:MOST_SAMPLES]
-    others_n = shuffled_n[~is_stored_n[shuffled_n]]
-    return np.sort(np.concatenate([known_n, others_n[: max(0, _FEWEST_SAMPLES - len(known_n))]]))
-
-
-def _computed(
-    work: Workspace,
-    dataset: TokenDataset,
-    samples: Sequence[Integer[np.ndarray, " _"]],
-    title: str,
-) -> list[Float[np.ndarray, "_ d"]]:
-    """Features on the proxy, group by group."""
-    sample_n = np.concatenate([np.zeros(0, dtype=np.int64), *samples])
-    settings, projection = work.config.features, projection_of(work)
-    if len(sample_n) == 0:
-        return [np.zeros((0, projection.dim), dtype=np.float32) for _ in samples]
-    with work.progress.bar(title, len(sample_n)) as advance:
-        feature_nd = features_of(
-            work.saved_model("proxy"),
-            dataset,
-            work.collate,
-            projection,
-            sample_n,
-            batch_tokens=settings.batch_tokens,
-            device=work.device,
-            progress=advance,
-            layers=settings.layers,
-        )
-    return np.split(feature_nd, np.cumsum([len(group) for group in samples])[:-1])
-
-
-def _unit(feature_nd: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
-    """Rows of length 1; those of zero, in which nothing is scored, are left out."""
-    direction_nd = directions(feature_nd, np.arange(len(feature_nd)))
-    return direction_nd[direction_nd.any(axis=1)]
 
 
 def _sha256(path: Path) -> str:

@@ -20,7 +20,7 @@ from dids.domains.domains import Domains
 from dids.domains.feature_source import FeatureSource, SparseFeatures
 from dids.domains.ngram_vectors import NgramVectors
 from dids.errors import InputError
-from dids.run.features import computed_features
+from dids.run.alignment import aligned_features
 from dids.run.folder import RunFolder
 from dids.run.runner import opened_run
 from dids.run.stages.check import check_unchanged
@@ -139,7 +139,7 @@ def _features(work: Workspace, num_samples: int) -> FeatureSource | None:
     """The gradient features that the run has taken; zero for samples that joined it later."""
     if work.config.domains.number == "sources":
         return None
-    features = computed_features(replace(work, with_added=False))
+    features = aligned_features(replace(work, with_added=False))
     if len(features) == num_samples:
         return features
     return SparseFeatures(features, np.arange(len(features)), num_samples)

@@ -8,7 +8,9 @@ from dids.domains.domains import Domains
 from dids.domains.feature_map import feature_map
 from dids.domains.feature_source import FeatureSource
 from dids.domains.stability import MAX_COMPARED, seed_stability
-from dids.run.features import computed_features, text_vectors
+from dids.run.alignment import aligned_features
+from dids.run.alignment_account import write_account
+from dids.run.features import text_vectors
 from dids.run.steering import write_steering_file
 from dids.run.workspace import Workspace
 
@@ -21,10 +23,11 @@ def run(work: Workspace) -> dict[str, Any]:
     if work.config.domains.number == "sources":
         domains = _domains(work, None)
     else:
-        features = computed_features(work)
+        features = aligned_features(work)
         domains = _with_stability(work, features, _domains(work, features))
     domains.save(work.path("domains"))
     if features is not None:
+        write_account(work, domains, work.path("domains"))
         found = feature_map(features, domains.domain_of_sample, work.config.seed)
         if found is not None:
             found.save(work.path("domains") / MAP_NAME)

@@ -8,6 +8,7 @@ from dids.data.tokenizer import tokenizer_hash
 from dids.domains.feature_map import FeatureMap
 from dids.report.page import write_report
 from dids.report.record import RunRecord
+from dids.run.alignment_account import read_account
 from dids.run.stages.check import check_result
 from dids.run.stages.domains import MAP_NAME
 from dids.run.stages.evaluate import evaluation
@@ -52,6 +53,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "domains": _domains(work, drawn),
         "stability": _stability(work),
         "feature_map": _feature_map(work),
+        "alignment": read_account(work.path("domains")),
         "overhead": overhead,
         "overhead_allowed": work.config.impact.overhead,
         "time_s": work.folder.times_s(),
@@ -187,9 +189,16 @@ def check_warnings(work: Workspace) -> list[str]:
 
 
 def _findings(work: Workspace) -> list[dict[str, Any]]:
-    """What the check of the data found."""
+    """What the check of the data found, and how far sources are like the tasks."""
     kept = ("severity", "kind", "sentence", "advice")
-    return [{key: finding[key] for key in kept} for finding in check_result(work)["warnings"]]
+    found = [{key: finding[key] for key in kept} for finding in check_result(work)["warnings"]]
+    account = read_account(work.path("domains")) or {"tasks": {}}
+    unlike = [
+        {"severity": "note", "kind": "unlike", "sentence": task["sentence"], "advice": ""}
+        for task in account["tasks"].values()
+        if "sentence" in task
+    ]
+    return found + unlike
 
 
 def _bad_records(work: Workspace) -> dict[str, Any]:
