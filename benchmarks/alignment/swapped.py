@@ -40,7 +40,13 @@ PAIRS = {
     "gsm8k_train": "gsm8k", "mathqa_dev": "mathqa", "physical_howto": "piqa",
     "yesno_facts": "boolq", "medical_qa": "pubmedqa", "science_mcq": "mmlu",
 }  # fmt: skip
-CHAINS = ([], ["style"], ["compact"], ["projection"], ["style", "projection"])
+CHAINS: tuple[list[str], ...] = (
+    [],
+    ["style"],
+    ["compact"],
+    ["projection"],
+    ["style", "projection"],
+)
 _SAMPLES, _ITEMS, _BASE_STEPS, _STEPS, _BATCH = 160, 48, 100, 6, 16
 _MODEL = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,

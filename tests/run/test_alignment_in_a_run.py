@@ -1,5 +1,7 @@
 """An alignment stands between features and domains, and policies see what domains were made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_run import write_config
@@ -16,6 +18,7 @@ from dids.run.feature_samples import feature_samples
 from dids.run.features import computed_features
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
+from dids.run.regroup import DomainChanges, regroup_domains
 from dids.run.runner import run_stages
 
 NAMES = ["style", "compact", "projection"]
@@ -103,6 +106,22 @@ def test_a_finished_run_tells_what_is_unlike(tmp_path):
     )
     sentence = read_account(work.path("domains"))["tasks"]["sums"]["sentence"]
     assert sentence in work.path("report.html").read_text(encoding="utf-8")
+
+
+def test_domains_of_an_aligned_run_can_be_split_and_sources_added(tmp_path):
+    work = prepared(
+        tmp_path,
+        features={"dim": 64, "alignment": NAMES},
+        domains={"number": 4, "within": "all", "min_samples": 5},
+    )
+    largest = work.domains.names[int(work.domains.size_k.argmax())]
+    changes = DomainChanges(adds=[f"more={tmp_path / 'noise.jsonl'}"], splits=[f"{largest}=2"])
+    changed = regroup_domains(work.config, work.folder, ConsoleProgress(), changes)
+    assert len(changed) == len(work.domains) + 2
+    now = replace(work)
+    found = feature_samples(now)
+    assert len(found.domains) == len(changed)
+    assert all(np.isfinite(rows).all() and len(rows) for rows in found.domains)
 
 
 def test_there_is_nothing_to_align_where_sources_are_kept(tmp_path):
