@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_run import write_config
 
-from dids.alignment import Composed
+from dids.alignment import ALIGNMENTS, Composed
 from dids.config import load_config
 from dids.domains.aligned_features import AlignedFeatures
 from dids.domains.clustering import cluster_features
@@ -130,6 +130,14 @@ def test_there_is_nothing_to_align_where_sources_are_kept(tmp_path):
     )
     with pytest.raises(InputError, match=r"features\.alignment needs domains made of features"):
         load_config(path)
+
+
+def test_every_alignment_can_be_named_and_an_empty_list_is_none(tmp_path):
+    every = list(ALIGNMENTS)
+    config = load_config(write_config(tmp_path, features={"dim": 64, "alignment": every}))
+    assert list(config.features.alignment) == every
+    config = load_config(write_config(tmp_path, features={"dim": 64, "alignment": []}))
+    assert not config.features.alignment
 
 
 def test_an_unknown_name_is_one_sentence(tmp_path):
