@@ -40,7 +40,13 @@ PAIRS = {
     "gsm8k_train": "gsm8k", "mathqa_dev": "mathqa", "physical_howto": "piqa",
     "yesno_facts": "boolq", "medical_qa": "pubmedqa", "science_mcq": "mmlu",
 }  # fmt: skip
-CHAINS = ([], ["style"], ["compact"], ["projection"], ["style", "projection"])
+CHAINS: tuple[list[str], ...] = (
+    [],
+    ["style"],
+    ["compact"],
+    ["projection"],
+    ["style", "projection"],
+)
 _SAMPLES, _ITEMS, _BASE_STEPS, _STEPS, _BATCH = 160, 48, 100, 6, 16
 _MODEL = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
@@ -128,7 +134,7 @@ def _tokenised(folder: Path, seed: int, *, is_swapped: bool) -> Workspace:
                 lines = file.readlines()
             chosen = draw.permutation(len(lines))[: _SAMPLES if is_source else _ITEMS]
             dressed = is_markup if is_source else is_markup != is_swapped
-            write_records(folder / name, [_worn(json.loads(lines[i]), dressed) for i in chosen])
+            write_records(folder / name, [worn(json.loads(lines[i]), dressed) for i in chosen])
         tasks[task] = {s: str(folder / f"{task}-{s}.jsonl") for s in ("validation", "test")}
     config = Config.model_validate(
         {
@@ -148,7 +154,7 @@ def _tokenised(folder: Path, seed: int, *, is_swapped: bool) -> Workspace:
     return run_stages(config, RunFolder(folder / "run"), ConsoleProgress(), last="tokens")
 
 
-def _worn(record: dict[str, Any], is_markup: bool) -> dict[str, object]:
+def worn(record: dict[str, Any], is_markup: bool) -> dict[str, object]:
     """A record as prompt and completion, plain or in markup."""
     if "messages" in record:
         prompt, completion = (message["content"] for message in record["messages"][-2:])

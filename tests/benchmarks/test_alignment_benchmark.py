@@ -13,6 +13,15 @@ from benchmarks.alignment.planted import (
     topic_words,
     write_corpus,
 )
+from benchmarks.alignment.swapped import worn
+
+
+def test_markup_changes_a_record_s_dress_and_not_its_words():
+    chat = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    plain = {"prompt": "q", "completion": " a"}
+    assert worn(chat, is_markup=False) == {"prompt": "q", "completion": "a"}
+    assert worn(chat, is_markup=True) == worn(plain, is_markup=True)
+    assert worn(plain, is_markup=True)["completion"] == '<div class="answer">\n<p>a</p>\n</div>'
 
 
 def test_no_word_is_of_two_topics():

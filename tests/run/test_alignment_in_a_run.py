@@ -1,10 +1,12 @@
 """An alignment stands between features and domains, and policies see what domains were made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_run import write_config
 
-from dids.alignment import Composed
+from dids.alignment import ALIGNMENTS, Composed
 from dids.config import load_config
 from dids.domains.aligned_features import AlignedFeatures
 from dids.domains.clustering import cluster_features
@@ -16,6 +18,7 @@ from dids.run.feature_samples import feature_samples
 from dids.run.features import computed_features
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
+from dids.run.regroup import DomainChanges, regroup_domains
 from dids.run.runner import run_stages
 
 NAMES = ["style", "compact", "projection"]
@@ -105,12 +108,36 @@ def test_a_finished_run_tells_what_is_unlike(tmp_path):
     assert sentence in work.path("report.html").read_text(encoding="utf-8")
 
 
+def test_domains_of_an_aligned_run_can_be_split_and_sources_added(tmp_path):
+    work = prepared(
+        tmp_path,
+        features={"dim": 64, "alignment": NAMES},
+        domains={"number": 4, "within": "all", "min_samples": 5},
+    )
+    largest = work.domains.names[int(work.domains.size_k.argmax())]
+    changes = DomainChanges(adds=[f"more={tmp_path / 'noise.jsonl'}"], splits=[f"{largest}=2"])
+    changed = regroup_domains(work.config, work.folder, ConsoleProgress(), changes)
+    assert len(changed) == len(work.domains) + 2
+    now = replace(work)
+    found = feature_samples(now)
+    assert len(found.domains) == len(changed)
+    assert all(np.isfinite(rows).all() and len(rows) for rows in found.domains)
+
+
 def test_there_is_nothing_to_align_where_sources_are_kept(tmp_path):
     path = write_config(
         tmp_path, features={"dim": 64, "alignment": "style"}, domains={"number": "sources"}
     )
     with pytest.raises(InputError, match=r"features\.alignment needs domains made of features"):
         load_config(path)
+
+
+def test_every_alignment_can_be_named_and_an_empty_list_is_none(tmp_path):
+    every = list(ALIGNMENTS)
+    config = load_config(write_config(tmp_path, features={"dim": 64, "alignment": every}))
+    assert list(config.features.alignment) == every
+    config = load_config(write_config(tmp_path, features={"dim": 64, "alignment": []}))
+    assert not config.features.alignment
 
 
 def test_an_unknown_name_is_one_sentence(tmp_path):

@@ -40,7 +40,7 @@ class GaussianMixture:
         place_nr = place_nr.astype(np.float64)
         floor_r = _FLOOR * place_nr.var(0) + np.finfo(np.float64).tiny
         mean_kr = kmeans_centres(place_nr, num_components, seed).astype(np.float64)
-        distance_nk = np.square(place_nr[:, None] - mean_kr).sum(2)
+        distance_nk = np.square(mean_kr).sum(1) - 2 * place_nr @ mean_kr.T  # less each |place|²
         share_nk = np.eye(len(mean_kr))[distance_nk.argmin(1)]
         before = -np.inf
         for _ in range(_ITERATIONS):
