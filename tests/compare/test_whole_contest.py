@@ -110,7 +110,13 @@ def test_a_contest_killed_in_mid_run_ends_as_if_left_alone(finished, tiny):
 
 def test_ctrl_c_stops_all_runs_and_says_how_to_go_on(tiny):
     command = [sys.executable, "-m", "dids", "compare", str(tiny.config), *TWO]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # A shell's background jobs ignore Ctrl-C, and so would whatever they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         lock = tiny.folder / "seed-0" / "prepared" / ".lock"
         while not (lock.exists() and lock.read_text()):
             assert process.poll() is None
