@@ -47,8 +47,8 @@ def test_the_order_of_samples_has_no_effect(names, seed):
     first = Composed.fit(names, feature_nd, source_n, task_td)
     second = Composed.fit(names, feature_nd[order_n], source_n[order_n], task_td[::-1])
     for one, other in zip(first.parts, second.parts, strict=True):
-        for name, array in one.arrays().items():
-            np.testing.assert_array_equal(array, other.arrays()[name])
+        for name, array in vars(one).items():
+            np.testing.assert_array_equal(array, vars(other)[name])
 
 
 @pytest.mark.parametrize("names", CHAINS, ids="-".join)

@@ -12,11 +12,10 @@ Axes: n samples of sources, m rows, k components, d feature dimensions, r princi
 quantiles.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer, Shaped
+from jaxtyping import Float, Float64, Integer
 
 from dids.alignment.gaussian_mixture import GaussianMixture
 from dids.alignment.principal import principal_directions
@@ -126,15 +125,6 @@ class Compact:
         moved_md = farther_md + np.float32(spread) * (feature_md - centre_md)
         is_sure_m1 = found.confidence_m[:, None] >= least_confidence
         return np.where(is_sure_m1, moved_md, feature_md).astype(np.float32)
-
-    def arrays(self) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """The fields by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> "Compact":
-        """From `arrays`."""
-        return cls(**arrays)
 
 
 def _mixture(

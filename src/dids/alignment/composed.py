@@ -88,7 +88,7 @@ class Composed:
         """
         with whole_folder(folder) as unfinished:
             for place, part in enumerate(self.parts):
-                arrays: dict[str, Any] = part.arrays()
+                arrays: dict[str, Any] = vars(part)
                 np.savez(unfinished / f"{place}.npz", **arrays)
             write_json(unfinished / "alignment.json", {"key": key, "names": list(self.names)})
 
@@ -109,7 +109,7 @@ class Composed:
             for place, name in enumerate(saved["names"]):
                 with (folder / f"{place}.npz").open("rb") as file:
                     arrays = np.load(file, allow_pickle=False)
-                    parts.append(ALIGNMENTS[name].from_arrays(dict(arrays)))
+                    parts.append(ALIGNMENTS[name](**dict(arrays)))
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise InputError(
                 f"the alignment in {folder} cannot be read ({error}); delete it and run again."

@@ -13,12 +13,11 @@ Axes: n samples of sources, t samples of tasks, m rows, k prototypes, p samples 
 feature dimensions, r dimensions of the prototypes' span.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Float, Integer
 
 from dids.alignment.centres import kmeans_centres
 from dids.alignment.transform import canonical_order
@@ -93,15 +92,6 @@ class Projection:
         """Rows replaced by their nearest point in the span of the prototypes."""
         inside_mr = feature_md.astype(np.float32) @ self.basis_dr
         return np.asarray(inside_mr @ self.basis_dr.T)
-
-    def arrays(self) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """The fields by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> "Projection":
-        """From `arrays`."""
-        return cls(**arrays)
 
 
 def _prototypes(

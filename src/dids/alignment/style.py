@@ -14,13 +14,12 @@ Axes: n samples of sources, t samples of tasks, m rows, s groups (sources, then 
 feature dimensions, r and q principal directions.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Float64, Integer, Shaped
+from jaxtyping import Float, Float64, Integer
 
 from dids.alignment.principal import principal_directions
 from dids.alignment.transform import TASKS, canonical_order
@@ -122,15 +121,6 @@ class Style:
             moved_mr = inside_mr @ map_rq.T - rest * inside_mr
             aligned_md[is_here_m] = self.mean_d + rest * centred_md + moved_mr @ self.direction_dr.T
         return aligned_md
-
-    def arrays(self) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """The fields by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> "Style":
-        """From `arrays`."""
-        return cls(**arrays)
 
 
 @dataclass(frozen=True, eq=False)

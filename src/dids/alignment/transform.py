@@ -6,11 +6,10 @@ memory stays flat.
 Axes: n samples of sources, t samples of tasks, m rows to align, d feature dimensions.
 """
 
-from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Float, Integer
 
 TASKS = -1
 """The number that samples of tasks have in place of their source's: all tasks are one group."""
@@ -18,7 +17,7 @@ TASKS = -1
 
 @runtime_checkable
 class Alignment(Protocol):
-    """A transform of features."""
+    """A transform of features: a dataclass whose fields are arrays, all that it has fitted."""
 
     @classmethod
     def fit(
@@ -48,15 +47,6 @@ class Alignment(Protocol):
             feature_md: Any rows.
             source_m: Source of each; `TASKS` for those of tasks.
         """
-        ...
-
-    def arrays(self) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Everything it has fitted."""
-        ...
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> "Alignment":
-        """The transform that `arrays` is of."""
         ...
 
 

@@ -4,13 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from dids.atomic import read_json
 from dids.errors import InputError
 from dids.report.record import RunRecord, read_run_record
-
-_SEARCH = "search.json"
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,6 @@ def read_outcome(folder: Path) -> Outcome:
     for task, result in record.tasks.items():
         if result.test_loss is not None and not math.isfinite(result.test_loss):
             raise InputError(f"{folder}: the test loss of {task} is {result.test_loss}.")
-    trials = _trials(folder)
     histories = {
         task: result.validation_history
         for task, result in record.tasks.items()
@@ -82,8 +77,8 @@ def read_outcome(folder: Path) -> Outcome:
         curve=_mean_curve(list(histories.values())),
         final_losses={task: history[-1][1] for task, history in histories.items()},
         tokens=record.tokens,
-        trial_tokens=sum(int(trial["tokens"]) for trial in trials),
-        trial_s=sum(float(trial["elapsed_s"]) for trial in trials),
+        trial_tokens=sum(trial.tokens for trial in record.trials),
+        trial_s=sum(trial.elapsed_s for trial in record.trials),
         training_s=record.time_s.get("train", 0.0),
         overhead=record.overhead or 0.0,
     )
@@ -98,14 +93,6 @@ def mean_mixture(record: RunRecord) -> dict[str, float]:
     }
     total = sum(asked.values())
     return {name: value / total for name, value in asked.items()}
-
-
-def _trials(folder: Path) -> list[dict[str, Any]]:
-    path = folder / _SEARCH
-    if not path.exists():
-        return []
-    trials: list[dict[str, Any]] = read_json(path).get("trials", [])
-    return trials
 
 
 def _mean_curve(

@@ -128,10 +128,15 @@ class PolicyDecision:
     explanation: dict[str, Any] = field(default_factory=dict)
 
 
-def unmeasured(observation: Observation) -> PolicyDecision:
-    """The mixture of before, where a policy that needs impact is given none."""
+def unmeasured(observation: Observation, missing: str = "no impact was measured") -> PolicyDecision:
+    """The mixture of before, where a policy is not given what it needs.
+
+    Args:
+        observation: What it is given.
+        missing: What is not there, for the explanation.
+    """
     kept = observation.limits.project(observation.previous)
-    return PolicyDecision(kept, {"note": "no impact was measured: the mixture stays"})
+    return PolicyDecision(kept, {"note": f"{missing}: the mixture stays"})
 
 
 @runtime_checkable

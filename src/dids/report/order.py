@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dids.report.groups import SourceGroup
 from dids.report.record import MixtureRound, RunRecord
-from dids.report.tables import HeatCell, HeatRow
+from dids.report.tables import HeatCell, HeatRow, largest_shares
 
 MAX_DOMAINS = 24
 """Beyond it cells are too narrow to be told apart on a screen."""
@@ -46,12 +46,7 @@ def order_map(run: RunRecord, groups: list[SourceGroup]) -> OrderMap | None:
         return None
     entry, bracket_kk = last
     place = {name: number for number, name in enumerate(entry.probability)}
-    shares = [
-        (group.source, share) for group in groups for share in group.domains if share.name in place
-    ]
-    ranked = sorted(shares, key=lambda pair: -pair[1].last)[:MAX_DOMAINS]
-    names = {share.name for _, share in ranked}
-    shown = [(source, share) for source, share in shares if share.name in names]
+    shown, num_hidden = largest_shares(groups, place, MAX_DOMAINS)
     values = [
         [bracket_kk[place[row.name]][place[column.name]] for _, column in shown] for _, row in shown
     ]
@@ -66,7 +61,7 @@ def order_map(run: RunRecord, groups: list[SourceGroup]) -> OrderMap | None:
         for (source, share), row in zip(shown, values, strict=True)
     )
     domains = tuple(share.name for _, share in shown)
-    return OrderMap(entry.round, domains, rows, len(shares) - len(shown))
+    return OrderMap(entry.round, domains, rows, num_hidden)
 
 
 def _last_brackets(run: RunRecord) -> tuple[MixtureRound, list[list[float]]] | None:

@@ -1,6 +1,7 @@
 """The rows of the page's tables, as values; the template formats them."""
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 
 from dids.report.evidence import DOUBT
@@ -109,26 +110,46 @@ def heat_map(run: RunRecord, groups: list[SourceGroup]) -> HeatMap | None:
     if not run.impact:
         return None
     impact = run.impact[-1]
-    shares = [(group, share) for group in groups for share in group.domains]
-    shares = [(group, share) for group, share in shares if share.name in impact.cosine]
-    ranked = sorted(shares, key=lambda pair: -pair[1].last)[:MAX_HEAT_ROWS]
-    shown = {share.name for _, share in ranked}
-    values = {name: row for name, row in impact.cosine.items() if name in shown}
+    shown, num_hidden = largest_shares(groups, impact.cosine, MAX_HEAT_ROWS)
+    values = {share.name: impact.cosine[share.name] for _, share in shown}
     tasks = tuple(name for name in run.tasks if any(name in row for row in values.values()))
     finite = [
         v for row in values.values() for v in row.values() if v is not None and math.isfinite(v)
     ]
     largest = max(map(abs, finite), default=0.0)
     rows: list[HeatRow] = []
-    for group, share in shares:
-        if share.name not in shown:
-            continue
+    for source, share in shown:
         errors = impact.cosine_error.get(share.name, {})
         cells = tuple(
             _cell(values[share.name].get(task), largest, errors.get(task)) for task in tasks
         )
-        rows.append(HeatRow(share.name, group.source, share.last, cells))
-    return HeatMap(impact.round, tasks, tuple(rows), largest, len(shares) - len(rows))
+        rows.append(HeatRow(share.name, source, share.last, cells))
+    return HeatMap(impact.round, tasks, tuple(rows), largest, num_hidden)
+
+
+def largest_shares(
+    groups: list[SourceGroup], measured: Container[str], most: int
+) -> tuple[list[tuple[str, DomainShare]], int]:
+    """The domains that a table has room for, in the order of the groups, with their source.
+
+    Args:
+        groups: The domains by source.
+        measured: Those that there is something to show of.
+        most: How many are shown.
+
+    Returns:
+        The domains with the largest last shares, and the number of those left out.
+    """
+    shares = [
+        (group.source, share)
+        for group in groups
+        for share in group.domains
+        if share.name in measured
+    ]
+    ranked = sorted(shares, key=lambda pair: -pair[1].last)[:most]
+    names = {share.name for _, share in ranked}
+    shown = [(source, share) for source, share in shares if share.name in names]
+    return shown, len(shares) - len(shown)
 
 
 def domain_rows(run: RunRecord, groups: list[SourceGroup]) -> list[DomainRow]:

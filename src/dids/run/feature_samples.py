@@ -12,9 +12,9 @@ from jaxtyping import Float, Integer
 
 from dids.alignment.composed import Composed, tasks_of
 from dids.atomic import read_json, whole_folder, write_json
-from dids.domains.feature_source import FeatureSource, SparseFeatures, directions
+from dids.domains.feature_source import FeatureSource, directions
 from dids.mixture.policy import FeatureSamples
-from dids.run.alignment import fitted_alignment, with_direction
+from dids.run.alignment import fitted_alignment, known_samples, with_direction
 from dids.run.drawn_features import (
     FEWEST_SAMPLES,
     MOST_SAMPLES,
@@ -136,10 +136,8 @@ def _stored(work: Workspace) -> FeatureSource | None:
 
 def _is_stored(stored: FeatureSource | None, num_samples: int) -> np.ndarray:
     is_stored_n = np.zeros(num_samples, dtype=bool)
-    if isinstance(stored, SparseFeatures):
-        is_stored_n[stored.samples_m] = True
-    elif stored is not None:
-        is_stored_n[: len(stored)] = True
+    if stored is not None:
+        is_stored_n[known_samples(stored)] = True
     return is_stored_n
 
 

@@ -27,6 +27,9 @@ class RunTrials:
 
     Args:
         work: The run; its domains are known and its impact is measured.
+
+    Attributes:
+        accounts: What each trial was and took, in the order in which they were asked for.
     """
 
     def __init__(self, work: Workspace) -> None:
@@ -40,7 +43,7 @@ class RunTrials:
         self.limits = steered.limits
         self.budget_tokens = work.config.budget.tokens
         self.seed = work.config.seed
-        self.made: list[str] = []
+        self.accounts: list[dict[str, Any]] = []
 
     def run(
         self,
@@ -58,11 +61,10 @@ class RunTrials:
             InputError: If the training fails by the user's mistake, or a needed reference is not
                 given.
         """
-        if name in self.made:
+        if any(name == account["name"] for account in self.accounts):
             raise ValueError(f"a trial is called '{name}' already.")
         if needs_of(policy).reference and reference is None:
             raise ValueError(f"the policy of trial '{name}' needs a reference.")
-        self.made.append(name)
         config = self._work.config
         folder = self._work.path(FOLDER) / name
         tokens = max(1, round(budget * self.budget_tokens))
@@ -81,6 +83,7 @@ class RunTrials:
                     f"{folder}: this trial was made with {before['asked']}, and {asked} is asked "
                     "for now; remove the folder, or give the run another one."
                 )
+            self.accounts.append(before)
             return _trial(folder, before)
         folder.mkdir(parents=True, exist_ok=True)
         began_s = time.perf_counter()
@@ -109,6 +112,7 @@ class RunTrials:
         }
         write_json(mark, account)
         remove_checkpoints(folder)
+        self.accounts.append(account)
         return _trial(folder, account)
 
     def _model_of(self, trial: Trial) -> PreTrainedModel:

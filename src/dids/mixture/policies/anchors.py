@@ -13,7 +13,12 @@ from dids.mixture.feature_distance import standardised
 from dids.mixture.forgetful import Forgetful
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
-from dids.mixture.observation import FeatureSamples, Observation, PolicyDecision
+from dids.mixture.observation import (
+    FeatureSamples,
+    Observation,
+    PolicyDecision,
+    unmeasured,
+)
 
 
 class Anchors(Forgetful):
@@ -75,10 +80,7 @@ class Anchors(Forgetful):
         """From the features; the mixture of before where none are known."""
         features, prior_k = observation.features, observation.prior
         if features is None or not any(len(rows) for rows in features.tasks):
-            return PolicyDecision(
-                observation.limits.project(observation.previous),
-                {"note": "no features are known: the mixture stays"},
-            )
+            return unmeasured(observation, "no features are known")
         nearness_ka, part_ta, farness_k = self._compared(features)
         is_known_t = np.asarray(part_ta.any(axis=1), dtype=np.float64)
         weight_t = is_known_t * observation.task_weights

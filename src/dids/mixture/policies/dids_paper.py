@@ -3,20 +3,19 @@
 Axis letters: k domains, t tasks.
 """
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
-from dids.domains.regrouping import Regrouping
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import domain_explanation, task_explanation
+from dids.mixture.forgetful import Forgetful
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.task_progress import TaskProgress, filled, progress_of_tasks
 
 
-class DidsPaper:
+class DidsPaper(Forgetful):
     """The paper's policy (Shi et al. 2025, arXiv:2504.13227), with the sign of impact put right.
 
     A domain's utility is the sum over tasks of its share of the task's impact times the task's
@@ -70,16 +69,6 @@ class DidsPaper:
             return PolicyDecision(observation.limits.project(previous_k), explanation)
         next_k = self.ema * previous_k + (1.0 - self.ema) * score_k / score_k.sum()
         return PolicyDecision(observation.limits.project(next_k), explanation)
-
-    def regroup(self, regrouping: Regrouping) -> None:
-        """Nothing is remembered."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing is remembered."""
 
 
 def impact_shares(impact: ImpactMatrices, form: Literal["distance", "cosine"]) -> np.ndarray:

@@ -13,7 +13,7 @@ from dids.mixture.feature_distance import (
 from dids.mixture.forgetful import Forgetful
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.needs import Needs
-from dids.mixture.observation import Observation, PolicyDecision
+from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 
 
 class Osmosis(Forgetful):
@@ -54,10 +54,7 @@ class Osmosis(Forgetful):
         """Where the passage is now; the mixture of before where no features are known."""
         features, prior_k = observation.features, observation.prior
         if features is None:
-            return PolicyDecision(
-                observation.limits.project(observation.previous),
-                {"note": "no features are known: the mixture stays"},
-            )
+            return unmeasured(observation, "no features are known")
         source_k = distances_to_mixture(features, prior_k)
         target_k = distances_to_tasks(features, observation.task_weights)
         passed = observation.progress**self.pace

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Integer
 from dids.mixture.feature_distance import distances_to_mixture, distances_to_tasks
 from dids.mixture.forgetful import Forgetful
 from dids.mixture.needs import Needs
-from dids.mixture.observation import Observation, PolicyDecision
+from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 
 
 class Strata(Forgetful):
@@ -57,10 +57,7 @@ class Strata(Forgetful):
         """The stratum whose turn it is; the mixture of before where no features are known."""
         features, prior_k = observation.features, observation.prior
         if features is None:
-            return PolicyDecision(
-                observation.limits.project(observation.previous),
-                {"note": "no features are known: the mixture stays"},
-            )
+            return unmeasured(observation, "no features are known")
         gap_k = harmonic_gaps(
             distances_to_mixture(features, prior_k),
             distances_to_tasks(features, observation.task_weights),

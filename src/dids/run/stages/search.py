@@ -4,7 +4,7 @@ from typing import Any
 
 from dids.atomic import read_json, write_json
 from dids.mixture.policy import Policy, Searches, make_policy
-from dids.run.trials import FOLDER, RunTrials
+from dids.run.trials import RunTrials
 from dids.run.workspace import Workspace
 
 NAME = "search.json"
@@ -17,7 +17,7 @@ def run(work: Workspace) -> dict[str, Any]:
         return {"searched": False}
     trials = RunTrials(work)
     policy.search(trials)
-    accounts = [read_json(work.path(FOLDER) / name / "trial.json") for name in trials.made]
+    accounts = trials.accounts
     write_json(work.path(NAME), {"trials": accounts, "policy": policy.state_dict()})
     return {
         "searched": True,
