@@ -30,7 +30,7 @@ class GroupSample:
     """Some samples of a group, out of those that its mean is made of.
 
     Attributes:
-        row_rp: Their gradients, each times its weight in the mean.
+        row_rp: Their gradients, each times its weight in the mean, in bfloat16.
         weight_r: These weights.
         num_samples: Samples that the mean is made of.
         total_weight: Sum of all their weights.
@@ -141,10 +141,13 @@ class SampleRows:
         return GroupReceiver(self, group)
 
     def of_group(self, group: int, num_samples: int, total_weight: float) -> "GroupSample":
-        """What is kept of a group whose mean is over so many samples of this weight together."""
+        """What is kept of a group whose mean is over so many samples of this weight together.
+
+        It is a view: it holds until ``clear``.
+        """
         count = int(self._count_k[group])
         rows, weights = self._row_krp[group, :count], self._weight_kr[group, :count]
-        return GroupSample(rows.float(), weights.clone(), num_samples, total_weight)
+        return GroupSample(rows, weights.clone(), num_samples, total_weight)
 
     def clear(self) -> None:
         """Begin anew."""

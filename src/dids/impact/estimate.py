@@ -24,9 +24,10 @@ from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.sample_rows import SampleRows
 from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.impact.blockwise_products import MeasuredGradient, Within
 from dids.impact.brackets import brackets
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.measured_matrices import MeasuredGradient, Within, measured_matrices
+from dids.impact.measured_matrices import measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.preconditioner import Preconditioner, SecondMoments
 

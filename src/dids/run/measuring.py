@@ -2,9 +2,9 @@
 
 from dids.atomic import read_json
 from dids.domains.regrouping import Regrouping
+from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.measured_matrices import Within
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.run.workspace import Workspace
 
