@@ -179,10 +179,13 @@ class ImpactConfig(Section):
     """Validation samples of each task, at most; the next ones every round."""
     validation_samples: Annotated[int, Field(ge=1)] = 32
     """Samples of each task whose loss is followed: the same ones every round."""
-    overhead: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    overhead: Annotated[float, Field(gt=0.0, le=1.0)] | None = 0.02
     """Cost of measuring over the cost of training, at most: decides how many samples of the tasks
     are taken, how often, and how many training steps give the domains' gradients. None: the samples
-    above, every round, and all steps."""
+    above, every round, and all steps; so it is where ``domain_gradients`` is ``samples``."""
+    min_measurements: Annotated[int, Field(ge=0)] = 4
+    """A run too short to pay for so many measurements with its ``overhead`` makes them all the
+    same, each with few samples. 0: the overhead is never exceeded."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
     """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
     max_coordinates: Annotated[int, Field(ge=1000)] | None = 250_000
@@ -194,11 +197,14 @@ class ImpactConfig(Section):
     labels: Literal["data", "model"] = "data"
     """Labels of the Fisher information: the data's (empirical), or drawn from the model (true)."""
 
-    @model_validator(mode="after")
-    def _overhead_from_training(self) -> "ImpactConfig":
-        if self.overhead is not None and self.domain_gradients != "training":
-            raise ValueError("overhead needs domain_gradients: training; leave one of them out")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _overhead_from_training(cls, value: object) -> object:
+        if isinstance(value, dict) and value.get("domain_gradients") == "samples":
+            if value.get("overhead") is not None:
+                raise ValueError("overhead needs domain_gradients: training; leave one of them out")
+            return {**value, "overhead": None}
+        return value
 
 
 class MixtureConfig(SteeredMixture):
@@ -224,6 +230,8 @@ class EvaluationConfig(Section):
     """How the trained models are tested."""
 
     batch_size: Annotated[int, Field(ge=1)] = 32
+    accuracy_limit: Annotated[int, Field(ge=1)] | None = None
+    """Items of each task whose choices are scored: each choice is a pass of its own. None: all."""
     lm_eval: bool = True
     """Score tasks that have choices through lm-eval too, where it is installed."""
     lm_eval_limit: Annotated[int, Field(ge=1)] | None = None

@@ -171,7 +171,7 @@ class MixtureRounds(MixtureCallback):
     ) -> None:
         """Say whether this step gives its gradients by domain."""
         if self.estimator is not None and self.gradients is not None:
-            self._is_collected = self.estimator.budget.is_collected(state.global_step)
+            self._is_collected = self.estimator.budget.is_collected(state.global_step, self.round)
 
     def collecting(
         self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
