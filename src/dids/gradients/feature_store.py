@@ -9,8 +9,6 @@ Axes: n samples, m samples of a shard, d feature dimensions.
 """
 
 import errno
-import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_file, write_json
+from dids.checksum import file_checksum, seal
 from dids.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -181,7 +180,7 @@ class FeatureStore:
             with whole_file(path) as unfinished:
                 with unfinished.open("wb") as file:
                     np.save(file, stored_md, allow_pickle=False)
-                checksum = _sha256(unfinished)
+                checksum = file_checksum(unfinished)
             self._checksums[str(shard)] = checksum
             self._write_manifest()
         except OSError as error:
@@ -232,12 +231,12 @@ class FeatureStore:
     def _drop_corrupt_shards(self) -> None:
         for shard, checksum in list(self._checksums.items()):
             path = self._path(int(shard))
-            if not path.is_file() or _sha256(path) != checksum:
+            if not path.is_file() or file_checksum(path) != checksum:
                 logger.warning("%s is missing or corrupt and will be computed again.", path)
                 del self._checksums[shard]
 
     def _write_manifest(self) -> None:
-        write_json(self.folder / _MANIFEST, {**self._manifest, "seal": _seal(self._manifest)})
+        write_json(self.folder / _MANIFEST, {**self._manifest, "seal": seal(self._manifest)})
 
 
 def _settings(key: str, num_samples: int, dim: int, shard_size: int, dtype: str) -> dict[str, Any]:
@@ -258,22 +257,9 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest: dict[str, Any] = read_json(path)
-        if manifest.pop("seal") != _seal(manifest):
+        if manifest.pop("seal") != seal(manifest):
             raise ValueError("its checksum differs")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("%s is damaged (%r): all its features will be computed again.", path, error)
         return None
     return manifest if manifest["format"] == _FORMAT else None
-
-
-def _seal(manifest: dict[str, Any]) -> str:
-    """A checksum of everything that a manifest says."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_file, write_json
+from dids.checksum import file_checksum
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.domains.feature_source import FeatureSource, SparseFeatures
 from dids.domains.needed_features import needed_features
@@ -127,10 +128,9 @@ def _needed_samples(work: Workspace, key: str) -> Integer[np.ndarray, " r"] | No
     """
     path = _samples_file(work)
     mark = path.with_suffix(".json")
-    if path.is_file() and mark.is_file():
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        if read_json(mark) == {"key": key, "sha256": content}:
-            return np.asarray(np.load(path, allow_pickle=False))
+    is_there = path.is_file() and mark.is_file()
+    if is_there and read_json(mark) == {"key": key, "sha256": file_checksum(path)}:
+        return np.asarray(np.load(path, allow_pickle=False))
     config = work.config
     needed = needed_features(
         work.dataset.source_of_sample,
@@ -146,7 +146,7 @@ def _needed_samples(work: Workspace, key: str) -> Integer[np.ndarray, " r"] | No
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, needed, allow_pickle=False)
-    write_json(mark, {"key": key, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+    write_json(mark, {"key": key, "sha256": file_checksum(path)})
     return needed
 
 
@@ -169,9 +169,7 @@ def feature_key(work: Workspace) -> str:
     config = work.config
     made_of = [
         *(store.key for store in work.source_stores),
-        hashlib.sha256(
-            (work.path("proxy") / "model" / "model.safetensors").read_bytes()
-        ).hexdigest(),
+        file_checksum(work.path("proxy") / "model" / "model.safetensors"),
         projection_of(work).key,
         config.domains.model_dump_json(include={"number", "within"}),
         config.features.model_dump_json(include={"share", "layers"}),
