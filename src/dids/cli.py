@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dids import __version__
-from dids.errors import InputError
+from dids.errors import InputError, is_disk_full
 
 if TYPE_CHECKING:
     from dids.config import Config
@@ -409,10 +409,12 @@ def main() -> None:
         if end.code == _STOPPED:
             typer.echo("stopped; the same command goes on from here.", err=True)
         raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except Exception as error:
+        where = getattr(error, "filename", None) or "the run folder"
+        if is_disk_full(error):
+            _fail(f"{where}: the disk is full; free some space and run the same command again.")
+        if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.EROFS):
             raise
-        where = error.filename or "the run folder"
         reason = os.strerror(error.errno).lower()
         _fail(f"{where}: cannot be written ({reason}); mend that and run the same command again.")
 

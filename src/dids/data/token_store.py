@@ -5,7 +5,6 @@ after the other, sample i from ``offsets[i]`` to ``offsets[i + 1]``. A store bel
 hash of the content, the tokenizer and the settings it was made with.
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -25,7 +24,7 @@ from dids.data.array_file import array_checksum, mapped_array
 from dids.data.records import BadRecord, OnBadRecord, Origin, Purpose, Record
 from dids.data.rendering import PromptFormat, token_prefix
 from dids.data.token_samples import ARRAY_TYPES, write_samples
-from dids.errors import InputError
+from dids.errors import InputError, is_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +158,9 @@ def open_token_store(folder: Path, key: str) -> TokenStore | None:
             if array_checksum(folder / f"{name}.npy") != meta["checksums"][name]:
                 raise ValueError(f"{name}.npy differs from its checksum")
         return TokenStore(folder)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if folder.exists():
+            logger.warning("%s is missing: its token store is made again.", error.filename)
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("The token store %s is damaged (%s) and is made again.", folder, error)
@@ -281,7 +282,7 @@ def whole_store(folder: Path, name: str) -> Iterator[Path]:
         _move_into_place(unfinished, folder)
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise InputError(
                 f"The disk is full while the tokens of '{name}' are written to {folder}; "
                 "free some space and start again."

@@ -8,7 +8,6 @@ a warning and rebuilt: a shard alone, or all of them where no manifest speaks fo
 Axes: n samples, m samples of a shard, d feature dimensions.
 """
 
-import errno
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_file, write_json
 from dids.checksum import file_checksum, seal
-from dids.errors import InputError
+from dids.errors import InputError, is_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +183,7 @@ class FeatureStore:
             self._checksums[str(shard)] = checksum
             self._write_manifest()
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if is_disk_full(error):
                 raise InputError(
                     f"the disk is full at {path}; features need "
                     f"{self.num_samples * self.dim * self.dtype.itemsize:,} bytes in all."

@@ -13,6 +13,7 @@ from dids.run.folder import RunFolder
 from dids.run.recorded_progress import PROGRESS_NAME, RecordedProgress
 from dids.run.stages import STAGES
 from dids.run.stages.check import check_unchanged
+from dids.run.stages.tokens import rebuild_damaged
 from dids.run.workspace import Progress, Workspace
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ def run_stages(
         work = replace(opened, engine=engine)
         if folder.is_done("check"):
             check_unchanged(work)
+        if folder.is_done("tokens") and not folder.is_done(last):
+            rebuild_damaged(work)
         for name, stage in STAGES.items():
             if not folder.is_done(name):
                 logger.info("stage %s begins", name)

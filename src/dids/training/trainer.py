@@ -71,8 +71,8 @@ class DidsMixin:
         if resume_from_checkpoint is True:
             folder = self.args.output_dir  # type: ignore[attr-defined]
             complete = newest_complete(Path(folder))
-            last = get_last_checkpoint(folder) if complete is None else None
-            if last is not None:
+            last = get_last_checkpoint(folder)  # type: ignore[no-untyped-call]
+            if complete is None and last is not None:
                 refuse_damaged(Path(last))
             resume_from_checkpoint = True if complete is None else str(complete)
         elif isinstance(resume_from_checkpoint, str) and not self.mixture.is_resumed:

@@ -1,5 +1,6 @@
 """Stage two: sources and tasks as memory-mapped token ids, keyed by what made them."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,29 +14,44 @@ from dids.data.tokenizer import tokenizer_hash
 from dids.run.stages.check import check_added
 from dids.run.workspace import Workspace
 
+logger = logging.getLogger(__name__)
+
 
 def run(work: Workspace) -> dict[str, Any]:
     """Tokenise what is not tokenised yet, and record where everything lies."""
     content = work.folder.facts("check")["content"]
-    files = {
-        "sources": work.sources,
-        "validation": work.task_files("validation"),
-        "test": work.task_files("test"),
-    }
     planned = {
         kind: {
-            name: _planned(
-                work, source, "train" if kind == "sources" else "task", content[source.name]
-            )
+            name: _planned(work, source, _purpose(kind), content[source.name])
             for name, source in named.items()
         }
-        for kind, named in files.items()
+        for kind, named in _files(work).items()
     }
     _tokenise(work, [store for named in planned.values() for store in named.values()])
     return {
         kind: {name: _place(store) for name, store in named.items()}
         for kind, named in planned.items()
     }
+
+
+def rebuild_damaged(work: Workspace) -> None:
+    """Make again, where it was, what the finished stage has left and is missing or damaged now."""
+    facts = work.folder.facts("tokens")
+    places = {**facts, "sources": {**facts["sources"], **work.added_sources}}
+    stores = [
+        PlannedStore(
+            source,
+            _purpose(kind),
+            Path(places[kind][name]["folder"]),
+            places[kind][name]["key"],
+        )
+        for kind, named in _files(work).items()
+        for name, source in named.items()
+    ]
+    for store in stores:
+        if not store.folder.exists():
+            logger.warning("%s is missing: its token store is made again.", store.folder)
+    _tokenise(work, stores)
 
 
 def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
@@ -55,6 +71,19 @@ def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
     planned = _planned(work, source, "train", content)
     _tokenise(work, [planned])
     return {"path": [path], "content": content, **_place(planned)}
+
+
+def _files(work: Workspace) -> dict[str, dict[str, SourceFiles]]:
+    """What is tokenised, by kind and name."""
+    return {
+        "sources": work.sources,
+        "validation": work.task_files("validation"),
+        "test": work.task_files("test"),
+    }
+
+
+def _purpose(kind: str) -> Purpose:
+    return "train" if kind == "sources" else "task"
 
 
 def _planned(work: Workspace, source: SourceFiles, purpose: Purpose, content: str) -> PlannedStore:
