@@ -23,6 +23,9 @@ from dids.errors import InputError, is_disk_full
 logger = logging.getLogger(__name__)
 
 Precision = Literal["float16", "float32"]
+_MOST_MAPS = 8
+"""Shards mapped at once. What was read of a map counts as memory of the process until it is let go:
+with all of them kept clustering 512 MB of features took 555 MB, with eight 117."""
 _MANIFEST = "manifest.json"
 _FORMAT = 2
 
@@ -221,6 +224,8 @@ class FeatureStore:
         if str(shard) not in self._checksums:
             raise KeyError(f"shard {shard} of {self.folder} has not been computed.")
         if shard not in self._maps:
+            while len(self._maps) >= _MOST_MAPS:
+                del self._maps[next(iter(self._maps))]  # the one that was opened first
             self._maps[shard] = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
         return self._maps[shard]
 

@@ -226,7 +226,7 @@ class Workspace:
         store = open_token_store(Path(folder["folder"]), folder["key"])
         if store is None:
             raise InputError(
-                f"{folder['folder']}: the tokenised data is missing or damaged; remove "
-                f"{self.folder.path / 'stages' / 'tokens.json'} and run again to rebuild it."
+                f"{folder['folder']}: the tokenised data is missing or damaged; `dids run "
+                f"{self.folder.path}` makes it again."
             )
         return store
