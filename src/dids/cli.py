@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dids import __version__
-from dids.errors import InputError
+from dids.errors import InputError, is_disk_full
 
 if TYPE_CHECKING:
     from dids.config import Config
@@ -29,6 +29,13 @@ ConfigArgument = Annotated[
 ]
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN_FOLDER", help="A run folder, or a config to start one from.")
+]
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        help="What tokenises and computes features: this process, or the workers of Ray (on the "
+        "cluster that RAY_ADDRESS names, else on this machine's cores). The result is the same."
+    ),
 ]
 
 
@@ -113,6 +120,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the run would take, and stop.")
     ] = False,
+    engine: EngineOption = "local",
 ) -> None:
     """Run the whole path, or go on where an earlier call stopped."""
     settings = _settings(config)
@@ -121,16 +129,16 @@ def run(
 
         print_plan(settings)
         return
-    _run_until(settings, "report")
+    _run_until(settings, "report", engine)
     from dids.run.summary import print_summary
 
     print_summary(Path(settings.run))
 
 
 @app.command()
-def features(run_folder: RunArgument) -> None:
+def features(run_folder: RunArgument, engine: EngineOption = "local") -> None:
     """Tokenise, warm up the proxy, and take the gradient features of every sample."""
-    _run_until(_settings(run_folder), "features")
+    _run_until(_settings(run_folder), "features", engine)
 
 
 @app.command()
@@ -348,7 +356,8 @@ def _settings(path: Path) -> "Config":
     return open_run(path) if path.is_dir() else load_config(path)
 
 
-def _run_until(settings: "Config", last: str) -> None:
+def _run_until(settings: "Config", last: str, engine: str = "local") -> None:
+    from dids.run.engines import ENGINES
     from dids.run.folder import RunFolder
     from dids.run.memory import keep_freed_memory
     from dids.run.progress import ConsoleProgress
@@ -356,7 +365,13 @@ def _run_until(settings: "Config", last: str) -> None:
 
     _quieten_libraries()
     keep_freed_memory()
-    run_stages(settings, RunFolder(Path(settings.run)), ConsoleProgress(), last=last)
+    run_stages(
+        settings,
+        RunFolder(Path(settings.run)),
+        ConsoleProgress(),
+        last=last,
+        engine=ENGINES[engine],
+    )
 
 
 def _regroup(settings: "Config", adds: list[str], splits: list[str], merges: list[str]) -> None:
@@ -394,10 +409,12 @@ def main() -> None:
         if end.code == _STOPPED:
             typer.echo("stopped; the same command goes on from here.", err=True)
         raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except Exception as error:
+        where = getattr(error, "filename", None) or "the run folder"
+        if is_disk_full(error):
+            _fail(f"{where}: the disk is full; free some space and run the same command again.")
+        if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.EROFS):
             raise
-        where = error.filename or "the run folder"
         reason = os.strerror(error.errno).lower()
         _fail(f"{where}: cannot be written ({reason}); mend that and run the same command again.")
 

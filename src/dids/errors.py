@@ -1,4 +1,13 @@
-"""The one error that people see without a traceback."""
+"""The one error that people see without a traceback, and how a full disk is told from others."""
+
+import errno
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_SAYS = (
+    *(f"os error {number})" for number in _FULL),  # what is written in Rust: weights, tokenizers
+    "inline_container.cc",  # PyTorch's writer, which knows only that less was written than it gave
+    "iostream error",
+)
 
 
 class InputError(Exception):
@@ -7,3 +16,20 @@ class InputError(Exception):
     The message is one sentence that says what is wrong, where (file, line, field), and what would
     be right. The command line prints it and exits with 2.
     """
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that it came of, says that a disk or a quota is full.
+
+    Example:
+        >>> is_disk_full(OSError(errno.ENOSPC, "No space left on device"))
+        True
+        >>> is_disk_full(OSError(errno.ENOENT, "No such file or directory"))
+        False
+    """
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    if any(sign in str(error) for sign in _FULL_SAYS):
+        return True
+    before = error.__cause__ or error.__context__
+    return before is not None and is_disk_full(before)

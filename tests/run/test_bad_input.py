@@ -154,7 +154,7 @@ def test_full_disk_is_one_sentence(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("dids.run.folder.write_json", full)
     message = sentence(capsys, monkeypatch, "run", config)
-    assert "no space left" in message
+    assert "the disk is full" in message
 
 
 def test_bad_records_are_skipped_by_request_and_listed(tmp_path, capsys, monkeypatch):

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from dids.checksum import file_checksum
+
 HEADER_BYTES = 128
 """Magic, version and length take 10 bytes; the longest description of one axis takes about 70."""
-CHUNK_BYTES = 1 << 20
 
 
 class ArrayWriter:
@@ -74,9 +75,4 @@ def mapped_array(path: Path) -> np.ndarray:
 
 def array_checksum(path: Path) -> str:
     """SHA-256 of the entries' bytes of a file that `ArrayWriter` wrote."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_checksum(path, start=HEADER_BYTES)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dids.data import hub, python_corpus
 from dids.data.byte_streams import byte_chunks, numbered_lines
@@ -24,6 +24,7 @@ def read_records(
     purpose: Purpose = "train",
     on_bad_record: OnBadRecord = "stop",
     bad_records: list[BadRecord] | None = None,
+    may_be_empty: bool = False,
 ) -> Iterator[Record]:
     """Yield a source's records in the order of its paths, files and lines.
 
@@ -32,6 +33,7 @@ def read_records(
         purpose: ``"train"`` needs a completion to every prompt; ``"task"`` does not.
         on_bad_record: ``"stop"`` raises on the first bad record, ``"skip"`` leaves it out.
         bad_records: Where skipped records are noted.
+        may_be_empty: Whether there may be no record: the source is a part of another.
 
     Yields:
         Checked records; blank lines are passed over.
@@ -60,15 +62,24 @@ def read_records(
             continue
         num_good += 1
         yield record
-    if num_good == 0:
-        why = (
-            ""
-            if first_bad is None
-            else f"; the first bad one: line {first_bad.line}, {first_bad.reason}"
-        )
-        raise InputError(
-            f"Source '{source.name}' ({', '.join(source.paths)}) has no usable record{why}."
-        )
+    if num_good == 0 and not may_be_empty:
+        refuse_no_record(source, first_bad)
+
+
+def refuse_no_record(source: SourceFiles, first_bad: BadRecord | None) -> NoReturn:
+    """Say that a source has no record at all.
+
+    Raises:
+        InputError: Always.
+    """
+    why = (
+        ""
+        if first_bad is None
+        else f"; the first bad one: line {first_bad.line}, {first_bad.reason}"
+    )
+    raise InputError(
+        f"Source '{source.name}' ({', '.join(source.paths)}) has no usable record{why}."
+    )
 
 
 def raw_records(source: SourceFiles) -> Iterator[RawRecord]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dids.checksum import file_checksum
 from dids.data import hub, python_corpus
 from dids.data.byte_streams import COMPRESSIONS
 from dids.errors import InputError
@@ -147,13 +148,9 @@ def _hashed_pieces(path: str, source: SourceFiles) -> Iterator[bytes]:
 
 def _file_hash(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
-            digest = hashlib.sha256()
-            while chunk := opened.read(1 << 20):
-                digest.update(chunk)
+        return file_checksum(file).encode()
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
-    return digest.hexdigest().encode()
 
 
 def _is_visible_file(file: Path, folder: Path) -> bool:

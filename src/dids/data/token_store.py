@@ -5,13 +5,13 @@ after the other, sample i from ``offsets[i]`` to ``offsets[i + 1]``. A store bel
 hash of the content, the tokenizer and the settings it was made with.
 """
 
-import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dids.data.array_file import array_checksum, mapped_array
 from dids.data.records import BadRecord, OnBadRecord, Origin, Purpose, Record
 from dids.data.rendering import PromptFormat, token_prefix
 from dids.data.token_samples import ARRAY_TYPES, write_samples
-from dids.errors import InputError
+from dids.errors import InputError, is_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,9 @@ def open_token_store(folder: Path, key: str) -> TokenStore | None:
             if array_checksum(folder / f"{name}.npy") != meta["checksums"][name]:
                 raise ValueError(f"{name}.npy differs from its checksum")
         return TokenStore(folder)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if folder.exists():
+            logger.warning("%s is missing: its token store is made again.", error.filename)
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("The token store %s is damaged (%s) and is made again.", folder, error)
@@ -177,6 +179,7 @@ def write_token_store(
     score_ends: bool = True,
     bad_records: list[BadRecord] | None = None,
     progress: Callable[[int], None] | None = None,
+    may_be_empty: bool = False,
 ) -> TokenStore:
     """Tokenise records and keep them on disk.
 
@@ -191,6 +194,7 @@ def write_token_store(
         score_ends: Whether the end markers after answers count in the loss.
         bad_records: The list that the reader fills; it is kept with the store.
         progress: Called with the number of records done since the last call.
+        may_be_empty: Whether there may be no sample: the records are a part of a source.
 
     Returns:
         The finished store.
@@ -205,12 +209,7 @@ def write_token_store(
             f"Field 'data.sequence_length' must be at least {needed} with this tokenizer, "
             f"but it is {sequence_length}."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.parent.glob(f"{folder.name}.tmp-*"):
-        shutil.rmtree(leftover)
-    unfinished = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    unfinished.mkdir()
-    try:
+    with whole_store(folder, name) as unfinished:
         meta = write_samples(
             unfinished,
             records,
@@ -220,24 +219,75 @@ def write_token_store(
             score_ends=score_ends,
             progress=progress,
         )
-        if meta["num_samples"] == 0:
-            raise InputError(
-                f"Source '{name}' gives no sample: none of its {meta['num_records']} records has "
-                "two tokens or more."
-            )
-        meta = {"name": name, "key": key, **meta}
-        meta["bad_records"] = [asdict(bad) for bad in bad_records or []]
-        (unfinished / META).write_text(json.dumps(meta, indent=1), "utf-8")
+        if not may_be_empty:
+            refuse_no_sample(name, meta)
+        write_meta(unfinished, name, key, meta, bad_records or [])
+    return TokenStore(folder)
+
+
+def write_meta(
+    folder: Path, name: str, key: str, facts: Mapping[str, Any], bad_records: Sequence[BadRecord]
+) -> None:
+    """Complete a store whose arrays are written.
+
+    Args:
+        folder: The store's folder.
+        name: The source's name.
+        key: What `token_store_key` gives.
+        facts: What `write_samples` found out about them.
+        bad_records: What was left out.
+    """
+    meta = {"name": name, "key": key, **facts, "bad_records": [asdict(bad) for bad in bad_records]}
+    (folder / META).write_text(json.dumps(meta, indent=1), "utf-8")
+
+
+def refuse_no_sample(name: str, meta: Mapping[str, Any]) -> None:
+    """Say so if no sample came of a source's records.
+
+    Args:
+        name: The source's name.
+        meta: What `write_samples` found out.
+
+    Raises:
+        InputError: If there is no sample.
+    """
+    if meta["num_samples"] == 0:
+        raise InputError(
+            f"Source '{name}' gives no sample: none of its {meta['num_records']} records has "
+            "two tokens or more."
+        )
+
+
+@contextmanager
+def whole_store(folder: Path, name: str) -> Iterator[Path]:
+    """A folder to write a store to, which takes its place when the block ends well.
+
+    Args:
+        folder: Where the store shall be; what is there is replaced.
+        name: The source's name.
+
+    Yields:
+        An empty folder; what killed processes left of theirs is removed.
+
+    Raises:
+        InputError: If the disk is full.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.parent.glob(f"{folder.name}.tmp-*"):
+        shutil.rmtree(leftover)
+    unfinished = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    unfinished.mkdir()
+    try:
+        yield unfinished
         _move_into_place(unfinished, folder)
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise InputError(
                 f"The disk is full while the tokens of '{name}' are written to {folder}; "
                 "free some space and start again."
             ) from error
         raise
-    return TokenStore(folder)
 
 
 def _move_into_place(unfinished: Path, folder: Path) -> None:

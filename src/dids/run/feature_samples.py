@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer
 
 from dids.alignment.composed import Composed, tasks_of
 from dids.atomic import read_json, whole_folder, write_json
+from dids.checksum import file_checksum
 from dids.domains.feature_source import FeatureSource, directions
 from dids.mixture.policy import FeatureSamples
 from dids.run.alignment import fitted_alignment, known_samples, with_direction
@@ -49,7 +50,7 @@ def feature_samples(work: Workspace) -> FeatureSamples:
         np.save(unfinished / "features.npy", feature_nd, allow_pickle=False)
         meta = {
             "key": key,
-            "sha256": _sha256(unfinished / "features.npy"),
+            "sha256": file_checksum(unfinished / "features.npy"),
             "domains": [len(rows) for rows in found.domains],
             "tasks": {
                 task: len(rows) for task, rows in zip(found.task_names, found.tasks, strict=True)
@@ -79,7 +80,7 @@ def _kept(folder: Path, key: str) -> FeatureSamples | None:
     if not (folder / "samples.json").is_file() or not (folder / "features.npy").is_file():
         return None
     meta = read_json(folder / "samples.json")
-    if meta["key"] != key or meta["sha256"] != _sha256(folder / "features.npy"):
+    if meta["key"] != key or meta["sha256"] != file_checksum(folder / "features.npy"):
         return None
     counts = [*meta["domains"], *meta["tasks"].values()]
     feature_nd = np.load(folder / "features.npy", allow_pickle=False)
@@ -139,7 +140,3 @@ def _is_stored(stored: FeatureSource | None, num_samples: int) -> np.ndarray:
     if stored is not None:
         is_stored_n[known_samples(stored)] = True
     return is_stored_n
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -25,6 +25,8 @@ from dids.config.steering import STEERING_NAME, is_steered
 from dids.errors import InputError
 
 CONFIG_NAME = "config.yaml"
+HARMLESS = ("data.cache", "training.logging_steps")
+"""Fields of a config that may change while a run is under way: no result depends on them."""
 _LOCK = ".lock"
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy", "faiss-cpu", "clarabel")
 
@@ -44,16 +46,19 @@ class RunFolder:
 
         Raises:
             InputError: If the folder belongs to another config, or is something else altogether.
+                What is `HARMLESS` may differ, and holds from now on.
         """
         recorded = self.path / CONFIG_NAME
         asked = config.model_dump(mode="json")
+        # A check alone binds no one: only finished stages are built on a config.
+        is_begun = any((self.path / "stages").glob("*.json"))
         if recorded.exists():
-            difference = first_difference(yaml.safe_load(recorded.read_text("utf-8")), asked)
-            if difference is None:
+            changes = differences(yaml.safe_load(recorded.read_text("utf-8")), asked)
+            if not changes:
                 return
-            # A check alone binds no one: only finished stages are built on a config.
-            if any((self.path / "stages").glob("*.json")):
-                field, old, new = difference
+            binding = [change for change in changes if change[0] not in HARMLESS]
+            if binding and is_begun:
+                field, old, new = binding[0]
                 instead = "give the run another folder (run: ...), or set it back"
                 if is_steered(field):
                     instead = f"set it back, and edit {self.path / STEERING_NAME} instead"
@@ -65,7 +70,8 @@ class RunFolder:
             self._refuse_strangers()
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(recorded, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
-        write_json(self.path / "versions.json", versions())
+        if not is_begun:
+            write_json(self.path / "versions.json", versions())
 
     def _refuse_strangers(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -126,8 +132,11 @@ class RunFolder:
 
     def mark_done(self, stage: str, **facts: Any) -> None:
         """Record that a stage is finished, with what is worth knowing about it."""
-        self._mark(stage).parent.mkdir(exist_ok=True)
-        write_json(self._mark(stage), facts)
+        folder = self._mark(stage).parent
+        folder.mkdir(exist_ok=True)
+        # Not by the files' times: clocks jump.
+        order = len([mark for mark in folder.glob("*.json") if mark.stem != stage])
+        write_json(self._mark(stage), {"order": order, **facts})
 
     def facts(self, stage: str) -> dict[str, Any]:
         """What ``mark_done`` recorded."""
@@ -136,8 +145,9 @@ class RunFolder:
 
     def times_s(self) -> dict[str, float]:
         """Seconds that every finished stage took, in the order in which they ended."""
-        marks = sorted((self.path / "stages").glob("*.json"), key=lambda mark: mark.stat().st_mtime)
-        return {mark.stem: read_json(mark)["elapsed_s"] for mark in marks}
+        facts = {mark.stem: read_json(mark) for mark in (self.path / "stages").glob("*.json")}
+        in_order = sorted(facts.items(), key=lambda item: item[1]["order"])
+        return {stage: fact["elapsed_s"] for stage, fact in in_order}
 
     def versions(self) -> dict[str, str]:
         """The versions that the run was started with."""
@@ -179,7 +189,6 @@ def open_run(path: Path) -> Config:
 def first_difference(
     old: Any,  # noqa: ANN401
     new: Any,  # noqa: ANN401
-    where: str = "",
 ) -> tuple[str, Any, Any] | None:
     """The first field in which two configs differ, with both values.
 
@@ -187,14 +196,27 @@ def first_difference(
         >>> first_difference({"seed": 0}, {"seed": 1})
         ('seed', 0, 1)
     """
+    return next(iter(differences(old, new)), None)
+
+
+def differences(
+    old: Any,  # noqa: ANN401
+    new: Any,  # noqa: ANN401
+    where: str = "",
+) -> list[tuple[str, Any, Any]]:
+    """Every field in which two configs differ, with both values.
+
+    Example:
+        >>> differences({"seed": 0, "data": {"cache": None}}, {"seed": 1, "data": {"cache": "c"}})
+        [('seed', 0, 1), ('data.cache', None, 'c')]
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found = []
         for key in [*new, *(key for key in old if key not in new)]:
             field = f"{where}.{key}" if where else str(key)
-            found = first_difference(old.get(key), new.get(key), field)
-            if found is not None:
-                return found
-        return None
-    return None if old == new else (where, old, new)
+            found += differences(old.get(key), new.get(key), field)
+        return found
+    return [] if old == new else [(where, old, new)]
 
 
 def versions() -> dict[str, str]:

@@ -4,19 +4,29 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from dids.config import Config
 from dids.mixture.policy import make_policy
+from dids.run.engines import Engine, in_this_process
 from dids.run.folder import RunFolder
 from dids.run.recorded_progress import PROGRESS_NAME, RecordedProgress
 from dids.run.stages import STAGES
 from dids.run.stages.check import check_unchanged
+from dids.run.stages.tokens import rebuild_damaged
 from dids.run.workspace import Progress, Workspace
 
 logger = logging.getLogger(__name__)
 
 
-def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: str) -> Workspace:
+def run_stages(
+    config: Config,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    last: str,
+    engine: Engine = in_this_process,
+) -> Workspace:
     """Bring a run up to and including a stage; finished stages are not done again.
 
     Args:
@@ -24,6 +34,7 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
         folder: The run folder; it is made, or checked against the config.
         progress: Where progress goes.
         last: Name of the stage to stop after.
+        engine: Where shards of the corpus are worked on.
 
     Raises:
         InputError: For any mistake of the user's; the stages finished so far stay.
@@ -31,9 +42,12 @@ def run_stages(config: Config, folder: RunFolder, progress: Progress, *, last: s
     # A slip in a policy's name or settings must not wait for stage seven.
     make_policy(config.mixture.policy, **config.mixture.settings)
     recorded = RecordedProgress(progress, folder.path / PROGRESS_NAME)
-    with opened_run(config, folder, recorded) as work:
+    with opened_run(config, folder, recorded) as opened:
+        work = replace(opened, engine=engine)
         if folder.is_done("check"):
             check_unchanged(work)
+        if folder.is_done("tokens") and not folder.is_done(last):
+            rebuild_damaged(work)
         for name, stage in STAGES.items():
             if not folder.is_done(name):
                 logger.info("stage %s begins", name)

@@ -19,6 +19,7 @@ from dids.data.token_store import TokenStore, open_token_store
 from dids.data.tokenizer import load_tokenizer
 from dids.domains.domains import Domains
 from dids.errors import InputError
+from dids.run.engines import Engine, in_this_process
 from dids.run.folder import RunFolder
 from dids.sampling.domain_samples import AtEnd
 from dids.steering.names import KnownNames
@@ -51,12 +52,14 @@ class Workspace:
         folder: The run folder.
         progress: Where progress goes.
         with_added: Whether sources that joined the run after its beginning are among its sources.
+        engine: Where shards of the corpus are worked on.
     """
 
     config: Config
     folder: RunFolder
     progress: Progress
     with_added: bool = True
+    engine: Engine = in_this_process
 
     def path(self, name: str) -> Path:
         """A place in the run folder."""
@@ -223,7 +226,7 @@ class Workspace:
         store = open_token_store(Path(folder["folder"]), folder["key"])
         if store is None:
             raise InputError(
-                f"{folder['folder']}: the tokenised data is missing or damaged; remove "
-                f"{self.folder.path / 'stages' / 'tokens.json'} and run again to rebuild it."
+                f"{folder['folder']}: the tokenised data is missing or damaged; `dids run "
+                f"{self.folder.path}` makes it again."
             )
         return store

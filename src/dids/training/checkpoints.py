@@ -1,22 +1,40 @@
 """Checkpoints: ordinary Hugging Face ones plus ``dids_state.json``, which is written last.
 
-A checkpoint without that file was interrupted and does not count; a stopped run goes on from the
-newest one that has it.
+A checkpoint without that file was interrupted and does not count. One whose files are not those
+that ``dids_checksums.json`` tells of was damaged since, and does not count either: a stopped run
+goes on from the newest one that is whole.
 """
 
+import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
-from dids.atomic import read_json, write_json
+from dids.atomic import read_json, whole_file, write_json
+from dids.checksum import file_checksum, seal
+from dids.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 STATE_NAME = "dids_state.json"
+CHECKSUMS_NAME = "dids_checksums.json"
 CHECKPOINT_PREFIX = "checkpoint-"
 
 
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:
-    """Complete a checkpoint; after this it counts."""
-    write_json(checkpoint / STATE_NAME, state)
+    """Complete a checkpoint with its state and every file's checksum; after this it counts."""
+    with whole_file(checkpoint / STATE_NAME) as unfinished:
+        unfinished.write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
+        files = {
+            path.relative_to(checkpoint).as_posix(): path
+            for path in sorted(checkpoint.rglob("*"))
+            if path.is_file() and path != unfinished
+        }
+        files.pop(CHECKSUMS_NAME, None)  # of a checkpoint that was there before
+        checksums = {name: file_checksum(path) for name, path in files.items()}
+        checksums[STATE_NAME] = file_checksum(unfinished)
+        write_json(checkpoint / CHECKSUMS_NAME, {"files": checksums, "seal": seal(checksums)})
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -25,26 +43,82 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
+def damaged_file(checkpoint: Path) -> str | None:
+    """A file of a complete checkpoint that is missing or not as it was written; None: none is."""
+    try:
+        kept = read_json(checkpoint / CHECKSUMS_NAME)
+        checksums: dict[str, str] = kept["files"]
+        if kept["seal"] != seal(checksums):
+            return CHECKSUMS_NAME
+    except (OSError, ValueError, KeyError, TypeError):
+        return CHECKSUMS_NAME
+    for name, checksum in checksums.items():
+        path = checkpoint / name
+        if not path.is_file() or file_checksum(path) != checksum:
+            return name
+    return None
+
+
+def refuse_damaged(checkpoint: Path) -> None:
+    """Say so if a checkpoint cannot be gone on from.
+
+    Raises:
+        InputError: If it was not written to its end, or a file of it is missing or damaged.
+    """
+    if not (checkpoint / STATE_NAME).exists():
+        raise InputError(
+            f"{checkpoint}: it has no {STATE_NAME}, so its mixture is not known: it was saved "
+            "without this callback, or cut off while it was written; resume from one before it."
+        )
+    damaged = damaged_file(checkpoint)
+    if damaged is not None:
+        raise InputError(
+            f"{checkpoint / damaged}: the file is missing, or differs from its checksum in "
+            f"{CHECKSUMS_NAME}; resume from a checkpoint before this one."
+        )
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The complete checkpoint of the highest step; interrupted ones are removed."""
+    """The whole checkpoint of the highest step; interrupted and damaged ones are removed."""
     for checkpoint in folder.glob(f"{CHECKPOINT_PREFIX}*"):
         if not (checkpoint / STATE_NAME).exists():
             shutil.rmtree(checkpoint)
-    return newest_complete(folder)
+    newest = newest_complete(folder)
+    for checkpoint in _complete(folder):
+        if newest is None or _step(checkpoint) > _step(newest):
+            shutil.rmtree(checkpoint)
+    return newest
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The complete checkpoint of the highest step; nothing is touched."""
-    complete = [
-        (int(number), checkpoint)
-        for checkpoint in folder.glob(f"{CHECKPOINT_PREFIX}*")
-        if (number := checkpoint.name.removeprefix(CHECKPOINT_PREFIX)).isdigit()
-        and (checkpoint / STATE_NAME).exists()
-    ]
-    return max(complete)[1] if complete else None
+    """The whole checkpoint of the highest step; a damaged one is named, and nothing is touched."""
+    for checkpoint in sorted(_complete(folder), key=_step, reverse=True):
+        damaged = damaged_file(checkpoint)
+        if damaged is None:
+            return checkpoint
+        logger.warning(
+            "%s is missing or damaged: its checkpoint is not used, and training goes on from the "
+            "one before it, or from the beginning.",
+            checkpoint / damaged,
+        )
+    return None
 
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove what a finished training would go on from."""
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
+
+
+def _complete(folder: Path) -> list[Path]:
+    """Checkpoints that were written to their end."""
+    return [
+        checkpoint
+        for checkpoint in folder.glob(f"{CHECKPOINT_PREFIX}*")
+        if checkpoint.name.removeprefix(CHECKPOINT_PREFIX).isdigit()
+        and (checkpoint / STATE_NAME).exists()
+    ]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))

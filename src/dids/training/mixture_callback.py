@@ -15,7 +15,7 @@ from dids.data.domain_dataset import DomainCollator, DomainDataset
 from dids.errors import InputError
 from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.sampling.sampler import MixtureSampler
-from dids.training.checkpoints import CHECKPOINT_PREFIX, STATE_NAME, read_state, write_state
+from dids.training.checkpoints import CHECKPOINT_PREFIX, read_state, refuse_damaged, write_state
 from dids.training.domain_losses import DomainLosses
 
 
@@ -126,13 +126,9 @@ class MixtureCallback(TrainerCallback, ABC):
         """Take the state that was saved with a checkpoint.
 
         Raises:
-            InputError: If the checkpoint has none.
+            InputError: If the checkpoint has none, or is damaged.
         """
-        if not (checkpoint / STATE_NAME).exists():
-            raise InputError(
-                f"{checkpoint}: it has no {STATE_NAME}, so its mixture is not known: it was saved "
-                "without this callback, or cut off while it was written; resume from one before it."
-            )
+        refuse_damaged(checkpoint)
         self.resume_from(read_state(checkpoint))
 
     def resume_from(self, state: Mapping[str, Any]) -> None:
@@ -141,6 +137,11 @@ class MixtureCallback(TrainerCallback, ABC):
         if "domain_losses" in state:
             self.losses.load_state_dict(state["domain_losses"])
         self._resumed_step = state["step"]
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it has taken the state of a checkpoint."""
+        return self._resumed_step is not None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

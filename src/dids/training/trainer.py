@@ -11,11 +11,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from transformers import Trainer
+from transformers.trainer_utils import get_last_checkpoint
 
 from dids.data.domain_dataset import DOMAIN
 from dids.errors import InputError
 from dids.gradients.losses import scored_counts
-from dids.training.checkpoints import newest_complete
+from dids.training.checkpoints import newest_complete, refuse_damaged
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.schedule import follow_tokens
 from dids.training.task_losses import TaskLosses
@@ -61,11 +62,21 @@ class DidsMixin:
     ) -> Any:  # noqa: ANN401
         """The Trainer's ``train``; the mixture resumes from the same checkpoint.
 
-        ``True`` is the newest one in the output folder that was written to its end.
+        ``True`` is the newest one in the output folder that was written to its end and is as it
+        was written.
+
+        Raises:
+            InputError: If the checkpoint is damaged.
         """
         if resume_from_checkpoint is True:
-            complete = newest_complete(Path(self.args.output_dir))  # type: ignore[attr-defined]
+            folder = self.args.output_dir  # type: ignore[attr-defined]
+            complete = newest_complete(Path(folder))
+            last = get_last_checkpoint(folder)  # type: ignore[no-untyped-call]
+            if complete is None and last is not None:
+                refuse_damaged(Path(last))
             resume_from_checkpoint = True if complete is None else str(complete)
+        elif isinstance(resume_from_checkpoint, str) and not self.mixture.is_resumed:
+            refuse_damaged(Path(resume_from_checkpoint))
         named = isinstance(resume_from_checkpoint, str)
         self.mixture.checkpoint = Path(str(resume_from_checkpoint)) if named else None
         return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]

@@ -1,33 +1,57 @@
 """Stage two: sources and tasks as memory-mapped token ids, keyed by what made them."""
 
-from collections.abc import Iterator
+import logging
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dids.data.readers import read_records
-from dids.data.records import BadRecord, Purpose, Record
+from dids.data.records import Purpose
 from dids.data.sources import SourceFiles, content_hash
-from dids.data.token_store import open_token_store, token_store_key, write_token_store
+from dids.data.token_parts import PlannedStore, Tokenising, join_parts, parts_folder
+from dids.data.token_store import open_token_store, token_store_key
 from dids.data.tokenizer import tokenizer_hash
 from dids.run.stages.check import check_added
 from dids.run.workspace import Workspace
 
+logger = logging.getLogger(__name__)
+
 
 def run(work: Workspace) -> dict[str, Any]:
     """Tokenise what is not tokenised yet, and record where everything lies."""
-    return {
-        "sources": {
-            name: _tokenised(work, source, "train") for name, source in work.sources.items()
-        },
-        "validation": {
-            name: _tokenised(work, source, "task")
-            for name, source in work.task_files("validation").items()
-        },
-        "test": {
-            name: _tokenised(work, source, "task")
-            for name, source in work.task_files("test").items()
-        },
+    content = work.folder.facts("check")["content"]
+    planned = {
+        kind: {
+            name: _planned(work, source, _purpose(kind), content[source.name])
+            for name, source in named.items()
+        }
+        for kind, named in _files(work).items()
     }
+    _tokenise(work, [store for named in planned.values() for store in named.values()])
+    return {
+        kind: {name: _place(store) for name, store in named.items()}
+        for kind, named in planned.items()
+    }
+
+
+def rebuild_damaged(work: Workspace) -> None:
+    """Make again, where it was, what the finished stage has left and is missing or damaged now."""
+    facts = work.folder.facts("tokens")
+    places = {**facts, "sources": {**facts["sources"], **work.added_sources}}
+    stores = [
+        PlannedStore(
+            source,
+            _purpose(kind),
+            Path(places[kind][name]["folder"]),
+            places[kind][name]["key"],
+        )
+        for kind, named in _files(work).items()
+        for name, source in named.items()
+    ]
+    for store in stores:
+        if not store.folder.exists():
+            logger.warning("%s is missing: its token store is made again.", store.folder)
+    _tokenise(work, stores)
 
 
 def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
@@ -44,15 +68,28 @@ def added_source(work: Workspace, name: str, path: str) -> dict[str, Any]:
     source = SourceFiles(name=name, paths=(path,), format=None)
     check_added(work, source)
     content = content_hash(source)
-    return {"path": [path], "content": content, **_tokenised(work, source, "train", content)}
+    planned = _planned(work, source, "train", content)
+    _tokenise(work, [planned])
+    return {"path": [path], "content": content, **_place(planned)}
 
 
-def _tokenised(
-    work: Workspace, source: SourceFiles, purpose: Purpose, content: str | None = None
-) -> dict[str, str]:
+def _files(work: Workspace) -> dict[str, dict[str, SourceFiles]]:
+    """What is tokenised, by kind and name."""
+    return {
+        "sources": work.sources,
+        "validation": work.task_files("validation"),
+        "test": work.task_files("test"),
+    }
+
+
+def _purpose(kind: str) -> Purpose:
+    return "train" if kind == "sources" else "task"
+
+
+def _planned(work: Workspace, source: SourceFiles, purpose: Purpose, content: str) -> PlannedStore:
     data = work.config.data
     key = token_store_key(
-        content or work.folder.facts("check")["content"][source.name],
+        content,
         tokenizer_hash(work.tokenizer),
         data.sequence_length,
         data.prompt_format,
@@ -60,23 +97,36 @@ def _tokenised(
         data.on_bad_record,
     )
     cache = Path(data.cache) if data.cache is not None else work.path("tokens")
-    folder = cache / f"{source.name}-{key[:16]}"
-    bad_records: list[BadRecord] = []
-    records: Iterator[Record] = read_records(
-        source, purpose=purpose, on_bad_record=data.on_bad_record, bad_records=bad_records
+    return PlannedStore(source, purpose, cache / f"{source.name}-{key[:16]}", key)
+
+
+def _tokenise(work: Workspace, planned: Sequence[PlannedStore]) -> None:
+    """Write what is missing or damaged: the parts of all stores together, then each joined."""
+    missing = [store for store in planned if open_token_store(store.folder, store.key) is None]
+    parts = [store.parts() for store in missing]
+    todo = [
+        part
+        for of_store in parts
+        for part in of_store
+        if not part.is_part or open_token_store(part.folder, part.key) is None
+    ]
+    data = work.config.data
+    tokenising = Tokenising(
+        str(work.path("tokenizer")),
+        work.config.trust_remote_code,
+        data.sequence_length,
+        data.prompt_format,
+        data.on_bad_record,
     )
-    if open_token_store(folder, key) is None:
-        with work.progress.bar(f"tokenising {source.name}", 0) as advance:
-            write_token_store(
-                folder,
-                records,
-                work.tokenizer,
-                name=source.name,
-                key=key,
-                sequence_length=data.sequence_length,
-                prompt_format=data.prompt_format,
-                score_ends=purpose == "train",
-                bad_records=bad_records,
-                progress=advance,
-            )
-    return {"folder": str(folder), "key": key}
+    if todo:
+        with work.progress.bar("tokenising", 0) as advance:
+            for _ in work.engine(tokenising, todo, advance):
+                pass
+    for store, of_store in zip(missing, parts, strict=True):
+        if len(of_store) > 1:
+            join_parts(store, of_store)
+            shutil.rmtree(parts_folder(store.folder))
+
+
+def _place(store: PlannedStore) -> dict[str, str]:
+    return {"folder": str(store.folder), "key": store.key}
