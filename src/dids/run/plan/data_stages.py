@@ -6,19 +6,23 @@ from dids.atomic import whole_folder
 from dids.data.readers import read_records
 from dids.data.tokenizer import train_tokenizer
 from dids.run.counts import run_counts
-from dids.run.plan.calibration import Calibration
+from dids.run.plan.calibration import Calibration, Rehearsed, folder_bytes
 from dids.run.plan.estimate import Known, StageEstimate
+from dids.run.plan.peak_memory import PeakMemory
 from dids.run.plan.stage_clock import Bar
 from dids.run.stages import STAGES
-from dids.run.stages.tokenizer import MAX_CHARACTERS, training_texts
+from dids.run.stages.tokenizer import MAX_CHARACTERS, tokenizer_like, training_texts
+from dids.run.workspace import Split
 
 TOKENIZER_CHARACTERS = 20_000_000
 """That a tokenizer is trained on here, at most."""
 
+SPLITS: tuple[Split, ...] = ("validation", "test")
+
 
 def check(here: Calibration) -> StageEstimate:
     """Scanning by characters, looking for duplicates by records, the rest as it is."""
-    took = here.rehearsed("check", lambda: STAGES["check"](here.work))
+    took = _at_its_largest(here, here.rehearsed("check", lambda: STAGES["check"](here.work)))
     scanned_s = sum(_whole_scan_s(here, bar) for bar in took.bars if _source_of(bar, here))
     others = [bar for bar in took.bars if not _source_of(bar, here)]
     records = sum(volume.records for volume in here.sources.values())
@@ -80,16 +84,36 @@ def tokens(here: Calibration) -> StageEstimate:
         for name, store in stores.items()
     ]
     here.counts = run_counts(here.config, sizes)
-    small_tokens = sum(store.num_tokens for store in stores.values())
+    tasks = {
+        f"{task}-{split}": here.work.task_store(task, split)
+        for split in SPLITS
+        for task in here.config.tasks
+    }
+    on_disk = sum(folder_bytes(s.folder) * scale[name] for name, s in {**stores, **tasks}.items())
     return here.estimate(
         "tokens",
         took,
         Known(
             took.time_s - took.bars_s + tokenised_s + _reading_s(here, again=True), _is_whole(here)
         ),
-        Known(took.disk_bytes * here.num_tokens / small_tokens, _is_whole(here)),
+        Known(on_disk, _is_whole(here)),
         _of_characters(here, "tokenised"),
     )
+
+
+def _at_its_largest(here: Calibration, took: Rehearsed) -> Rehearsed:
+    """With the memory of estimating lengths from as many characters as the run will."""
+    largest = max(
+        (volume.estimate for volume in here.sources.values()),
+        key=lambda estimate: sum(len(text) for each in estimate.drawn for text in each.texts),
+    )
+    data = here.config.data
+    tokenizer = tokenizer_like(here.work.config, list(here.work.sources.values()))
+    with PeakMemory() as peak:
+        largest.size(
+            tokenizer, sequence_length=data.sequence_length, prompt_format=data.prompt_format
+        )
+    return replace(took, memory_bytes=max(took.memory_bytes, peak.bytes))
 
 
 def _whole_scan_s(here: Calibration, bar: Bar) -> float:

@@ -1,17 +1,17 @@
 """Features and domains: features of some samples, clusters of made-up features."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from dids.domains.feature_map import feature_map
 from dids.domains.needed_features import needed_shares
-from dids.domains.ngram_vectors import NgramVectors
 from dids.domains.stability import MAX_COMPARED
 from dids.gradients.compute_features import features_of
 from dids.run.features import projection_of
-from dids.run.plan.calibration import Calibration
+from dids.run.plan.calibration import Calibration, folder_bytes
 from dids.run.plan.estimate import Known, StageEstimate
 from dids.run.plan.made_up_domains import (
     Clustering,
@@ -19,31 +19,46 @@ from dids.run.plan.made_up_domains import (
     clustering_price,
     dealt_domains,
 )
+from dids.run.plan.text_price import TextPrice, text_price
 from dids.run.stages.domains import MAP_NAME
 
 FEATURES_S = 5.0
 """Seconds of features, about."""
 _FIRST_SAMPLES = 32
-_VECTORS = 512
-"""Samples whose text vectors are timed."""
 _BYTES_A_SAMPLE = 4
 """Of the number of a sample's domain, on disk."""
 
 
-def features(here: Calibration) -> StageEstimate | None:
-    """By tokens of samples drawn as the run will; None where sources are kept as domains."""
-    assert here.counts is not None
+def features_and_domains(here: Calibration, folder: Path) -> Iterator[StageEstimate | None]:
+    """Both stages; None where sources are kept as domains and so have no features.
+
+    Args:
+        here: The calibration.
+        folder: For features that are made up.
+    """
     if here.config.domains.number == "sources":
         here.rehearsed("features", lambda: {"computed": False})
-        return None
+        yield None
+        yield _kept_sources(here)
+        return
+    estimate, price = _features(here)
+    yield estimate
+    yield _domains(here, price, folder)
+
+
+def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
+    """By tokens of samples drawn as the run will."""
+    assert here.counts is not None
     dataset, settings = here.work.dataset, here.config.features
     order = _drawn(here)
     model, lengths_n = here.work.saved_model("proxy"), dataset.lengths
     rates: list[float] = []
-    num_done = 0
+    num_done, price = 0, None
 
     def compute() -> None:
-        nonlocal num_done
+        nonlocal num_done, price
+        if settings.share < 1.0:
+            price = text_price(dataset, here.num_samples, settings.dim, here.clock.now)
         size, spent_s = _FIRST_SAMPLES, 0.0
         while spent_s < FEATURES_S and num_done < len(order):
             chosen = order[num_done : num_done + size]
@@ -67,55 +82,74 @@ def features(here: Calibration) -> StageEstimate | None:
 
     took = here.rehearsed("features", compute)
     num_tokens = _tokens_with_feature(here)
-    text_s = _vector_s(here) * here.num_samples if settings.share < 1.0 else 0.0
+    text_s = 0.0 if price is None else price.vector_s * here.num_samples
     return here.estimate(
         "features",
         took,
         Known(rates[-1] * num_tokens + text_s, is_measured=False),
         Known(here.counts.feature_bytes, is_measured=True),
         f"computed {num_done:,} of {here.counts.num_features:,} features",
+    ), price
+
+
+def _kept_sources(here: Calibration) -> StageEstimate:
+    took = here.rehearsed("domains", lambda: _deal(here))
+    return here.estimate(
+        "domains", took, Known(took.time_s, True), _on_disk(here), "sources are kept"
     )
 
 
-def domains(here: Calibration, folder: Path) -> StageEstimate:
+def _domains(here: Calibration, text: TextPrice | None, folder: Path) -> StageEstimate:
     """By sizes; the small run goes on with domains that are dealt out."""
     assert here.counts is not None
-    work, number = here.work, here.counts.num_domains
-    source_n = work.dataset.source_of_sample
-    dealt = dealt_domains(source_n, list(work.sources), number)
-    has_features = here.config.domains.number != "sources"
+    number = here.counts.num_domains
+    whole = _clustering(here, number)
     price: ClusteringPrice | None = None
-    whole = _clustering(here, number) if has_features else None
 
     def group() -> dict[str, int]:
         nonlocal price
-        if whole is not None:
-            price = clustering_price(here.config, whole, folder, here.clock.now)
-        dealt.save(work.path("domains"))
-        return {"num_domains": len(dealt)}
+        price = clustering_price(here.config, whole, folder, here.clock.now)
+        return _deal(here)
 
     took = here.rehearsed("domains", group)
-    on_disk = _BYTES_A_SAMPLE * here.num_samples + 4 * here.config.features.dim * number
-    if price is None or whole is None:
-        return here.estimate(
-            "domains", took, Known(took.time_s, True), Known(on_disk, False), "sources are kept"
-        )
-    _draw_map(here, folder)
+    assert price is not None
+    _draw_map(here)
     text_s = 0.0
-    if here.config.features.share < 1.0:
-        text_s = _vector_s(here) * (here.num_samples + min(here.num_samples, MAX_COMPARED))
-    is_whole = price.num_samples >= whole.num_samples and isinstance(
-        here.config.domains.number, int
-    )
-    guessed = "" if isinstance(here.config.domains.number, int) else ", a guess"
+    if text is not None:
+        known, all_samples = whole.num_samples, here.num_samples
+        again = min(1.0, MAX_COMPARED / max(1, all_samples))
+        num_groups = sum(count > 1 for count in whole.counts)
+        others = all_samples - known
+        text_s = text.placing_s(2 * num_groups, (1 + again) * known, (1 + again) * others)
+    is_given = isinstance(here.config.domains.number, int)
+    is_whole = is_given and text is None and price.num_samples >= whole.num_samples
     return here.estimate(
         "domains",
         took,
-        Known(price.time_s(whole) + text_s, is_whole and text_s == 0.0),
-        Known(on_disk, is_measured=False),
+        Known(price.time_s(whole) + text_s, is_whole),
+        _on_disk(here),
         f"clustered {price.num_samples:,} made-up features, for {whole.num_samples:,}, into "
-        f"{number:,}{guessed}",
+        f"{number:,}{'' if is_given else ', a guess'}",
     )
+
+
+def _deal(here: Calibration) -> dict[str, int]:
+    """Let the small run go on with as many domains as the whole one has."""
+    assert here.counts is not None
+    source_n = here.work.dataset.source_of_sample
+    dealt = dealt_domains(source_n, list(here.work.sources), here.counts.num_domains)
+    dealt.save(here.work.path("domains"))
+    return {"num_domains": len(dealt)}
+
+
+def _on_disk(here: Calibration) -> Known:
+    """What the small run's domains take, with all samples and, where there are some, centres."""
+    assert here.counts is not None
+    more = here.num_samples - len(here.work.dataset)
+    has_centres = here.config.domains.number != "sources"
+    centres = 4 * here.config.features.dim * here.counts.num_domains if has_centres else 0
+    small = folder_bytes(here.work.path("domains"))
+    return Known(small + _BYTES_A_SAMPLE * more + centres, is_measured=False)
 
 
 def _clustering(here: Calibration, number: int) -> Clustering:
@@ -128,7 +162,7 @@ def _clustering(here: Calibration, number: int) -> Clustering:
     return whole.scaled(here.config.features.share)
 
 
-def _draw_map(here: Calibration, folder: Path) -> None:
+def _draw_map(here: Calibration) -> None:
     """A map of made-up places, for the report."""
     work = here.work
     generator = np.random.default_rng(here.config.seed)
@@ -173,11 +207,3 @@ def _tokens_with_feature(here: Calibration) -> float:
         share * source.num_tokens
         for share, source in zip(_shares(here), here.counts.sources, strict=True)
     )
-
-
-def _vector_s(here: Calibration) -> float:
-    """Seconds that a sample's text vector takes."""
-    sample_m = np.arange(min(_VECTORS, len(here.work.dataset)))
-    began_s = here.clock.now()
-    NgramVectors(here.work.dataset)[sample_m]
-    return (here.clock.now() - began_s) / len(sample_m)

@@ -154,8 +154,8 @@ def _rehearsed_stages(
     note(data_stages.tokenizer(here))
     note(data_stages.tokens(here))
     note(training_stages.proxy(here))
-    note(feature_stages.features(here))
-    note(feature_stages.domains(here, scratch / "made_up"))
+    for estimate in feature_stages.features_and_domains(here, scratch / "made_up"):
+        note(estimate)
     note(task_stages.impact(here))
     note(search(here))
     for estimate in training_stages.run_and_control(here):
