@@ -28,7 +28,7 @@ def growth_table(taken: Mapping[int, Mapping[str, Taken]], what: str) -> str:
         cells = [f"{each.time_s:.2f}, {each.peak_mb:,.0f}" for each in row]
         times = [max(_LEAST_S, each.time_s) for each in row]
         memory = [each.peak_mb for each in row]
-        cells += [f"{slope(sizes, times):.2f}", f"{slope(sizes, memory):.2f}"]
+        cells += [f"{slope(sizes, values):.2f}" for values in (times, memory)]
         lines.append(f"| {stage} | {' | '.join(cells)} | {row[-1].disk_mb:,.1f} |")
     return "\n".join(lines)
 
@@ -46,4 +46,4 @@ def bytes_a_sample(taken: Mapping[int, Mapping[str, Taken]]) -> str:
 
 def slope(sizes: list[int], values: list[float]) -> float:
     """Exponent of the power law through the points, by least squares of the logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+    return round(float(np.polyfit(np.log(sizes), np.log(values), 1)[0]), 3) + 0.0

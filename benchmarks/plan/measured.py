@@ -16,7 +16,7 @@ from dids.run.runner import run_stages
 from dids.run.stages import STAGES
 
 CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
-Took = dict[str, tuple[float, float, float]]
+Took = dict[str, list[float]]
 """By stage: seconds, bytes of memory at the peak, bytes left on disk."""
 
 
@@ -27,13 +27,13 @@ def planned(path: Path, clock: str) -> tuple[Took, float, float]:
     plan = run_plan(load_config(path), ConsoleProgress(), now=CLOCKS[clock])
     took_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     numbers = {
-        each.stage: (each.time_s.value, each.memory_bytes.value, each.disk_bytes.value)
+        each.stage: [each.time_s.value, each.memory_bytes.value, each.disk_bytes.value]
         for each in plan.stages
     }
     return numbers, *took_s
 
 
-def really_run(path: Path, clock: str) -> tuple[Took]:
+def really_run(path: Path, clock: str) -> Took:
     """What each stage takes."""
     _prepare()
     config, now = load_config(path), CLOCKS[clock]
@@ -43,8 +43,8 @@ def really_run(path: Path, clock: str) -> tuple[Took]:
         before, began_s = folder_bytes(folder.path), now()
         with PeakMemory() as peak:
             run_stages(config, folder, ConsoleProgress(), last=stage)
-        took[stage] = now() - began_s, peak.bytes, folder_bytes(folder.path) - before
-    return (took,)
+        took[stage] = [now() - began_s, peak.bytes, folder_bytes(folder.path) - before]
+    return took
 
 
 def _prepare() -> None:

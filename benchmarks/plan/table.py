@@ -19,13 +19,13 @@ def table(plan: Took, plan_s: float, plan_cpu_s: float, run: Took) -> str:
         lines.append(_row(stage, said, run[stage]))
     both = [[plan[stage] for stage in plan], [run[stage] for stage in plan]]
     totals = [
-        (sum(each[0] for each in rows), max(each[1] for each in rows), sum(e[2] for e in rows))
+        [sum(each[0] for each in rows), max(each[1] for each in rows), sum(e[2] for e in rows)]
         for rows in both
     ]
     return "\n".join([*lines, _row("**in all**", *totals)])
 
 
-def _row(name: str, said: tuple[float, float, float], took: tuple[float, float, float]) -> str:
+def _row(name: str, said: list[float], took: list[float]) -> str:
     time_ratio = said[0] / took[0] if took[0] >= _LEAST_S else None
     cells = [
         f"{said[0]:.1f}, {took[0]:.1f}",

@@ -1,13 +1,18 @@
 """The plan before the bill: its formulas by value, its promises on a run of seconds."""
 
+import gzip
 import json
 import random
 import tempfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 from tiny_run import write_config, write_jsonl
 
+from dids import cli
 from dids.config import load_config
 from dids.data.record_fields import record_from_fields
 from dids.data.records import Message, Origin, Record
@@ -21,6 +26,7 @@ from dids.run.plan.run_plan import run_plan
 from dids.run.plan.stage_clock import Bar, StageClock
 from dids.run.plan.table import print_plan
 from dids.run.plan.task_stages import LmEvalPrice
+from dids.run.plan.text_price import TextPrice
 from dids.run.plan.volumes import share_read, volumes
 from dids.run.stages import STAGES
 
@@ -83,6 +89,11 @@ def test_lm_eval_has_a_price_for_importing_models_and_items():
     assert price.time_s(2, 500) == pytest.approx(12.0 + 2 * (7.0 + 50.0))
 
 
+def test_placing_by_text_has_a_price_for_vectors_learning_and_solving():
+    price = TextPrice(vector_s=0.5, known_s=2.0, solve_s=7.0)
+    assert price.placing_s(num_groups=3, num_known=10, num_others=4) == 21.0 + 20.0 + 2.0
+
+
 def test_totals_add_times_and_disk_and_take_the_highest_memory():
     def stage(time_s, memory, disk, is_measured):
         numbers = [Known(value, is_measured) for value in (time_s, memory, 0.0, disk)]
@@ -109,12 +120,6 @@ def test_dealt_domains_are_as_many_as_asked_for_and_stay_in_their_source():
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
 def test_the_share_of_a_file_that_was_read_is_known(tmp_path, ending):
-    import gzip
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    import zstandard
-
     generator = random.Random(0)
     records = [{"text": f"{generator.random()} words {i}"} for i in range(2000)]
     octets = "".join(f"{json.dumps(record)}\n" for record in records).encode()
@@ -248,6 +253,16 @@ def test_a_bad_record_is_said_with_its_place(tmp_path):
         file.write('{"txet": "x"}\n')
     with pytest.raises(InputError, match=r"sums.jsonl, line 61"):
         run_plan(load_config(config), Silent())
+
+
+def test_the_flag_without_a_dry_run_is_refused(tmp_path, monkeypatch, capsys):
+    config = str(write_config(tmp_path))
+    monkeypatch.setattr("sys.argv", ["dids", "run", config, "--no-calibration"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "--no-calibration goes with --dry-run" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_a_calibration_nothing_is_timed(tmp_path, monkeypatch):
