@@ -120,14 +120,20 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the run would take, and stop.")
     ] = False,
+    no_calibration: Annotated[
+        bool,
+        typer.Option(
+            "--no-calibration", help="With --dry-run: count, but try nothing out; no times."
+        ),
+    ] = False,
     engine: EngineOption = "local",
 ) -> None:
     """Run the whole path, or go on where an earlier call stopped."""
     settings = _settings(config)
+    if no_calibration and not dry_run:
+        raise InputError("--no-calibration goes with --dry-run; a run has no calibration.")
     if dry_run:
-        from dids.run.plan import print_plan
-
-        print_plan(settings)
+        _print_plan(settings, calibrate=not no_calibration)
         return
     _run_until(settings, "report", engine)
     from dids.run.summary import print_summary
@@ -354,6 +360,17 @@ def _settings(path: Path) -> "Config":
     from dids.run.folder import open_run
 
     return open_run(path) if path.is_dir() else load_config(path)
+
+
+def _print_plan(settings: "Config", *, calibrate: bool) -> None:
+    from dids.run.memory import keep_freed_memory
+    from dids.run.plan.run_plan import run_plan
+    from dids.run.plan.table import print_plan
+    from dids.run.progress import ConsoleProgress
+
+    _quieten_libraries()
+    keep_freed_memory()
+    print_plan(settings, run_plan(settings, ConsoleProgress(), calibrate=calibrate))
 
 
 def _run_until(settings: "Config", last: str, engine: str = "local") -> None:
