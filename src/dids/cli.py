@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,9 +12,12 @@ import typer
 
 from dids import __version__
 from dids.errors import InputError
+from dids.run.launched_ranks import LostRankError, launched_ranks
 
 if TYPE_CHECKING:
     from dids.config import Config
+
+_ON_SEVERAL_PROCESSES = ("run", "features", "domains", "impact", "train", "evaluate")
 
 app = typer.Typer(
     name="dids",
@@ -41,6 +45,7 @@ def _print_version(is_asked: bool) -> bool:
 
 @app.callback()
 def _global_options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -48,7 +53,12 @@ def _global_options(
         ),
     ] = False,
 ) -> None:
-    pass
+    num, name = launched_ranks().num, context.invoked_subcommand
+    if num > 1 and name not in _ON_SEVERAL_PROCESSES:
+        raise InputError(
+            f"{num} processes were started, but `dids {name}` is one process; start it without "
+            "torchrun or accelerate."
+        )
 
 
 @app.command()
@@ -116,6 +126,8 @@ def run(
 ) -> None:
     """Run the whole path, or go on where an earlier call stopped."""
     settings = _settings(config)
+    if dry_run and launched_ranks().num > 1:
+        raise InputError("--dry-run is one process; start it without torchrun or accelerate.")
     if dry_run:
         from dids.run.plan import print_plan
 
@@ -156,6 +168,8 @@ def domains(
     With --add, --split or --merge: change the domains of a run that was stopped while it trained.
     """
     settings = _settings(run_folder)
+    if (add or split or merge) and launched_ranks().num > 1:
+        raise InputError("domains are changed by one process; start it without torchrun.")
     if add or split or merge:
         _regroup(settings, add or [], split or [], merge or [])
     else:
@@ -349,14 +363,23 @@ def _settings(path: Path) -> "Config":
 
 
 def _run_until(settings: "Config", last: str) -> None:
+    """Bring a run up to a stage; of several processes the first alone returns."""
     from dids.run.folder import RunFolder
     from dids.run.memory import keep_freed_memory
-    from dids.run.progress import ConsoleProgress
+    from dids.run.progress import ConsoleProgress, RankProgress
     from dids.run.runner import run_stages
+    from dids.training.stop_signal import StopSignal
 
     _quieten_libraries()
     keep_freed_memory()
-    run_stages(settings, RunFolder(Path(settings.run)), ConsoleProgress(), last=last)
+    ranks, stop, console = launched_ranks(), StopSignal(), ConsoleProgress()
+    progress = console if ranks.is_first else RankProgress(console, ranks.number)
+    with stop.caught():
+        run_stages(
+            settings, RunFolder(Path(settings.run)), progress, last=last, ranks=ranks, stop=stop
+        )
+    if not ranks.is_first:
+        raise typer.Exit
 
 
 def _regroup(settings: "Config", adds: list[str], splits: list[str], merges: list[str]) -> None:
@@ -380,19 +403,28 @@ def _quieten_libraries() -> None:
     logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
-_STOPPED = 130
+_INTERRUPTED = 130
 """The exit status that typer makes of Ctrl-C."""
+_TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on standard error and exit status 2."""
+    """Run the command line; a user's mistake is one line on standard error and exit status 2.
+
+    SIGTERM ends with 143, which is what a shell makes of it.
+    """
     try:
         app()
     except InputError as error:
         _fail(str(error))
+    except LostRankError:
+        _say("another process of the run has ended; the same command goes on from here.")
+        sys.exit(1)
     except SystemExit as end:
-        if end.code == _STOPPED:
-            typer.echo("stopped; the same command goes on from here.", err=True)
+        if end.code == _INTERRUPTED:
+            _say("stopped; the same command goes on from here.")
+        elif end.code == _TERMINATED:
+            _say(str(end))
         raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
@@ -403,5 +435,11 @@ def main() -> None:
 
 
 def _fail(sentence: str) -> None:
-    typer.echo(f"dids: {sentence}", err=True)
+    _say(f"dids: {sentence}")
     sys.exit(2)
+
+
+def _say(sentence: str) -> None:
+    """Print how it ended; one of several processes does."""
+    if launched_ranks().speaks("end"):
+        typer.echo(sentence, err=True)

@@ -218,6 +218,10 @@ class BudgetConfig(Section):
 
     tokens: Annotated[int, Field(ge=1)]
     """Tokens of the drawn samples, prompts included, padding not."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Samples of one optimizer step, whatever the number of processes: gradients are accumulated as
+    it takes. None: ``per_device_train_batch_size × gradient_accumulation_steps``, times the number
+    of processes."""
 
 
 class EvaluationConfig(Section):
@@ -273,6 +277,15 @@ class Config(Section):
             raise ValueError(
                 "features.alignment needs domains made of features; with domains.number: sources "
                 "there are none, so leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_batch_size(self) -> "Config":
+        if self.budget.batch_size is not None and "gradient_accumulation_steps" in self.training:
+            raise ValueError(
+                "budget.batch_size and training.gradient_accumulation_steps: the one follows from "
+                "the other, so leave one of them out"
             )
         return self
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -20,10 +20,12 @@ from dids.data.tokenizer import load_tokenizer
 from dids.domains.domains import Domains
 from dids.errors import InputError
 from dids.run.folder import RunFolder
+from dids.run.launched_ranks import LaunchedRanks
 from dids.sampling.domain_samples import AtEnd
 from dids.steering.names import KnownNames
 from dids.training.models import build_model, saved_model
 from dids.training.regrouping import Grouping
+from dids.training.stop_signal import StopSignal
 from dids.training.train import DomainData
 
 EARLIER_DOMAINS = "earlier_domains"
@@ -51,12 +53,16 @@ class Workspace:
         folder: The run folder.
         progress: Where progress goes.
         with_added: Whether sources that joined the run after its beginning are among its sources.
+        ranks: The processes that work on it.
+        stop: Ends a training run after a step.
     """
 
     config: Config
     folder: RunFolder
     progress: Progress
     with_added: bool = True
+    ranks: LaunchedRanks = field(default_factory=LaunchedRanks)
+    stop: StopSignal = field(default_factory=StopSignal)
 
     def path(self, name: str) -> Path:
         """A place in the run folder."""

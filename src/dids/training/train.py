@@ -21,6 +21,7 @@ from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import FeatureSamples, Policy
+from dids.ranks import from_first_rank
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.mixture_log import MixtureLog
@@ -35,6 +36,7 @@ from dids.training.live import LIVE_NAME, LiveNumbers
 from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
 from dids.training.round_plan import MeasuresImpact, RoundPlan
 from dids.training.rounds import MixtureRounds
+from dids.training.stop_signal import StopAtStep, StoppedError, StopSignal
 from dids.training.trainer import DidsTrainer
 
 HISTORY_NAME = "history.json"
@@ -133,8 +135,11 @@ def train_model(
     features: FeatureSamples | None = None,
     reference: PreTrainedModel | None = None,
     on_step: Callable[[float], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> TrainedRun:
     """Train a model under a policy, going on from the newest checkpoint in the folder.
+
+    On several ranks every rank calls it alike; the first writes.
 
     Args:
         folder: Gets the checkpoints, then ``model/`` (a Hugging Face folder), ``history.json``
@@ -158,16 +163,20 @@ def train_model(
         features: Samples of the gradient features, for a policy that needs them.
         reference: Compared with by a policy that needs it.
         on_step: Called after every step with the fraction of the run that it did.
+        stop: Ends the run after a step, with a checkpoint, once a signal has come.
 
     Raises:
-        InputError: If the loss stops being a number, or the data cannot fill a step.
+        InputError: If the loss stops being a number, the data cannot fill a step, or the newest
+            checkpoint was made with another global batch.
+        StoppedError: If a signal has come.
     """
     settings = _training_arguments(folder, arguments, seed)
     world_size = settings.world_size
     batch_size = (
         settings.per_device_train_batch_size * settings.gradient_accumulation_steps * world_size
     )
-    checkpoint = newest_checkpoint(folder) if folder.exists() else None
+    # The first rank alone removes what an interrupted run has left.
+    checkpoint = from_first_rank(lambda: newest_checkpoint(folder) if folder.exists() else None)
     state = None
     if checkpoint is not None:
         state = _state_in_domains_of_now(
@@ -208,6 +217,7 @@ def train_model(
         scored_tokens=data.mean_scored_tokens / (mean_lengths if unit == "tokens" else 1.0),
         initial_impact=initial_impact,
         prior=prior,
+        is_scored=data.dataset.scored_counts > 0,
         grouping=len(data.earlier),
         steering=steering,
         features=features,
@@ -224,21 +234,31 @@ def train_model(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(LiveNumbers(folder / LIVE_NAME, rounds))
+    stop = StopSignal() if stop is None else stop
+    stopping = StopAtStep(stop)
+    trainer.add_callback(stopping)
     if state is not None:
         rounds.resume_from(state)
     else:
         sampler.set_mixture(rounds.first_mixture(), 0)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with stop.awaited():
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if stopping.step is not None:
+        raise StoppedError.in_training(stopping.step)
     history = rounds.finish()
-    with whole_folder(folder / MODEL_NAME) as unfinished:
-        trainer.save_model(str(unfinished))
-        tokenizer.save_pretrained(unfinished)
-    moments = optimizer_moments(model, trainer.optimizer)
-    if moments is not None:
-        moments.save(folder / MOMENTS_NAME)
-    steps = trainer.state.global_step
-    write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
-    write_json(folder / HISTORY_NAME, history.to_json())
+
+    def save() -> None:
+        with whole_folder(folder / MODEL_NAME) as unfinished:
+            trainer.save_model(str(unfinished))
+            tokenizer.save_pretrained(unfinished)
+        moments = optimizer_moments(model, trainer.optimizer)
+        if moments is not None:
+            moments.save(folder / MOMENTS_NAME)
+        steps = trainer.state.global_step
+        write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
+        write_json(folder / HISTORY_NAME, history.to_json())
+
+    from_first_rank(save)
     return TrainedRun(folder, history)
 
 
