@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dids.config import Config
 
 _ON_SEVERAL_PROCESSES = ("run", "features", "domains", "impact", "train", "evaluate")
+_OF_ONE_PROCESS = ("--dry-run", "--add", "--split", "--merge")
 
 app = typer.Typer(
     name="dids",
@@ -45,7 +46,6 @@ def _print_version(is_asked: bool) -> bool:
 
 @app.callback()
 def _global_options(
-    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -53,12 +53,7 @@ def _global_options(
         ),
     ] = False,
 ) -> None:
-    num, name = launched_ranks().num, context.invoked_subcommand
-    if num > 1 and name not in _ON_SEVERAL_PROCESSES:
-        raise InputError(
-            f"{num} processes were started, but `dids {name}` is one process; start it without "
-            "torchrun or accelerate."
-        )
+    pass
 
 
 @app.command()
@@ -126,8 +121,6 @@ def run(
 ) -> None:
     """Run the whole path, or go on where an earlier call stopped."""
     settings = _settings(config)
-    if dry_run and launched_ranks().num > 1:
-        raise InputError("--dry-run is one process; start it without torchrun or accelerate.")
     if dry_run:
         from dids.run.plan import print_plan
 
@@ -168,8 +161,6 @@ def domains(
     With --add, --split or --merge: change the domains of a run that was stopped while it trained.
     """
     settings = _settings(run_folder)
-    if (add or split or merge) and launched_ranks().num > 1:
-        raise InputError("domains are changed by one process; start it without torchrun.")
     if add or split or merge:
         _regroup(settings, add or [], split or [], merge or [])
     else:
@@ -414,6 +405,7 @@ def main() -> None:
     SIGTERM ends with 143, which is what a shell makes of it.
     """
     try:
+        _refuse_several_processes(sys.argv[1:])
         app()
     except InputError as error:
         _fail(str(error))
@@ -432,6 +424,20 @@ def main() -> None:
         where = error.filename or "the run folder"
         reason = os.strerror(error.errno).lower()
         _fail(f"{where}: cannot be written ({reason}); mend that and run the same command again.")
+
+
+def _refuse_several_processes(words: list[str]) -> None:
+    """Stop where several processes were started for what one does."""
+    num = launched_ranks().num
+    if num == 1 or not words:
+        return
+    alone = [word for word in words if word.partition("=")[0] in _OF_ONE_PROCESS]
+    if words[0] not in _ON_SEVERAL_PROCESSES or alone:
+        command = " ".join(["dids", words[0], *alone])
+        raise InputError(
+            f"{num} processes were started, but `{command}` is one process; start it without "
+            "torchrun or accelerate."
+        )
 
 
 def _fail(sentence: str) -> None:

@@ -19,6 +19,7 @@ from dids.errors import InputError
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 _LOOK_EVERY_S = 0.05
+_HEARD_WITHIN_S = 10.0
 _DEFAULT_TIMEOUT_S = 1800  # of TrainingArguments.ddp_timeout
 
 
@@ -76,13 +77,22 @@ class LaunchedRanks:
             raise
         finally:
             self.store.set(key, json.dumps(outcome))
+            self._wait_for_listeners(key)
         return outcome["value"]
+
+    def _wait_for_listeners(self, key: str) -> None:
+        """Until the others know: where this process has the store, it ends with it."""
+        given_up_s = time.monotonic() + _HEARD_WITHIN_S
+        heard = [f"{key}/heard/{number}" for number in range(1, self.num)]
+        while not self.store.check(heard) and time.monotonic() < given_up_s:
+            time.sleep(_LOOK_EVERY_S / 10)
 
     def _awaited(self, key: str) -> Any:  # noqa: ANN401
         with _peers_may_go():
             while not self.store.check([key]):
                 time.sleep(_LOOK_EVERY_S)
             outcome = json.loads(self.store.get(key))
+            self.store.set(f"{key}/heard/{self.number}", "")
         if "is_lost" in outcome:
             raise LostRankError
         if "mistake" in outcome:
@@ -142,7 +152,10 @@ class LaunchedRanks:
 
     def speaks(self, about: str) -> bool:
         """Whether this process is the first that has something to say about a matter."""
-        return self.num == 1 or self.store.add(f"said/{about}", 1) == 1
+        try:
+            return self.num == 1 or bool(self.store.add(f"said/{about}", 1) == 1)
+        except RuntimeError:  # where they meet is gone
+            return True
 
 
 @contextmanager

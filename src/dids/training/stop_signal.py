@@ -31,6 +31,11 @@ class StoppedError(SystemExit):
         """After a step whose checkpoint is saved."""
         return cls(f"stopped by SIGTERM at step {step}; the same command goes on from there.")
 
+    @classmethod
+    def at_once(cls) -> "StoppedError":
+        """Where nothing was to be saved."""
+        return cls("stopped by SIGTERM; the same command goes on from here.")
+
     def __str__(self) -> str:
         return self.sentence
 
@@ -67,7 +72,7 @@ class StopSignal:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.has_come = True
         if not self._is_awaited:
-            raise StoppedError("stopped by SIGTERM; the same command goes on from here.")
+            raise StoppedError.at_once()
 
 
 class StopAtStep(TrainerCallback):

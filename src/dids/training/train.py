@@ -17,11 +17,12 @@ from transformers import (
 
 from dids.atomic import read_json, whole_folder, write_json
 from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.errors import InputError
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import FeatureSamples, Policy
-from dids.ranks import from_first_rank
+from dids.ranks import from_first_rank, is_true_on_any_rank
 from dids.sampling.apply_lag import apply_lag
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.mixture_log import MixtureLog
@@ -182,6 +183,13 @@ def train_model(
         state = _state_in_domains_of_now(
             read_state(checkpoint), data, policy, limits, prior, steering, batch_size, seed, unit
         )
+        saved = state["sampler"]["batch_size"]
+        if saved != batch_size:
+            raise InputError(
+                f"{checkpoint}: it was made with {saved} samples a step over all processes, and "
+                f"now it would be {batch_size}; start as many processes as before. With "
+                "budget.batch_size, any number of them would do."
+            )
     ordered = ordered_domains(data.groupings, state, seed)
     sampler = _sampler(data, ordered, prior, batch_size, seed, unit)
     mean_lengths = data.mean_lengths
@@ -259,6 +267,8 @@ def train_model(
         write_json(folder / HISTORY_NAME, history.to_json())
 
     from_first_rank(save)
+    if is_true_on_any_rank(stop.has_come):  # too late for a checkpoint: the run is through
+        raise StoppedError.at_once()
     return TrainedRun(folder, history)
 
 
