@@ -86,6 +86,7 @@ def _run(rank, num, port, output, arguments, fault):
         AcceleratorState._reset_state(True)
         GradientState._reset_state()
         launched_ranks.cache_clear()
+        warnings.resetwarnings()  # a command's warnings are no errors
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num),
             "LOCAL_WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),

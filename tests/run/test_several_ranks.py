@@ -1,4 +1,4 @@
-"""``dids run`` on several ranks: the result of one, one sentence for a mistake, no half a checkpoint.
+"""``dids run`` on several ranks: the result of one; one sentence for a mistake; faults.
 
 Every fault is made to happen on two gloo ranks; the run that goes on ends as if left alone.
 """
@@ -263,3 +263,59 @@ def test_another_global_batch_is_refused_where_a_checkpoint_has_one(tmp_path):
     assert "it was made with 4 samples a step over all processes, and now it would be 2" in (
         ended.said
     )
+
+
+LORA = {
+    "config": {
+        "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "tie_word_embeddings": True,
+    },
+    "lora": {"r": 2, "alpha": 8, "target_modules": ["q_proj", "down_proj"]},
+}  # fmt: skip
+CHECKPOINTED = {
+    "per_device_train_batch_size": 2,
+    "learning_rate": 0.01,
+    "gradient_checkpointing": True,
+}
+KINDS = {
+    "bfloat16": {"training": {**CHECKPOINTED, "bf16": True}},
+    "lora": {"model": LORA, "training": CHECKPOINTED},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_training_measure_the_same_on_two_ranks(tmp_path, kind):
+    if kind == "lora":
+        pytest.importorskip("peft")
+    found = []
+    for num in (1, 2):
+        folder = tmp_path / str(num)
+        folder.mkdir()
+        ended = launched(num, "train", config_in(folder, **KINDS[kind]))
+        assert ended.statuses == [0] * num, ended.said
+        found.append(outcome(folder))
+    one, two = found
+    close = {"rtol": 0.05, "atol": 0.05} if kind == "bfloat16" else {"rtol": 1e-3, "atol": 1e-4}
+    assert len(one["impact"]) == len(two["impact"]) == 3
+    for first, second in zip(one["impact"], two["impact"], strict=True):
+        for domain, by_task in first["cosine"].items():
+            values = list(second["cosine"][domain].values())
+            np.testing.assert_allclose(values, list(by_task.values()), **close)
+    if kind != "bfloat16":
+        assert one["mixture"] == two["mixture"]
+        assert one["drawn"] == two["drawn"]
+
+
+def test_adapters_resume_within_a_round(tmp_path):
+    pytest.importorskip("peft")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for folder in (whole, stopped):
+        folder.mkdir()
+    assert launched(1, "train", config_in(whole, model=LORA)).statuses == [0]
+    config = config_in(stopped, model=LORA)
+    fault = in_step(11, terminate)
+    ended = launched(1, "train", config, fault=lambda rank: fault(rank, 0))
+    assert ended.statuses == [143]
+    assert "stopped by SIGTERM at step 12; the same command goes on from there." in ended.said
+    assert launched(1, "train", config).statuses == [0]
+    assert_same(outcome(stopped), outcome(whole))

@@ -109,6 +109,19 @@ def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
+class LoraSettings(Section):
+    """Adapters that are trained in the place of the model's own weights; needs ``dids[lora]``."""
+
+    r: Annotated[int, Field(ge=1)] = 8
+    """Rank."""
+    alpha: Annotated[float, Field(gt=0.0)] = 16.0
+    """What the adapters add is multiplied by ``alpha / r``."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    target_modules: Patterns | Literal["all-linear"] = "all-linear"
+    """Ends of the names of layers that get an adapter. ``all-linear``: every linear layer but the
+    last."""
+
+
 class ModelConfig(Section):
     """A causal language model: loaded by name, or built from a ``transformers`` config."""
 
@@ -117,6 +130,8 @@ class ModelConfig(Section):
     config: dict[str, Any] | None = None
     """Arguments of ``AutoConfig.for_model``; needs ``model_type``. Weights start at random."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    lora: LoraSettings | None = None
+    """Train adapters. None: train all weights."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ModelConfig":
@@ -305,7 +320,7 @@ class Config(Section):
 
     @property
     def proxy_model(self) -> ModelConfig:
-        """The model config of the proxy: its own, or the trained model's."""
+        """The model config of the proxy: its own, or the trained model's, without adapters."""
         if self.proxy.name is None and self.proxy.config is None:
-            return self.model
+            return self.model.model_copy(update={"lora": None})
         return ModelConfig(name=self.proxy.name, config=self.proxy.config, dtype=self.proxy.dtype)

@@ -18,6 +18,13 @@ from typing import Any
 from dids.errors import InputError
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+# What accelerate launch says of parameters that are sharded.
+_SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
 _LOOK_EVERY_S = 0.05
 _HEARD_WITHIN_S = 10.0
 _DEFAULT_TIMEOUT_S = 1800  # of TrainingArguments.ddp_timeout
@@ -108,12 +115,18 @@ class LaunchedRanks:
                 count here.
 
         Raises:
-            InputError: If a machine has fewer GPUs than processes.
+            InputError: If a machine has fewer GPUs than processes, or parameters would be sharded.
             LostRankError: If another rank has ended.
         """
         if self.num == 1:
             yield
             return
+        for name, what in _SHARDING.items():
+            if os.environ.get(name, "").lower() in ("1", "true"):
+                raise InputError(
+                    f"accelerate launch was asked for {what}, which divides the model's parameters "
+                    "over processes, but impact is measured on whole ones; start it without."
+                )
         import torch
         from accelerate.state import AcceleratorState
         from torch.distributed.distributed_c10d import PrefixStore

@@ -42,6 +42,7 @@ def trained(
     """
     config, needs = work.config, needs_of(policy)
     model = work.new_model(model_config)
+    num_trained = model.num_parameters(only_trainable=True)
     follower = steering_follower(work)
     steered = follower.at_start()
     # The proxy's impact was measured in the config's metric; one of another is worth nothing.
@@ -59,7 +60,7 @@ def trained(
         unit=config.mixture.unit,
         num_rounds=num_rounds,
         budget_tokens=budget_tokens,
-        estimator=estimator(work, round_budget(work, model.num_parameters()), needs.metric),
+        estimator=estimator(work, round_budget(work, num_trained), needs.metric),
         initial_impact=initial_impact(work) if is_known else None,
         task_weights=steered.task_weights,
         steering=follower if is_steered else None,

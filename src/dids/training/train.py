@@ -34,6 +34,7 @@ from dids.steering.follower import SteeringFollower
 from dids.training.checkpoints import newest_checkpoint, read_state
 from dids.training.history import History
 from dids.training.live import LIVE_NAME, LiveNumbers
+from dids.training.lora import without_adapters
 from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
 from dids.training.round_plan import MeasuresImpact, RoundPlan
 from dids.training.rounds import MixtureRounds
@@ -256,12 +257,12 @@ def train_model(
     history = rounds.finish()
 
     def save() -> None:
-        with whole_folder(folder / MODEL_NAME) as unfinished:
-            trainer.save_model(str(unfinished))
-            tokenizer.save_pretrained(unfinished)
         moments = optimizer_moments(model, trainer.optimizer)
         if moments is not None:
             moments.save(folder / MOMENTS_NAME)
+        with whole_folder(folder / MODEL_NAME) as unfinished:
+            without_adapters(model).save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
         steps = trainer.state.global_step
         write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
         write_json(folder / HISTORY_NAME, history.to_json())
