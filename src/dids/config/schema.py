@@ -117,6 +117,7 @@ class LoraSettings(Section):
     alpha: Annotated[float, Field(gt=0.0)] = 16.0
     """What the adapters add is multiplied by ``alpha / r``."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of an adapter's inputs that is left out of a step."""
     target_modules: Patterns | Literal["all-linear"] = "all-linear"
     """Ends of the names of layers that get an adapter. ``all-linear``: every linear layer but the
     last."""
