@@ -23,10 +23,10 @@ from dids.run.folder import RunFolder
 from dids.run.launched_ranks import LaunchedRanks
 from dids.sampling.domain_samples import AtEnd
 from dids.steering.names import KnownNames
+from dids.training.domain_data import DomainData
 from dids.training.models import build_model, saved_model
 from dids.training.regrouping import Grouping
 from dids.training.stop_signal import StopSignal
-from dids.training.train import DomainData
 
 EARLIER_DOMAINS = "earlier_domains"
 

@@ -1,7 +1,7 @@
 """One training run under a policy; stopped anywhere, it goes on to the same result."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,23 @@ from transformers import (
 )
 
 from dids.atomic import read_json, whole_folder, write_json
-from dids.data.dataset import PaddingCollator, TokenDataset
-from dids.errors import InputError
+from dids.data.dataset import PaddingCollator
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import FeatureSamples, Policy
 from dids.ranks import from_first_rank, is_true_on_any_rank
 from dids.sampling.apply_lag import apply_lag
-from dids.sampling.domain_samples import AtEnd
-from dids.sampling.mixture_log import MixtureLog
-from dids.sampling.regrouping import OrderedDomains
-from dids.sampling.sampler import MixtureSampler
 from dids.sampling.token_unit import Unit, sample_shares
-from dids.sampling.usage import DomainUsage
 from dids.steering.follower import SteeringFollower
-from dids.training.checkpoints import newest_checkpoint, read_state
+from dids.training.checkpoints import newest_checkpoint
+from dids.training.domain_data import DomainData
+from dids.training.drawn import drawn
 from dids.training.history import History
 from dids.training.live import LIVE_NAME, LiveNumbers
 from dids.training.lora import without_adapters
-from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
+from dids.training.regrouping import ordered_domains
+from dids.training.resumed_state import resumed_state
 from dids.training.round_plan import MeasuresImpact, RoundPlan
 from dids.training.rounds import MixtureRounds
 from dids.training.stop_signal import StopAtStep, StoppedError, StopSignal
@@ -45,56 +42,6 @@ HISTORY_NAME = "history.json"
 MODEL_NAME = "model"
 MOMENTS_NAME = "second_moments.safetensors"
 _KEPT_CHECKPOINTS = 2  # the newest may be cut short by a kill; the one before it is whole
-
-
-@dataclass(frozen=True)
-class DomainData:
-    """The training samples by domain.
-
-    Attributes:
-        dataset: All samples, by flat index.
-        names: Of the domains.
-        members: Flat sample ids of each domain.
-        max_repeats: How often a sample of each domain may be drawn again; None: no limit.
-        at_end: What happens when a domain's repeats are used up; None: the others share its weight.
-        earlier: The domains of before, from the run's beginning, where they were regrouped since.
-    """
-
-    dataset: TokenDataset
-    names: Sequence[str]
-    members: Sequence[np.ndarray]
-    max_repeats: Sequence[int | None]
-    at_end: Sequence[AtEnd] | None = None
-    earlier: Sequence[Grouping] = ()
-
-    @property
-    def groupings(self) -> list[Grouping]:
-        """All groupings of the run; the last one holds."""
-        return [*self.earlier, Grouping(self.names, self.members)]
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Samples of each domain."""
-        return np.array([len(members) for members in self.members], dtype=np.int64)
-
-    @property
-    def domain_of_sample(self) -> np.ndarray:
-        """Number of the domain of each sample; -1 for one in none."""
-        domain_n = np.full(len(self.dataset), -1, dtype=np.int64)
-        for domain, members in enumerate(self.members):
-            domain_n[members] = domain
-        return domain_n
-
-    @property
-    def mean_scored_tokens(self) -> np.ndarray:
-        """Mean scored tokens of a sample, by domain; at least one, to divide by."""
-        counts = self.dataset.scored_counts
-        return np.array([max(1.0, float(counts[members].mean())) for members in self.members])
-
-    @property
-    def mean_lengths(self) -> np.ndarray:
-        """Mean tokens of a sample, by domain."""
-        return np.array([self.dataset.lengths[members].mean() for members in self.members])
 
 
 @dataclass(frozen=True)
@@ -181,18 +128,11 @@ def train_model(
     checkpoint = from_first_rank(lambda: newest_checkpoint(folder) if folder.exists() else None)
     state = None
     if checkpoint is not None:
-        state = _state_in_domains_of_now(
-            read_state(checkpoint), data, policy, limits, prior, steering, batch_size, seed, unit
+        state = resumed_state(
+            checkpoint, data, policy, limits, prior, steering, batch_size, seed, unit
         )
-        saved = state["sampler"]["batch_size"]
-        if saved != batch_size:
-            raise InputError(
-                f"{checkpoint}: it was made with {saved} samples a step over all processes, and "
-                f"now it would be {batch_size}; start as many processes as before. With "
-                "budget.batch_size, any number of them would do."
-            )
     ordered = ordered_domains(data.groupings, state, seed)
-    sampler = _sampler(data, ordered, prior, batch_size, seed, unit)
+    sampler = data.sampler(ordered, prior, batch_size, seed, unit)
     mean_lengths = data.mean_lengths
     if num_steps is not None:
         nominal_steps = bound = num_steps
@@ -273,59 +213,6 @@ def train_model(
     return TrainedRun(folder, history)
 
 
-def _state_in_domains_of_now(
-    state: Mapping[str, Any],
-    data: DomainData,
-    policy: Policy,
-    limits: MixtureLimits,
-    prior: np.ndarray,
-    steering: SteeringFollower | None,
-    batch_size: int,
-    seed: int,
-    unit: Unit,
-) -> dict[str, Any]:
-    """The state of a checkpoint, in the domains of now where they were regrouped since."""
-    before = data.groupings[state.get("grouping", 0)]
-    if steering is not None:
-        step, tokens = int(state["step"]), int(state.get("tokens", 0))
-        steered = steering.for_round(state["round"], step=step, tokens=tokens)
-        limits, prior = steered.limits, steered.prior
-    data_before = DomainData(data.dataset, before.names, before.members, [None] * len(before.names))
-    uniform = np.full(len(before.names), 1.0 / len(before.names))
-    return regrouped_state(
-        state,
-        data.groupings,
-        policy=policy,
-        limits=limits,
-        prior=prior,
-        lengths=data.dataset.lengths,
-        make_sampler=lambda o: _sampler(data, o, prior, batch_size, seed, unit),
-        make_sampler_before=lambda o: _sampler(data_before, o, uniform, batch_size, seed, unit),
-        seed=seed,
-    )
-
-
-def _sampler(
-    data: DomainData,
-    ordered: OrderedDomains,
-    mixture: np.ndarray,
-    batch_size: int,
-    seed: int,
-    unit: Unit,
-) -> MixtureSampler:
-    return MixtureSampler(
-        ordered.members,
-        data.dataset.lengths,
-        batch_size=batch_size,
-        seed=seed,
-        max_repeats=data.max_repeats,
-        at_end=data.at_end,
-        unit=unit,
-        mixture=mixture,
-        orders=ordered.orders,
-    )
-
-
 def expected_steps(
     budget_tokens: int, batch_size: int, mean_length_k: np.ndarray, mixture_k: np.ndarray
 ) -> int:
@@ -336,42 +223,6 @@ def expected_steps(
         10
     """
     return max(1, math.ceil(budget_tokens / (batch_size * float(mixture_k @ mean_length_k))))
-
-
-def drawn(
-    sampler: MixtureSampler, mixtures: MixtureLog, data: DomainData, steps: int
-) -> dict[str, Any]:
-    """What a run asked of every domain and what it got, in samples and tokens."""
-    asked_k = mixtures.steps_asked(steps) * sampler.batch_size
-    tokens_k = [data.dataset.lengths[members].sum() for members in data.members]
-    if sampler.unit == "tokens":
-        share_k = asked_k / max(1.0, asked_k.sum())
-        asked_k = share_k * sampler.tokens(steps) / np.maximum(data.mean_lengths, 1.0)
-    return {
-        "steps": steps,
-        "tokens": sampler.tokens(steps),
-        "domains": {
-            name: {
-                "samples_asked": float(asked_k[k]),
-                "samples_drawn": usage.samples,
-                "tokens_asked": float(asked_k[k] * data.mean_lengths[k]),
-                "tokens_drawn": usage.tokens,
-                **_first_pass(usage, len(data.members[k]), int(tokens_k[k])),
-                "tokens_left": usage.tokens_left,
-                "repeats": usage.repeats,
-            }
-            for k, (name, usage) in enumerate(zip(data.names, sampler.usage(steps), strict=True))
-        },
-    }
-
-
-def _first_pass(usage: DomainUsage, num_samples: int, num_tokens: int) -> dict[str, int]:
-    """Tokens of a domain drawn again, and never drawn; every sample comes once before any again."""
-    is_through = usage.samples >= num_samples
-    return {
-        "tokens_repeated": usage.tokens - num_tokens if is_through else 0,
-        "tokens_unseen": 0 if is_through else num_tokens - usage.tokens,
-    }
 
 
 def _training_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> TrainingArguments:

@@ -12,7 +12,8 @@ from dids.config.batch import arguments_of_first_rank
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import make_policy
 from dids.run.workspace import Workspace
-from dids.training.train import DomainData, train_model
+from dids.training.domain_data import DomainData
+from dids.training.train import train_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
