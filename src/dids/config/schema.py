@@ -109,6 +109,20 @@ def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
+class LoraSettings(Section):
+    """Adapters that are trained in the place of the model's own weights; needs ``dids[lora]``."""
+
+    r: Annotated[int, Field(ge=1)] = 8
+    """Rank."""
+    alpha: Annotated[float, Field(gt=0.0)] = 16.0
+    """What the adapters add is multiplied by ``alpha / r``."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of an adapter's inputs that is left out of a step."""
+    target_modules: Patterns | Literal["all-linear"] = "all-linear"
+    """Ends of the names of layers that get an adapter. ``all-linear``: every linear layer but the
+    last."""
+
+
 class ModelConfig(Section):
     """A causal language model: loaded by name, or built from a ``transformers`` config."""
 
@@ -117,6 +131,8 @@ class ModelConfig(Section):
     config: dict[str, Any] | None = None
     """Arguments of ``AutoConfig.for_model``; needs ``model_type``. Weights start at random."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    lora: LoraSettings | None = None
+    """Train adapters. None: train all weights."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ModelConfig":
@@ -224,6 +240,10 @@ class BudgetConfig(Section):
 
     tokens: Annotated[int, Field(ge=1)]
     """Tokens of the drawn samples, prompts included, padding not."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Samples of one optimizer step, whatever the number of processes: gradients are accumulated as
+    it takes. None: ``per_device_train_batch_size × gradient_accumulation_steps``, times the number
+    of processes."""
 
 
 class EvaluationConfig(Section):
@@ -284,6 +304,15 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_batch_size(self) -> "Config":
+        if self.budget.batch_size is not None and "gradient_accumulation_steps" in self.training:
+            raise ValueError(
+                "budget.batch_size and training.gradient_accumulation_steps: the one follows from "
+                "the other, so leave one of them out"
+            )
+        return self
+
     @field_validator("tasks")
     @classmethod
     def _some_task_counts(cls, value: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
@@ -300,7 +329,7 @@ class Config(Section):
 
     @property
     def proxy_model(self) -> ModelConfig:
-        """The model config of the proxy: its own, or the trained model's."""
+        """The model config of the proxy: its own, or the trained model's, without adapters."""
         if self.proxy.name is None and self.proxy.config is None:
-            return self.model
+            return self.model.model_copy(update={"lora": None})
         return ModelConfig(name=self.proxy.name, config=self.proxy.config, dtype=self.proxy.dtype)

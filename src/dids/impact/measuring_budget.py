@@ -149,6 +149,15 @@ class MeasuringBudget:
         share = min(1.0, self._collected_share(round_number))
         return math.floor((step + 1) * share) > math.floor(step * share)
 
+    def num_measurements(self, num_rounds: int) -> int:
+        """Measurements while a run of so many rounds trains."""
+        return sum(self.is_measured(number) for number in range(1, num_rounds))
+
+    def collected_share(self, num_rounds: int) -> float:
+        """Of a run's training steps, how many give their gradients by domain."""
+        shares = [min(1.0, self._collected_share(number)) for number in range(num_rounds)]
+        return sum(shares) / num_rounds
+
     def is_measured(self, round_number: int) -> bool:
         """Whether impact is measured at the end of the round before this one."""
         return self.measured_rounds is None or round_number in self.measured_rounds

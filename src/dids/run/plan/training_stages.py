@@ -75,7 +75,7 @@ def training(here: Calibration, stage: str) -> tuple[StageEstimate, Paced]:
 
     found = paced(_trained(here, stage, num_rounds, of_length), here.counts.num_steps)
     steps = whole / found.tokens_a_step
-    rounds = 1 + (here.config.mixture.rounds - 1) / measuring.every
+    rounds = 1 + measuring.num_measurements(here.config.mixture.rounds)
     return here.estimate(
         stage,
         found.took,
@@ -116,7 +116,7 @@ def _less_collecting(
     estimate: StageEstimate, here: Calibration, train: Paced, control: Paced
 ) -> StageEstimate:
     """The run's estimate where only some of its steps give their gradients by domain."""
-    unseen = 1.0 - measuring_budget(here).collected_share
+    unseen = 1.0 - measuring_budget(here).collected_share(here.config.mixture.rounds)
     steps = here.config.budget.tokens / train.tokens_a_step
     saved_s = unseen * steps * max(0.0, train.pace.step_s - control.pace.step_s)
     return replace(estimate, time_s=Known(estimate.time_s.value - saved_s, is_measured=False))
