@@ -50,7 +50,7 @@ def on_ray(
         ) from error
     with _connected(), _quiet():
         resources, num_slots = _resources(work)
-        attempts = ray.remote(num_cpus=0)(_Attempts).remote()
+        attempts = _attempts_here()
         outcomes = ray.data.from_items(
             [{"number": i, "shard": pickle.dumps(shard)} for i, shard in enumerate(shards)],
             override_num_blocks=len(shards),
@@ -70,6 +70,16 @@ def on_ray(
                 raise InputError(row["refusal"])
             advance(row["done"])
             yield shards[row["number"]], pickle.loads(row["result"])
+
+
+def _attempts_here() -> Any:  # noqa: ANN401
+    """A counter on this machine: another one may be lost, without which there is no run at all."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1}
+    return ray.remote(_Attempts).options(**options, max_task_retries=-1).remote()
 
 
 class _Attempts:
