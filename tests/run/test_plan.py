@@ -205,6 +205,7 @@ def test_an_interrupted_calibration_leaves_nothing_behind(tmp_path, monkeypatch)
         {"domains": {"number": "auto", "within": "all"}, "features": {"dim": 64, "share": 0.5}},
         {"proxy": {"warmup_steps": 0}, "impact": {"overhead": 0.2, "validation_samples": 4}},
         {"mixture": {"policy": "doremi", "rounds": 2}},
+        {"mixture": {"policy": "osmosis", "rounds": 2}},
         {"mixture": {"policy": "regmix", "rounds": 2, "settings": {"num_trials": 4}}},
         {"budget": {"tokens": 40}, "mixture": {"rounds": 1}},
     ],

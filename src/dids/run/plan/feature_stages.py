@@ -22,7 +22,7 @@ from dids.run.plan.made_up_domains import (
 from dids.run.plan.text_price import TextPrice, text_price
 from dids.run.stages.domains import MAP_NAME
 
-FEATURES_S = 5.0
+FEATURES_S = 4.0
 """Seconds of features, about."""
 _FIRST_SAMPLES = 32
 _BYTES_A_SAMPLE = 4

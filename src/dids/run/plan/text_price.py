@@ -9,7 +9,7 @@ from dids.domains.ngram_vectors import NgramVectors, ScoredTokens
 from dids.domains.placing import placed_clusters
 from dids.domains.spherical_kmeans import CHUNK
 
-_FEW, _MANY = 256, 1024
+_FEW, _MANY = 128, 512
 _CENTRES = 4
 
 
