@@ -9,7 +9,7 @@ from benchmarks.contest.markdown import markdown
 from dids.atomic import read_json
 from dids.compare.command import ContestOptions, run_contest
 from dids.compare.layout import RESULT_NAME
-from dids.config import load_config
+from dids.config import Config, load_config
 from dids.errors import InputError
 
 _HERE = Path(__file__).parent
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0-4")
     parser.add_argument("--tune", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=None)
+    parser.add_argument("--alignment", nargs="*", help="features.alignment, in a folder of its own")
     arguments = parser.parse_args()
     if "DIDS_DATA" not in os.environ:
         parser.error("DIDS_DATA must name the folder of the instruct pack.")
@@ -32,16 +33,28 @@ def main() -> None:
     data = write_hard_data(Path(os.environ["DIDS_DATA"]), out / "hard-data")
     os.environ["DIDS_HARD_DATA"] = str(data)
     results = {}
-    for name in arguments.settings:
+    for setting in arguments.settings:
+        name = setting
+        config = load_config(_HERE / f"{setting}.yaml")
+        if arguments.alignment is not None:
+            config = _aligned(config, arguments.alignment)
+            name = "-".join([name, *(arguments.alignment or ["none"])])
         options = ContestOptions(
             arguments.policies, arguments.seeds, arguments.tune, arguments.jobs, out / name
         )
         try:
-            run_contest(load_config(_HERE / f"{name}.yaml"), options)
+            run_contest(config, options)
         except InputError as error:
             raise SystemExit(f"{name}: {error}") from None
         results[name] = read_json(out / name / RESULT_NAME)
     print(markdown(results))
+
+
+def _aligned(config: Config, names: list[str]) -> Config:
+    """The config with these transforms between features and domains."""
+    raw = config.model_dump(mode="json")
+    raw["features"]["alignment"] = names or None
+    return Config.model_validate(raw)
 
 
 if __name__ == "__main__":
