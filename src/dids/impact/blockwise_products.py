@@ -101,6 +101,52 @@ def step_products(
     return walk.products()
 
 
+@dataclass(eq=False)
+class _Sums:
+    """What is added up, in float64."""
+
+    gram_tkk: Tensor
+    kernel_kt: Tensor
+    norm_t: Tensor
+    signal_tk: Tensor
+    own_signal_t: Tensor
+    along_rt: Tensor
+    influence: list[Tensor]
+
+    @classmethod
+    def zero(
+        cls,
+        num_domains: int,
+        num_tasks: int,
+        num_rows: int,
+        rows_of_task: Sequence[int],
+        device: torch.device,
+    ) -> "_Sums":
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(*shape, dtype=torch.float64, device=device)
+
+        return cls(
+            gram_tkk=zeros(num_tasks, num_domains, num_domains),
+            kernel_kt=zeros(num_domains, num_tasks),
+            norm_t=zeros(num_tasks),
+            signal_tk=zeros(num_tasks, num_domains),
+            own_signal_t=zeros(num_tasks),
+            along_rt=zeros(num_rows, num_tasks),
+            influence=[zeros(count, num_domains) for count in rows_of_task],
+        )
+
+    def products(self) -> StepProducts:
+        return StepProducts(
+            gram_tkk=((self.gram_tkk + self.gram_tkk.mT) / 2).cpu(),
+            kernel_kt=self.kernel_kt.cpu(),
+            target_norm_t=self.norm_t.cpu(),
+            signal_tk=self.signal_tk.cpu(),
+            target_signal_t=self.own_signal_t.cpu(),
+            along_rt=self.along_rt.cpu(),
+            influence=[each.cpu() for each in self.influence],
+        )
+
+
 class _Walk:
     """The gradients in blocks of parameters, and the sums so far."""
 
@@ -138,58 +184,45 @@ class _Walk:
         self.square_t = [_squares(each) for each in tasks] if within == "fisher" else None
 
     def products(self) -> StepProducts:
-        num_domains, num_tasks = len(self.half_k), len(self.half_t)
+        """Every sum over all blocks."""
         num_rows = sum(len(row_rp) for row_rp in self.row_k)
-        device = self.weight_p.device
-
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.float64, device=device)
-
-        gram_tkk = zeros(num_tasks, num_domains, num_domains)
-        kernel_kt, along_rt = zeros(num_domains, num_tasks), zeros(num_rows, num_tasks)
-        norm_t, signal_tk, own_t = zeros(num_tasks), zeros(num_tasks, num_domains), zeros(num_tasks)
-        influence = [zeros(len(row_mp), num_domains) for row_mp in self.row_t]
+        shape = len(self.half_k), len(self.half_t), num_rows
+        sums = _Sums.zero(*shape, [len(row_mp) for row_mp in self.row_t], self.weight_p.device)
         entries = _GPU_ENTRIES if self.weight_p.is_cuda else _CPU_ENTRIES
-        size = max(256, entries // max(1, 3 * num_domains + num_rows))
+        size = max(256, entries // max(1, 3 * len(self.half_k) + num_rows))
         for start in range(0, len(self.weight_p), size):
-            block = slice(start, start + size)
-            weight_c = self.weight_p[block]
-            scale_c = None if self.scale_p is None else self.scale_p[block]
-            first_kc, second_kc = self._halves(self.half_k, block, scale_c)
-            first_tc, second_tc = self._halves(self.half_t, block, scale_c)
-            step_kc = first_kc * self.share_k2[:, :1] + second_kc * self.share_k2[:, 1:]
-            own_tc = first_tc * self.share_t2[:, :1] + second_tc * self.share_t2[:, 1:]
-            metric_tc = weight_c.expand(num_tasks, -1)
+            self._add_block(sums, slice(start, start + size))
+        return sums.products()
+
+    def _add_block(self, sums: "_Sums", block: slice) -> None:
+        weight_c = self.weight_p[block]
+        scale_c = None if self.scale_p is None else self.scale_p[block]
+        first_kc, second_kc = self._halves(self.half_k, block, scale_c)
+        first_tc, second_tc = self._halves(self.half_t, block, scale_c)
+        step_kc = first_kc * self.share_k2[:, :1] + second_kc * self.share_k2[:, 1:]
+        own_tc = first_tc * self.share_t2[:, :1] + second_tc * self.share_t2[:, 1:]
+        metric_tc = weight_c.expand(len(own_tc), -1)
+        if self.square_t is not None:
+            metric_tc = torch.stack([square_p[block] for square_p in self.square_t]) * weight_c
+        root_tc, pull_tc = metric_tc.sqrt(), metric_tc * own_tc
+        sums.kernel_kt += step_kc @ pull_tc.T
+        sums.norm_t += (own_tc * root_tc).square().sum(1, dtype=torch.float64)
+        sums.signal_tk += metric_tc @ (first_kc * second_kc).T
+        sums.own_signal_t += (metric_tc * first_tc * second_tc).sum(1, dtype=torch.float64)
+        if self.row_k:
+            row_rc = torch.cat([row_rp[:, block] for row_rp in self.row_k]).float()
+            sums.along_rt += row_rc @ (pull_tc if scale_c is None else pull_tc * scale_c).T
+        for task, root_c in enumerate(root_tc):
+            scaled_kc = step_kc * root_c
+            sums.gram_tkk[task] += scaled_kc @ scaled_kc.T
+            if len(self.row_t[task]) == 0:
+                continue
+            asked_c = metric_tc[task] if scale_c is None else metric_tc[task] * scale_c
+            derived_mc = self.turned_row_t[task][:, block].float() * asked_c
             if self.square_t is not None:
-                metric_tc = torch.stack([square_p[block] for square_p in self.square_t]) * weight_c
-            root_tc = metric_tc.sqrt()
-            pull_tc = metric_tc * own_tc
-            kernel_kt += step_kc @ pull_tc.T
-            norm_t += (own_tc * root_tc).square().sum(1, dtype=torch.float64)
-            signal_tk += metric_tc @ (first_kc * second_kc).T
-            own_t += (metric_tc * first_tc * second_tc).sum(1, dtype=torch.float64)
-            if num_rows:
-                row_rc = torch.cat([row_rp[:, block] for row_rp in self.row_k]).float()
-                along_rt += row_rc @ (pull_tc if scale_c is None else pull_tc * scale_c).T
-            for task in range(num_tasks):
-                scaled_kc = step_kc * root_tc[task]
-                gram_tkk[task] += scaled_kc @ scaled_kc.T
-                if len(influence[task]):
-                    asked_c = metric_tc[task] if scale_c is None else metric_tc[task] * scale_c
-                    derived_mc = self.turned_row_t[task][:, block].float() * asked_c
-                    if self.square_t is not None:
-                        square_mc = self.row_t[task][:, block].float().square()
-                        derived_mc = derived_mc + square_mc * (weight_c * own_tc[task])
-                    influence[task] += derived_mc @ step_kc.T
-        return StepProducts(
-            gram_tkk=((gram_tkk + gram_tkk.mT) / 2).cpu(),
-            kernel_kt=kernel_kt.cpu(),
-            target_norm_t=norm_t.cpu(),
-            signal_tk=signal_tk.cpu(),
-            target_signal_t=own_t.cpu(),
-            along_rt=along_rt.cpu(),
-            influence=[each.cpu() for each in influence],
-        )
+                square_mc = self.row_t[task][:, block].float().square()
+                derived_mc = derived_mc + square_mc * (weight_c * own_tc[task])
+            sums.influence[task] += derived_mc @ step_kc.T
 
     @staticmethod
     def _halves(
