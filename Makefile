@@ -9,6 +9,7 @@ export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 .PHONY: help install demo instruct contest test lint types unit docs clean
 .PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
 .PHONY: benchmark-worlds benchmark-sampling benchmark-guard benchmark-alignment
+.PHONY: benchmark-plan benchmark-growth
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
@@ -23,6 +24,8 @@ help:
 	@echo "make benchmark-sampling    how fast and how closely mixtures are drawn, beside other loaders"
 	@echo "make benchmark-alignment   whether domains follow content or format, in minutes"
 	@echo "make benchmark-guard       how fast data is checked, in how much memory, and what is found"
+	@echo "make benchmark-plan        what a dry run foretells of three runs, beside what they take; half an hour"
+	@echo "make benchmark-growth      every stage's time and memory, to a million samples and 1,000 domains"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -86,6 +89,12 @@ benchmark-alignment: $(INSTALLED)
 
 benchmark-guard: $(INSTALLED)
 	$(BIN)/python -m benchmarks.guard
+
+benchmark-plan: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.plan
+
+benchmark-growth: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.growth
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

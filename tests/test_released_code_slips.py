@@ -34,8 +34,9 @@ from dids.mixture.policy import make_policy
 from dids.mixture.potential import potential
 from dids.mixture.task_progress import filled, progress_of_tasks
 from dids.sampling.sampler import MixtureSampler
+from dids.training.domain_data import DomainData
 from dids.training.models import build_model
-from dids.training.train import DomainData, train_model
+from dids.training.train import train_model
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "birds", "fly", "over", "it"]
 

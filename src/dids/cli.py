@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,9 +12,13 @@ import typer
 
 from dids import __version__
 from dids.errors import InputError, is_disk_full
+from dids.run.launched_ranks import LostRankError, launched_ranks
 
 if TYPE_CHECKING:
     from dids.config import Config
+
+_ON_SEVERAL_PROCESSES = ("run", "features", "domains", "impact", "train", "evaluate")
+_OF_ONE_PROCESS = ("--dry-run", "--add", "--split", "--merge")
 
 app = typer.Typer(
     name="dids",
@@ -120,14 +125,20 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the run would take, and stop.")
     ] = False,
+    no_calibration: Annotated[
+        bool,
+        typer.Option(
+            "--no-calibration", help="With --dry-run: count, but try nothing out; no times."
+        ),
+    ] = False,
     engine: EngineOption = "local",
 ) -> None:
     """Run the whole path, or go on where an earlier call stopped."""
     settings = _settings(config)
+    if no_calibration and not dry_run:
+        raise InputError("--no-calibration goes with --dry-run; a run has no calibration.")
     if dry_run:
-        from dids.run.plan import print_plan
-
-        print_plan(settings)
+        _print_plan(settings, calibrate=not no_calibration)
         return
     _run_until(settings, "report", engine)
     from dids.run.summary import print_summary
@@ -356,22 +367,42 @@ def _settings(path: Path) -> "Config":
     return open_run(path) if path.is_dir() else load_config(path)
 
 
-def _run_until(settings: "Config", last: str, engine: str = "local") -> None:
-    from dids.run.engines import ENGINES
-    from dids.run.folder import RunFolder
+def _print_plan(settings: "Config", *, calibrate: bool) -> None:
     from dids.run.memory import keep_freed_memory
+    from dids.run.plan.run_plan import run_plan
+    from dids.run.plan.table import print_plan
     from dids.run.progress import ConsoleProgress
-    from dids.run.runner import run_stages
 
     _quieten_libraries()
     keep_freed_memory()
-    run_stages(
-        settings,
-        RunFolder(Path(settings.run)),
-        ConsoleProgress(),
-        last=last,
-        engine=ENGINES[engine],
-    )
+    print_plan(settings, run_plan(settings, ConsoleProgress(), calibrate=calibrate))
+
+
+def _run_until(settings: "Config", last: str, engine: str = "local") -> None:
+    """Bring a run up to a stage; of several processes the first alone returns."""
+    from dids.run.engines import ENGINES
+    from dids.run.folder import RunFolder
+    from dids.run.memory import keep_freed_memory
+    from dids.run.progress import ConsoleProgress, RankProgress
+    from dids.run.runner import run_stages
+    from dids.training.stop_signal import StopSignal
+
+    _quieten_libraries()
+    keep_freed_memory()
+    ranks, stop, console = launched_ranks(), StopSignal(), ConsoleProgress()
+    progress = console if ranks.is_first else RankProgress(console, ranks.number)
+    with stop.caught():
+        run_stages(
+            settings,
+            RunFolder(Path(settings.run)),
+            progress,
+            last=last,
+            engine=ENGINES[engine],
+            ranks=ranks,
+            stop=stop,
+        )
+    if not ranks.is_first:
+        raise typer.Exit
 
 
 def _regroup(settings: "Config", adds: list[str], splits: list[str], merges: list[str]) -> None:
@@ -395,19 +426,29 @@ def _quieten_libraries() -> None:
     logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
-_STOPPED = 130
+_INTERRUPTED = 130
 """The exit status that typer makes of Ctrl-C."""
+_TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on standard error and exit status 2."""
+    """Run the command line; a user's mistake is one line on standard error and exit status 2.
+
+    SIGTERM ends with 143, which is what a shell makes of it.
+    """
     try:
+        _refuse_several_processes(sys.argv[1:])
         app()
     except InputError as error:
         _fail(str(error))
+    except LostRankError:
+        _say("another process of the run has ended; the same command goes on from here.")
+        sys.exit(1)
     except SystemExit as end:
-        if end.code == _STOPPED:
-            typer.echo("stopped; the same command goes on from here.", err=True)
+        if end.code == _INTERRUPTED:
+            _say("stopped; the same command goes on from here.")
+        elif end.code == _TERMINATED:
+            _say(str(end))
         raise
     except Exception as error:
         where = getattr(error, "filename", None) or "the run folder"
@@ -419,6 +460,26 @@ def main() -> None:
         _fail(f"{where}: cannot be written ({reason}); mend that and run the same command again.")
 
 
+def _refuse_several_processes(words: list[str]) -> None:
+    """Stop where several processes were started for what one does."""
+    num = launched_ranks().num
+    if num == 1 or not words:
+        return
+    alone = [word for word in words if word.partition("=")[0] in _OF_ONE_PROCESS]
+    if words[0] not in _ON_SEVERAL_PROCESSES or alone:
+        command = " ".join(["dids", words[0], *alone])
+        raise InputError(
+            f"{num} processes were started, but `{command}` is one process; start it without "
+            "torchrun or accelerate."
+        )
+
+
 def _fail(sentence: str) -> None:
-    typer.echo(f"dids: {sentence}", err=True)
+    _say(f"dids: {sentence}")
     sys.exit(2)
+
+
+def _say(sentence: str) -> None:
+    """Print how it ended; one of several processes does."""
+    if launched_ranks().speaks("end"):
+        typer.echo(sentence, err=True)

@@ -10,6 +10,7 @@ from dids.check.duplicates import find_duplicates
 from dids.check.sketches import Sketches, SketchWriter, signatures, similarity
 from dids.check.words import WordBatch
 from dids.data.records import Origin
+from dids.errors import InputError
 
 
 def sketched(folder, name, texts, files=1):
@@ -152,6 +153,12 @@ def test_parts_and_blocks_change_nothing(tmp_path, monkeypatch):
     for name, size in {"_RECORDS_A_BLOCK": 7, "_RECORDS_A_PART": 50, "_ROWS_AT_ONCE": 3}.items():
         monkeypatch.setattr(module, name, size)
     assert found(tmp_path / "many", sources) == expected
+
+
+def test_more_records_than_numbers_are_refused_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_RECORDS", 4)
+    with pytest.raises(InputError, match=r"5 records, but a check numbers 4 at most"):
+        found(tmp_path, {"web": texts(range(3)), "books": texts(range(2))})
 
 
 def test_a_chance_first_with_the_same_band_does_not_hide_the_others(tmp_path, monkeypatch):

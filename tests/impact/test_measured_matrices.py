@@ -11,7 +11,7 @@ from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.data.records import Origin, Record
 from dids.data.token_store import write_token_store
 from dids.data.tokenizer import train_tokenizer
-from dids.impact import estimate
+from dids.impact import divided_pass
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.training.models import build_model
@@ -112,13 +112,13 @@ def test_plain_matrices_are_those_of_a_step_where_the_optimizer_does_nothing(mod
 
 def test_the_plain_metric_takes_no_squares(model, dataset, monkeypatch):
     # They cost a product for every sample, and nothing looks at them.
-    asked, original = [], estimate.gradient_statistics
+    asked, original = [], divided_pass.gradient_statistics
 
     def noted(*args, **settings):
         asked.append(settings["with_squares"])
         return original(*args, **settings)
 
-    monkeypatch.setattr(estimate, "gradient_statistics", noted)
+    monkeypatch.setattr(divided_pass, "gradient_statistics", noted)
     estimator(dataset, "plain").measure(model, None, index=0)
     assert asked
     assert not any(asked)

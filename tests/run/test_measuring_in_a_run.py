@@ -21,14 +21,14 @@ def result_of(folder, **changes):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    return result_of(tmp_path_factory.mktemp("plain"))
+    return result_of(tmp_path_factory.mktemp("plain"), impact={"overhead": None})
 
 
 @pytest.mark.parametrize("metric", ["fisher", "step"])
 def test_every_pair_has_an_error_before_and_in_training(tmp_path, plain, metric):
     _, result = plain
     if metric == "step":
-        _, result = result_of(tmp_path, impact={"validation_samples": 4, "metric": "step"})
+        _, result = result_of(tmp_path, impact={"overhead": None, "metric": "step"})
     assert result["overhead_allowed"] is None
     assert [impact["round"] for impact in result["impact"]] == [0, 1, 2, 3]
     for impact in result["impact"]:
@@ -41,19 +41,28 @@ def test_every_pair_has_an_error_before_and_in_training(tmp_path, plain, metric)
 
 
 def test_an_overhead_decides_how_often_and_how_much_is_measured(tmp_path, plain):
-    work, result = result_of(tmp_path, impact={"overhead": 0.4})
-    num_parameters = work.saved_model("train").num_parameters()
-    budget = round_budget(work, num_parameters)
-    assert budget.every > 1
+    asked = {"overhead": 0.4, "min_measurements": 0}
+    work, result = result_of(tmp_path, impact=asked)
+    budget = round_budget(work, work.saved_model("train").num_parameters())
+    assert 0 < len(budget.measured_rounds) < 3
     assert budget.domain_samples == 0
-    assert 0 < budget.collected_share <= 1
     measured = [impact["round"] for impact in result["impact"][1:]]
-    assert measured == [number for number in (1, 2, 3) if number % budget.every == 0]
+    assert measured == list(budget.measured_rounds)
     assert result["overhead_allowed"] == 0.4
-    assert result["overhead"] < plain[1]["overhead"]
-    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "that were allowed" in page
+    assert len(measured) < len(plain[1]["impact"][1:])
+    assert "that were allowed" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert before_training(work).domain_samples > 0
+
+
+def test_a_short_run_makes_a_few_measurements_beyond_its_overhead_and_says_so(tmp_path):
+    work, result = result_of(tmp_path, impact={"min_measurements": 2})
+    assert result["overhead_allowed"] == 0.02
+    assert result["overhead"] > 0.03
+    budget = round_budget(work, work.saved_model("train").num_parameters())
+    assert budget.measured_rounds == (1, 2)
+    assert [impact["round"] for impact in result["impact"]] == [0, 1, 2]
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "beyond the 2.0\u202f% that were allowed" in page
 
 
 def test_an_overhead_without_gradients_from_training_is_refused(tmp_path):

@@ -115,7 +115,7 @@ def test_weights_averages_and_draws_go_where_the_samples_went(tmp_path, monkeypa
         taken.update(original(*arguments, **more))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dids.training.train.regrouped_state", watched)
+    monkeypatch.setattr("dids.training.resumed_state.regrouped_state", watched)
     monkeypatch.setattr("sys.argv", ["dids", "run", str(config)])
     from dids import cli
 

@@ -179,7 +179,7 @@ def test_finished_run_is_not_run_again(finished, monkeypatch, capsys):
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
-    call(monkeypatch, "run", write_config(tmp_path), "--dry-run")
+    call(monkeypatch, "run", write_config(tmp_path), "--dry-run", "--no-calibration")
     printed = capsys.readouterr().out
     assert "160" not in printed.split("\n")[0]
     for word in ("sums", "steps", "features on disk", "epochs"):
@@ -193,7 +193,7 @@ def test_dry_run_says_which_source_is_used_up_when(tmp_path, monkeypatch, capsys
     noise = {"path": settings["data"]["sources"]["noise"], "max_repeats": 3, "at_end": "stop"}
     settings["data"]["sources"]["noise"] = noise
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    call(monkeypatch, "run", config, "--dry-run")
+    call(monkeypatch, "run", config, "--dry-run", "--no-calibration")
     printed = capsys.readouterr().out
     said = r"^noise: 4\.0 epochs, cap reached at step (\d+), which ends the run$"
     found = re.search(said, printed, re.MULTILINE)
@@ -241,7 +241,7 @@ def test_a_share_of_the_features_places_every_sample(finished_share):
 
 def test_a_share_of_the_features_is_in_the_plan(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("dids.domains.needed_features.MIN_A_DOMAIN", 4)
-    call(monkeypatch, "run", write_config(tmp_path, **SHARE), "--dry-run")
+    call(monkeypatch, "run", write_config(tmp_path, **SHARE), "--dry-run", "--no-calibration")
     found = re.search(
         r"gradient features: (\d+) of (\d+) samples\nfeatures on disk: ([\d,]+) bytes",
         capsys.readouterr().out,

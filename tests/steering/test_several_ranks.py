@@ -6,9 +6,9 @@ from given_names import NAMES
 
 from dids.config.steering import Steering
 from dids.errors import InputError
+from dids.ranks import from_first_rank, rank
 from dids.steering.file import write_steering
 from dids.steering.follower import SteeringFollower
-from dids.training.ranks import from_first_rank, rank
 
 ranks = pytest.importorskip("tests.training.ranks", reason="forks")
 

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Int64, UInt8, UInt64
 
 from dids.check.sketches import SIGNATURE_BYTES, Sketches, similarity
 from dids.data.records import Origin
+from dids.errors import InputError
 
 SIMILARITY = 0.8
 """Jaccard similarity of the sets of runs of five words, from which on two texts are nearly alike:
@@ -29,6 +30,8 @@ about one word in fifty changed, or a tenth of the text added."""
 BAND_BYTES = 8
 NUM_BANDS = SIGNATURE_BYTES // BAND_BYTES
 NUM_EXAMPLES = 3
+MAX_RECORDS = (1 << 32) - 1
+"""Numbers have 32 bits on disk."""
 
 _RECORDS_A_BLOCK = 1 << 16
 _RECORDS_A_PART = 1 << 20
@@ -107,7 +110,11 @@ class _Search:
         self._sketches = sketches
         self._starts = np.cumsum([0, *(source.num_records for source in sketches)])
         total = int(self._starts[-1])
-        assert total < 1 << 32, "records are numbered in 32 bits"
+        if total > MAX_RECORDS:
+            raise InputError(
+                f"data.sources: there are {total:,} records, but a check numbers "
+                f"{MAX_RECORDS:,} at most; join short records into longer ones."
+            )
         self._num_parts = max(1, 1 << (-(-total // _RECORDS_A_PART) - 1).bit_length())
         self._is_exact = _Bits(total)
         self._is_found = _Bits(total)

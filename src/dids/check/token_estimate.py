@@ -53,6 +53,11 @@ class TokenEstimate:
         elif (place := int(self._generator.random() * self.num_records)) < self._num_drawn:
             self._drawn[place] = (size, _shortened(record))
 
+    @property
+    def drawn(self) -> list[Record]:
+        """The records drawn, long texts cut."""
+        return [record for _, record in self._drawn]
+
     def size(
         self,
         tokenizer: PreTrainedTokenizerBase,
@@ -70,7 +75,7 @@ class TokenEstimate:
         Returns:
             Tokens in proportion to characters, samples and cut records to records.
         """
-        records = [record for _, record in self._drawn]
+        records = self.drawn
         encoded = encode_records(records, tokenizer, prompt_format=prompt_format)
         samples = tokens = characters = 0.0
         truncated: list[Origin] = []

@@ -28,6 +28,9 @@ _OWN_TRAINING_ARGUMENTS = {
     "use_cpu": "no setting: set CUDA_VISIBLE_DEVICES= instead",
 }
 
+# Impact is measured on whole parameters.
+_SHARDING = ("fsdp", "fsdp_config", "deepspeed", "parallelism_config")
+
 
 def load_config(path: Path) -> Config:
     """Read and check a config file.
@@ -81,6 +84,12 @@ def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:
             raise InputError(
                 f"{where}: 'training.{name}' is set by the run itself; use "
                 f"{_OWN_TRAINING_ARGUMENTS[name]}."
+            )
+        if name in _SHARDING and arguments[name]:
+            raise InputError(
+                f"{where}: 'training.{name}' would divide the model's parameters over processes, "
+                "but impact is measured on whole ones; leave it out: every process has the whole "
+                "model, and model.lora trains less of it."
             )
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)

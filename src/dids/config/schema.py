@@ -109,6 +109,20 @@ def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
+class LoraSettings(Section):
+    """Adapters that are trained in the place of the model's own weights; needs ``dids[lora]``."""
+
+    r: Annotated[int, Field(ge=1)] = 8
+    """Rank."""
+    alpha: Annotated[float, Field(gt=0.0)] = 16.0
+    """What the adapters add is multiplied by ``alpha / r``."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of an adapter's inputs that is left out of a step."""
+    target_modules: Patterns | Literal["all-linear"] = "all-linear"
+    """Ends of the names of layers that get an adapter. ``all-linear``: every linear layer but the
+    last."""
+
+
 class ModelConfig(Section):
     """A causal language model: loaded by name, or built from a ``transformers`` config."""
 
@@ -117,6 +131,8 @@ class ModelConfig(Section):
     config: dict[str, Any] | None = None
     """Arguments of ``AutoConfig.for_model``; needs ``model_type``. Weights start at random."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    lora: LoraSettings | None = None
+    """Train adapters. None: train all weights."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ModelConfig":
@@ -179,10 +195,13 @@ class ImpactConfig(Section):
     """Validation samples of each task, at most; the next ones every round."""
     validation_samples: Annotated[int, Field(ge=1)] = 32
     """Samples of each task whose loss is followed: the same ones every round."""
-    overhead: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    overhead: Annotated[float, Field(gt=0.0, le=1.0)] | None = 0.02
     """Cost of measuring over the cost of training, at most: decides how many samples of the tasks
     are taken, how often, and how many training steps give the domains' gradients. None: the samples
-    above, every round, and all steps."""
+    above, every round, and all steps; so it is where ``domain_gradients`` is ``samples``."""
+    min_measurements: Annotated[int, Field(ge=0)] = 4
+    """A run too short to pay for so many measurements with its ``overhead`` makes them all the
+    same, each with few samples. 0: the overhead is never exceeded."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
     """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
     max_coordinates: Annotated[int, Field(ge=1000)] | None = 250_000
@@ -194,11 +213,14 @@ class ImpactConfig(Section):
     labels: Literal["data", "model"] = "data"
     """Labels of the Fisher information: the data's (empirical), or drawn from the model (true)."""
 
-    @model_validator(mode="after")
-    def _overhead_from_training(self) -> "ImpactConfig":
-        if self.overhead is not None and self.domain_gradients != "training":
-            raise ValueError("overhead needs domain_gradients: training; leave one of them out")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _overhead_from_training(cls, value: object) -> object:
+        if isinstance(value, dict) and value.get("domain_gradients") == "samples":
+            if value.get("overhead") is not None:
+                raise ValueError("overhead needs domain_gradients: training; leave one of them out")
+            return {**value, "overhead": None}
+        return value
 
 
 class MixtureConfig(SteeredMixture):
@@ -218,12 +240,18 @@ class BudgetConfig(Section):
 
     tokens: Annotated[int, Field(ge=1)]
     """Tokens of the drawn samples, prompts included, padding not."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Samples of one optimizer step, whatever the number of processes: gradients are accumulated as
+    it takes. None: ``per_device_train_batch_size × gradient_accumulation_steps``, times the number
+    of processes."""
 
 
 class EvaluationConfig(Section):
     """How the trained models are tested."""
 
     batch_size: Annotated[int, Field(ge=1)] = 32
+    accuracy_limit: Annotated[int, Field(ge=1)] | None = None
+    """Items of each task whose choices are scored: each choice is a pass of its own. None: all."""
     lm_eval: bool = True
     """Score tasks that have choices through lm-eval too, where it is installed."""
     lm_eval_limit: Annotated[int, Field(ge=1)] | None = None
@@ -276,6 +304,15 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_batch_size(self) -> "Config":
+        if self.budget.batch_size is not None and "gradient_accumulation_steps" in self.training:
+            raise ValueError(
+                "budget.batch_size and training.gradient_accumulation_steps: the one follows from "
+                "the other, so leave one of them out"
+            )
+        return self
+
     @field_validator("tasks")
     @classmethod
     def _some_task_counts(cls, value: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
@@ -292,7 +329,7 @@ class Config(Section):
 
     @property
     def proxy_model(self) -> ModelConfig:
-        """The model config of the proxy: its own, or the trained model's."""
+        """The model config of the proxy: its own, or the trained model's, without adapters."""
         if self.proxy.name is None and self.proxy.config is None:
-            return self.model
+            return self.model.model_copy(update={"lora": None})
         return ModelConfig(name=self.proxy.name, config=self.proxy.config, dtype=self.proxy.dtype)

@@ -6,6 +6,7 @@ from typing import Any
 
 from dids import __version__
 from dids.atomic import read_json, write_json, write_text
+from dids.config.batch import batch_size
 from dids.errors import InputError
 from dids.export.blend import Blend, BlendDomain
 from dids.export.domain_files import DomainFiles, domain_files
@@ -195,15 +196,9 @@ def _blend(
         folder=str(own_folder),
         seed=record.seed,
         steps=steps,
-        batch_size=options.batch_size or _batch_size(work.config.training),
+        batch_size=options.batch_size or batch_size(work.config),
         tokens=round(record.tokens * steps / run_steps),
     )
-
-
-def _batch_size(training: dict[str, Any]) -> int:
-    """Sequences of an optimizer step on one process, by the names and defaults of Transformers."""
-    per_device = int(training.get("per_device_train_batch_size", 8))
-    return per_device * int(training.get("gradient_accumulation_steps", 1))
 
 
 def _write(out: Path, target: Target, blend: Blend, texts: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ A training step computes every sample's gradient anyway, and adds them up at onc
 by group beside it costs the kept columns' share of a weight gradient, and no forward pass: tens of
 samples a group where extra passes would pay for a few.
 
-Axes: b samples, k groups, p coordinates, 2 halves (every other sample of a group).
+Axes: b samples, k groups, p coordinates, 2 halves (every other scored sample of a group).
 """
 
 import time
@@ -21,6 +21,7 @@ from dids.gradients.layers import layer_gradients
 from dids.gradients.model_state import sums_like
 from dids.gradients.sample_rows import GroupSample, SampleRows
 from dids.gradients.statistics import GradientStatistics, require_finite
+from dids.ranks import sum_over_ranks_
 
 
 class GroupedGradients:
@@ -41,6 +42,7 @@ class GroupedGradients:
         self._sum_2kp = torch.zeros(2, num_groups, coordinates.size, **sums_like(model))
         self._weight_2k = torch.zeros(2, num_groups, dtype=torch.float64)
         self._count_k = torch.zeros(num_groups, dtype=torch.int64)
+        self._num_scored_k = torch.zeros(num_groups, dtype=torch.int64)
         self._rows = SampleRows(model, coordinates, num_groups)
         self.elapsed_s = 0.0
         """Seconds spent on adding up since ``clear``."""
@@ -50,7 +52,11 @@ class GroupedGradients:
 
     @contextmanager
     def collecting(
-        self, group_b: Int64[Tensor, " b"], scored_b: Int64[Tensor, " b"], per_token: float
+        self,
+        group_b: Int64[Tensor, " b"],
+        scored_b: Int64[Tensor, " b"],
+        per_token: float,
+        nth_b: Int64[Tensor, " b"] | None = None,
     ) -> Iterator[None]:
         """Add the gradients of one backward pass of a training step that runs inside.
 
@@ -59,17 +65,19 @@ class GroupedGradients:
             scored_b: Scored tokens of each sample: what it weighs in its group's mean.
             per_token: What the loss multiplies each scored token's negative log-likelihood by:
                 one over the number of tokens that it is a mean over.
+            nth_b: Number of each sample among the scored samples of its group since ``clear``, over
+                all ranks. None: there is one rank, and they are counted here.
 
         Yields:
             Nothing. ``.grad`` is filled as it would be outside.
         """
-        self._places = []
-        for group, scored in zip(group_b.tolist(), scored_b.tolist(), strict=True):
-            half = int(self._count_k[group]) % 2
-            self._places.append((half, group))
-            self._count_k[group] += 1
-            self._weight_2k[half, group] += scored
-        self._rows.begin_batch(group_b, scored_b)
+        if nth_b is None:
+            nth_b = self._counted(group_b, scored_b)
+        half_b = nth_b % 2
+        self._places = list(zip(half_b.tolist(), group_b.tolist(), strict=True))
+        self._count_k.index_add_(0, group_b, torch.ones_like(group_b))
+        self._weight_2k.index_put_((half_b, group_b), scored_b.double(), accumulate=True)
+        self._rows.begin_batch(group_b, scored_b, nth_b)
         self._member_nb = None
         if self._sum_2kp.is_cuda:  # beforehand: it would have to finish the pass for the numbers
             self._members()
@@ -107,6 +115,28 @@ class GroupedGradients:
         pairs = zip(self._count_k.tolist(), self._weight_2k.sum(0).tolist(), strict=True)
         return [self._rows.of_group(k, count, weight) for k, (count, weight) in enumerate(pairs)]
 
+    def sum_over_ranks(self) -> None:
+        """Take the sums of all ranks; every rank must ask, and ``clear`` before it collects again.
+
+        ``8 K P`` bytes and the rows go over the network, for K groups and P coordinates.
+        """
+        sum_over_ranks_(self._sum_2kp, self._weight_2k, self._count_k)
+        self._rows.sum_over_ranks()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since ``clear``."""
+        return not bool(self._count_k.any())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums as they are, by name; plain sums, so those of several ranks may be added."""
+        return {
+            "sums": self._sum_2kp,
+            "weights": self._weight_2k,
+            "counts": self._count_k,
+            **self._rows.tensors(),
+        }
+
     def clear(self) -> None:
         """Begin a new round."""
         self.elapsed_s = 0.0
@@ -114,6 +144,15 @@ class GroupedGradients:
         self._sum_2kp.zero_()
         self._weight_2k.zero_()
         self._count_k.zero_()
+        self._num_scored_k.zero_()
+
+    def _counted(self, group_b: Tensor, scored_b: Tensor) -> Tensor:
+        """Number of each sample among the scored ones of its group; any for one that is not."""
+        numbers = []
+        for group, scored in zip(group_b.tolist(), scored_b.tolist(), strict=True):
+            numbers.append(int(self._num_scored_k[group]))
+            self._num_scored_k[group] += scored > 0
+        return torch.tensor(numbers, dtype=torch.int64)
 
     def _members(self) -> Tensor:
         """One where a sample, a column, belongs to a half of a group, a row."""

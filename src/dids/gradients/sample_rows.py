@@ -4,7 +4,7 @@ Means say nothing of their own error. A few rows do: the variance of whatever is
 over the number of samples, is that of the mean. They are kept in bfloat16, three digits, which is
 more than an error needs.
 
-Axes: k groups, r rows of a group, b samples of a batch, p coordinates.
+Axes: k groups, r rows of a group, b samples of a batch, n samples of a pass, p coordinates.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.gradient_pass import BatchRows
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.model_state import sums_like
+from dids.ranks import sum_over_ranks_
 
 ROWS = 8
 """Rows of a group: seven degrees of freedom put a quarter of error on an error."""
@@ -30,7 +31,7 @@ class GroupSample:
     """Some samples of a group, out of those that its mean is made of.
 
     Attributes:
-        row_rp: Their gradients, each times its weight in the mean.
+        row_rp: Their gradients, each times its weight in the mean, in bfloat16.
         weight_r: These weights.
         num_samples: Samples that the mean is made of.
         total_weight: Sum of all their weights.
@@ -66,22 +67,29 @@ class SampleRows:
         self._place_b: list[tuple[int, int] | None] = []
         self._chosen: Tensor | None = None
 
-    def begin_batch(self, group_b: Int64[Tensor, " b"], weight_b: Num[Tensor, " b"]) -> None:
+    def begin_batch(
+        self,
+        group_b: Int64[Tensor, " b"],
+        weight_b: Num[Tensor, " b"],
+        nth_b: Int64[Tensor, " b"] | None = None,
+    ) -> None:
         """Say whose gradients come next.
 
         Args:
             group_b: The group of each sample of the batch.
             weight_b: What each weighs in its group's mean; samples of weight 0 are passed over.
+            nth_b: Number of each among the samples of its group that weigh something, where other
+                ranks have some of them. None: there are no others.
         """
         self._place_b = []
-        for group, weight in zip(group_b.tolist(), weight_b.tolist(), strict=True):
-            row = int(self._count_k[group])
-            if weight == 0 or row == self.rows:
+        rows = [-1] * len(group_b) if nth_b is None else nth_b.tolist()
+        for group, weight, nth in zip(group_b.tolist(), weight_b.tolist(), rows, strict=True):
+            row = int(self._count_k[group]) if nth_b is None else nth
+            if weight == 0 or row >= self.rows:
                 self._place_b.append(None)
                 continue
             self._place_b.append((group, row))
             self._weight_kr[group, row] = weight
-            self._row_krp[group, row] = 0
             self._count_k[group] += 1
         self._chosen = None
 
@@ -136,18 +144,37 @@ class SampleRows:
         part = self._row_krp.flatten(0, 1)[:, slot.start : slot.stop]
         part[place_m] += (gradient_bp[sample_m - start] * scale).to(part.dtype)
 
-    def receiver(self, group: int) -> "GroupReceiver":
-        """Takes the rows of a pass over samples of one group."""
-        return GroupReceiver(self, group)
+    def receiver(self, group: int, nth_n: Int64[Tensor, " n"] | None = None) -> "GroupReceiver":
+        """Takes the rows of a pass over samples of one group.
+
+        Args:
+            group: Of all samples.
+            nth_n: Number of each sample of the pass in the group, where other ranks have others.
+                None: the pass has all of them.
+        """
+        return GroupReceiver(self, group, nth_n)
 
     def of_group(self, group: int, num_samples: int, total_weight: float) -> "GroupSample":
-        """What is kept of a group whose mean is over so many samples of this weight together."""
+        """What is kept of a group whose mean is over so many samples of this weight together.
+
+        It is a view: it holds until ``clear``.
+        """
         count = int(self._count_k[group])
         rows, weights = self._row_krp[group, :count], self._weight_kr[group, :count]
-        return GroupSample(rows.float(), weights.clone(), num_samples, total_weight)
+        return GroupSample(rows, weights.clone(), num_samples, total_weight)
+
+    def sum_over_ranks(self) -> None:
+        """Take the rows of all ranks, each of which has others; every rank must ask."""
+        sum_over_ranks_(self._row_krp, self._weight_kr, self._count_k)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is kept, by name: to be saved, or written over by what was."""
+        return {"rows": self._row_krp, "row_weights": self._weight_kr, "row_counts": self._count_k}
 
     def clear(self) -> None:
         """Begin anew."""
+        self._row_krp.zero_()
+        self._weight_kr.zero_()
         self._count_k.zero_()
 
 
@@ -157,10 +184,13 @@ class GroupReceiver:
 
     rows: SampleRows
     group: int
+    nth_n: Int64[Tensor, " n"] | None = None
 
     def begin(self, rows: BatchRows) -> None:
         """A batch of the group."""
-        self.rows.begin_batch(torch.full_like(rows.number_b, self.group), rows.weight_b.cpu())
+        group_b = torch.full_like(rows.number_b, self.group)
+        nth_b = None if self.nth_n is None else self.nth_n[rows.number_b]
+        self.rows.begin_batch(group_b, rows.weight_b.cpu(), nth_b)
 
     def receive(self, layer: LayerGradient) -> None:
         """One use of one parameter; the pass has weighted it."""

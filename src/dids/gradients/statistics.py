@@ -45,11 +45,19 @@ class GradientStatistics:
     num_samples: int
 
     @classmethod
-    def nothing(cls, model: nn.Module, coordinates: Coordinates) -> "GradientStatistics":
+    def nothing(
+        cls, model: nn.Module, coordinates: Coordinates, *, with_squares: bool = False
+    ) -> "GradientStatistics":
         """Of no sample: zero everywhere."""
         halves_2p = torch.zeros(2, coordinates.size, **sums_like(model))
-        none = halves_2p.new_zeros(0)
-        return cls(halves_2p, halves_2p.new_zeros(2), square_p=None, losses_n=none, num_samples=0)
+        square_p, none = torch.zeros_like(halves_2p[0]), halves_2p.new_zeros(0)
+        return cls(
+            halves_2p,
+            halves_2p.new_zeros(2),
+            square_p=square_p if with_squares else None,
+            losses_n=none,
+            num_samples=0,
+        )
 
     @cached_property
     def mean_p(self) -> Float[Tensor, " p"]:

@@ -3,6 +3,8 @@
 While a model trains, the domains' gradients are by-products of its own steps (`GroupedGradients`);
 before it does, and for a domain that was hardly drawn, a few samples are taken for them.
 
+Several ranks divide the samples and all of them have the result; every rank must ask.
+
 Axis letters: k domains, t tasks, p parameters. Which samples are taken is a function of (seed,
 index of the measurement, domain or task); tasks take the next samples of their validation set
 every time, so that the average over rounds sees all of it.
@@ -10,6 +12,7 @@ every time, so that the average over rounds sees all of it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,13 +25,16 @@ from dids.gradients.coordinates import Coordinates
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
-from dids.gradients.sample_rows import SampleRows
-from dids.gradients.statistics import GradientStatistics, gradient_statistics
+from dids.gradients.sample_rows import ROWS
+from dids.gradients.statistics import GradientStatistics
+from dids.impact.blockwise_products import MeasuredGradient, Within
 from dids.impact.brackets import brackets
+from dids.impact.divided_pass import measured_gradient, own_places
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.measured_matrices import MeasuredGradient, Within, measured_matrices
+from dids.impact.measured_matrices import measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.impact.preconditioner import Preconditioner, SecondMoments
+from dids.ranks import sum_over_ranks_
 
 _BRACKET_SAMPLES = 4  # of a domain, at least
 
@@ -118,8 +124,8 @@ class ImpactEstimator:
             model: The model that is trained.
             optimizer: Its optimizer; None stands for plain gradient steps.
             index: Of the measurement; another index takes other samples.
-            training: The domains' gradients, as training gave them. Of a domain that it hardly
-                drew from, samples are taken.
+            training: The domains' gradients, as training gave them; of this rank, and of all of
+                them afterwards. Of a domain that it hardly drew from, samples are taken.
         """
         coordinates = self._coordinates(model)
         preconditioner = Preconditioner.of(model, optimizer, coordinates)
@@ -166,13 +172,20 @@ class ImpactEstimator:
 
     def task_losses(self, model: nn.Module) -> dict[str, float]:
         """Mean validation loss of every task, on the same samples each time."""
-        losses: dict[str, float] = {}
+        sum_t = torch.zeros(len(self.tasks), dtype=torch.float64)
+        num_samples = []
         with evaluation_mode(model), torch.no_grad():
-            for task, samples in self.tasks.items():
+            for number, (task, samples) in enumerate(self.tasks.items()):
                 chosen = self._order_by_task[task][: self.budget.validation_samples]
-                batches = self._batches(model, samples, chosen)
-                losses[task] = float(torch.cat([sample_losses(model, b) for b in batches]).mean())
-        return losses
+                num_samples.append(len(chosen))
+                own = _by_length(samples, chosen)[own_places(len(chosen))]
+                for batch in self._batches(model, samples, own):
+                    sum_t[number] += sample_losses(model, batch).double().sum().cpu()
+        sum_over_ranks_(sum_t)
+        return {
+            task: total / num
+            for task, total, num in zip(self.tasks, sum_t.tolist(), num_samples, strict=True)
+        }
 
     def brackets(self, model: nn.Module, *, index: int) -> np.ndarray:
         """Lie brackets of the domains' gradients at the model as it is, see `dids.impact.brackets`.
@@ -204,6 +217,7 @@ class ImpactEstimator:
         """What training says of each domain; None where it says nothing."""
         if training is None:
             return [None] * len(self.members_by_domain)
+        training.sum_over_ranks()
         pairs = zip(training.statistics(), training.samples(), strict=True)
         return [None if mean is None else MeasuredGradient(mean, sample) for mean, sample in pairs]
 
@@ -213,18 +227,17 @@ class ImpactEstimator:
         if self.budget.domain_samples == 0:
             return MeasuredGradient(GradientStatistics.nothing(model, coordinates), None)
         chosen = self._samples(domain, index, self.budget.domain_samples)
-        rows = SampleRows(model, coordinates, 1)
         # The trainer's loss is a mean over tokens: so is the step that a domain causes.
-        mean = gradient_statistics(
+        return measured_gradient(
             model,
-            self._batches(model, self.dataset, chosen),
             coordinates,
+            partial(self._batches, model, self.dataset),
+            _by_length(self.dataset, chosen),
+            total_weight=float(self.dataset.scored_counts[chosen].sum()),
+            num_rows=ROWS,
             with_squares=False,
             by_tokens=True,
-            receivers=[rows.receiver(0)],
         )
-        total_weight = float(self.dataset.scored_counts[chosen].sum())
-        return MeasuredGradient(mean, rows.of_group(0, len(chosen), total_weight))
 
     def _of_task(
         self,
@@ -234,24 +247,24 @@ class ImpactEstimator:
         chosen: np.ndarray,
         generator: torch.Generator,
     ) -> MeasuredGradient:
-        rows = SampleRows(model, coordinates, 1, len(chosen))
-        mean = gradient_statistics(
+        samples = self.tasks[task]
+        return measured_gradient(
             model,
-            self._batches(model, self.tasks[task], chosen),
             coordinates,
+            partial(self._batches, model, samples),
+            _by_length(samples, chosen),
+            total_weight=float(len(chosen)),
+            num_rows=len(chosen),
             with_squares=self.within == "fisher",
             labels=self.labels,
             generator=generator,
-            receivers=[rows.receiver(0)],
         )
-        count = mean.num_samples
-        return MeasuredGradient(mean, rows.of_group(0, count, float(count)))
 
     def _batches(
         self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
     ) -> list[dict[str, torch.Tensor]]:
         device = next(model.parameters()).device
-        by_length = chosen[np.argsort(samples.lengths[chosen], kind="stable")]
+        by_length = _by_length(samples, chosen)
         return [
             {
                 name: tensor.to(device)
@@ -276,3 +289,8 @@ class ImpactEstimator:
             start = index * size % len(order)
             chosen[task] = np.roll(order, -start)[:size]
         return chosen
+
+
+def _by_length(samples: TokenDataset, chosen: np.ndarray) -> np.ndarray:
+    """Sample ids with like lengths side by side, which share a batch."""
+    return chosen[np.argsort(samples.lengths[chosen], kind="stable")]

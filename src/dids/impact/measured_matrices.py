@@ -1,39 +1,15 @@
-"""From measured gradients to impact matrices: the optimizer's steps, a metric, and the error.
-
-Axis letters: k domains, t tasks, p parameters.
-"""
+"""From measured gradients to impact matrices: the optimizer's steps, a metric, and the error."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dids.gradients.sample_rows import GroupSample
-from dids.gradients.statistics import GradientStatistics
+from dids.impact.blockwise_products import MeasuredGradient, Within, step_products
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import Preconditioner
-from dids.impact.standard_error import domain_variance, preference_error, task_influence
-
-Within = Literal["fisher", "step", "plain"]
-"""What steps are compared in: each task's Fisher information; the optimizer's own metric, where a
-kernel is the loss that one step saves, to first order; or none, where gradients are compared as
-they are."""
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredGradient:
-    """The gradient of a domain or a task.
-
-    Attributes:
-        mean: Over its samples; a task's with squares where they are needed.
-        sample: Some of these samples. None: the error is not known.
-    """
-
-    mean: GradientStatistics
-    sample: GroupSample | None
+from dids.impact.standard_error import domain_variance, preference_error
 
 
 def measured_matrices(
@@ -51,45 +27,31 @@ def measured_matrices(
     Args:
         domains: In the order of their names.
         tasks: In the order of their names.
-        within: The metric. ``fisher`` compares the steps ``P g`` and ``P h`` in the tasks' own,
-            ``step`` their roots ``P^(1/2) g`` and ``P^(1/2) h``, and ``plain`` the gradients ``g``
-            and ``h`` as they are.
-        preconditioner: P.
+        within: The metric, as `step_products` takes it.
+        preconditioner: The optimizer's.
         weight_p: How many parameters each entry stands for.
-        domain_names: Of the axis k.
-        task_names: Of the axis t.
+        domain_names: Of the axis k (domains).
+        task_names: Of the axis t (tasks).
     """
-    if within == "plain":
-        preconditioner = Preconditioner()
-    step = preconditioner.times if within == "fisher" else preconditioner.root_times
-    update_kp = step(torch.stack([each.mean.mean_p for each in domains]))
-    target_tp = step(torch.stack([each.mean.mean_p for each in tasks]))
-    metric_tp = torch.ones_like(target_tp)
-    if within == "fisher":
-        squares = [each.mean.square_p for each in tasks]
-        metric_tp = torch.stack([square_p for square_p in squares if square_p is not None])
-    matrices = ImpactMatrices.of(
-        update_kp=update_kp,
-        update_halves_2kp=step(torch.stack([each.mean.halves_2p for each in domains], dim=1)),
-        target_tp=target_tp,
-        target_halves_2tp=step(torch.stack([each.mean.halves_2p for each in tasks], dim=1)),
-        fisher_tp=metric_tp,
-        weight_p=weight_p,
+    products = step_products(
+        domains, tasks, within=within, preconditioner=preconditioner, weight_p=weight_p
+    )
+    variance_kt = domain_variance(
+        [each.sample for each in domains], products.along_rt, products.kernel_kt
+    )
+    errors = [
+        torch.full_like(variance_kt[:, task], torch.inf)
+        if tasks[task].sample is None
+        else preference_error(products.kernel_kt[:, task], variance_kt[:, task], influence_mk)
+        for task, influence_mk in enumerate(products.influence)
+    ]
+    return ImpactMatrices(
+        gram_tkk=products.gram_tkk.numpy(),
+        kernel_kt=products.kernel_kt.numpy(),
+        target_norm_t=products.target_norm_t.numpy(),
         domain_names=domain_names,
         task_names=task_names,
+        signal_tk=products.signal_tk.numpy(),
+        target_signal_t=products.target_signal_t.numpy(),
+        error_kt=torch.stack(errors, dim=1).numpy(),
     )
-    errors = []
-    for task, (target_p, metric_p) in enumerate(zip(target_tp, metric_tp, strict=True)):
-        kernel_k = torch.from_numpy(matrices.kernel_kt[:, task])
-        asked_p = weight_p * metric_p
-        variance_k = domain_variance(
-            [each.sample for each in domains], step(asked_p * target_p), kernel_k
-        )
-        sample = tasks[task].sample
-        if sample is None:
-            errors.append(torch.full_like(variance_k, torch.inf))
-            continue
-        by_square_kp = update_kp * (weight_p * target_p) if within == "fisher" else None
-        influence_mk = task_influence(sample.row_rp, step(update_kp * asked_p), by_square_kp)
-        errors.append(preference_error(kernel_k, variance_k, influence_mk))
-    return replace(matrices, error_kt=torch.stack(errors, dim=1).numpy())

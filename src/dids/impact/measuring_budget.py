@@ -10,16 +10,18 @@ from dataclasses import dataclass
 # Costs in tokens that are trained on (forward, backward, optimizer step), measured on a CPU: a
 # token of gradients with their squares took 0.9 to 1.2, of a loss alone 0.17 to 0.35. Adding up a
 # training token's gradient by domain took 0.07 where 4 % of a model's entries are kept and 0.31
-# where 36 % are. The inner products of a measurement took 95 tokens for each pair of a domain and a
+# where 36 % are. The inner products of a measurement took 35 tokens for each pair of a domain and a
 # task where all entries are kept.
 _GRADIENT_COST = 1.2
 _LOSS_COST = 0.35
 _COLLECTING_COST = 0.04, 0.75
-_PAIR_COST = 95.0
-# Parts of an overhead: what the tasks ask for, how they are doing, what the domains give.
-_PARTS = 0.5, 0.2, 0.3
+_PAIR_COST = 35.0
+# What no measurement goes without: samples of every task, of its loss, and of every domain.
 _LEAST_TASK_SAMPLES = 4
 _LEAST_VALIDATION_SAMPLES = 8
+_LEAST_DOMAIN_SAMPLES = 8
+# Parts of what is left: what the tasks ask for, how they are doing, what the domains give.
+_PARTS = 0.5, 0.2, 0.3
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,16 @@ class MeasuringBudget:
         domain_samples: Extra samples of a domain that training says nothing of; 0 for none.
         task_samples: Gradients of each task.
         validation_samples: Samples of each task whose loss is followed.
-        every: Rounds from one measurement to the next.
-        collected_share: Of the training steps, how many give their gradients by domain.
+        measured_rounds: The rounds that a measurement goes before. None: all.
+        collected_rounds: How many rounds' worth of training steps give their gradients by domain
+            for a measurement, at most: evenly spread since the one before. Infinity: all.
     """
 
     domain_samples: int
     task_samples: int
     validation_samples: int
-    every: int = 1
-    collected_share: float = 1.0
+    measured_rounds: tuple[int, ...] | None = None
+    collected_rounds: float = math.inf
 
     @classmethod
     def within(
@@ -79,9 +82,11 @@ class MeasuringBudget:
         cls,
         overhead: float,
         *,
+        least_measurements: int,
         round_tokens: float,
         num_rounds: int,
         task_tokens: Sequence[float],
+        domain_tokens: float,
         task_samples: int,
         validation_samples: int,
         num_domains: int,
@@ -89,15 +94,17 @@ class MeasuringBudget:
     ) -> "MeasuringBudget":
         """The most that a share of the training allows.
 
-        Half goes to the tasks' gradients, a fifth to their losses, the rest to the domains'
-        gradients, which training computes anyway. Where a round does not pay for a few samples of
-        every task, there is a measurement every few rounds only.
+        First as many measurements as it pays for, each with the least that says anything; what is
+        left makes them better: half of it goes to the tasks' gradients, a fifth to their losses,
+        the rest to the domains' gradients, which training computes anyway.
 
         Args:
             overhead: Cost of measuring over the cost of training, at most.
+            least_measurements: So many are made although they cost more than that.
             round_tokens: Tokens that a round trains on.
             num_rounds: Rounds of the run.
             task_tokens: Mean tokens of a validation sample, by task.
+            domain_tokens: Mean tokens of a training sample.
             task_samples: At most, of each task.
             validation_samples: At most, of each task.
             num_domains: Domains.
@@ -105,42 +112,65 @@ class MeasuringBudget:
 
         Example:
             >>> budget = MeasuringBudget.for_overhead(
-            ...     0.1, round_tokens=100_000, num_rounds=10, task_tokens=[100.0, 100.0],
-            ...     task_samples=16, validation_samples=32, num_domains=10, kept_share=0.1,
+            ...     0.02, least_measurements=4, round_tokens=200_000, num_rounds=25,
+            ...     task_tokens=[100.0, 100.0], domain_tokens=100.0, task_samples=16,
+            ...     validation_samples=32, num_domains=10, kept_share=0.1,
             ... )
-            >>> budget.task_samples, budget.validation_samples, budget.every
-            (16, 28, 1)
+            >>> budget.task_samples, budget.validation_samples, len(budget.measured_rounds)
+            (7, 12, 24)
         """
-        all_tokens = sum(task_tokens)
-        allowed = overhead * round_tokens
-        gradients, losses = (part * allowed for part in _PARTS[:2])
+        task_samples_least = min(_LEAST_TASK_SAMPLES, task_samples)
+        validation_least = min(_LEAST_VALIDATION_SAMPLES, validation_samples)
+        gradient, loss = sum(task_tokens) * _GRADIENT_COST, sum(task_tokens) * _LOSS_COST
+        collecting = collecting_cost(kept_share) * domain_tokens * num_domains
         pairs = _PAIR_COST * len(task_tokens) * num_domains * kept_share
-        every = max(
-            math.ceil((pairs + _LEAST_TASK_SAMPLES * all_tokens * _GRADIENT_COST) / gradients),
-            math.ceil(_LEAST_VALIDATION_SAMPLES * all_tokens * _LOSS_COST / losses),
+        least = (
+            pairs
+            + task_samples_least * gradient
+            + validation_least * loss
+            + _LEAST_DOMAIN_SAMPLES * collecting
         )
-        every = min(max(1, every), num_rounds)
-        task_samples = _between(
-            (every * gradients - pairs) / (all_tokens * _GRADIENT_COST), 2, task_samples
+        allowed = overhead * round_tokens * num_rounds
+        number = max(least_measurements, math.floor(allowed / least))
+        number = min(number, num_rounds - 1)
+        left = max(0.0, allowed / number - least) if number else 0.0
+        parts = [part * left for part in _PARTS]
+        round_samples = round_tokens / domain_tokens
+        return cls(
+            0,
+            min(task_samples, task_samples_least + math.floor(parts[0] / gradient)),
+            min(validation_samples, validation_least + math.floor(parts[1] / loss)),
+            spread_rounds(number, num_rounds),
+            (_LEAST_DOMAIN_SAMPLES + parts[2] / collecting) * num_domains / round_samples,
         )
-        validation_samples = _between(
-            every * losses / (all_tokens * _LOSS_COST), 1, validation_samples
-        )
-        spent = pairs + all_tokens * (
-            task_samples * _GRADIENT_COST + validation_samples * _LOSS_COST
-        )
-        left = allowed - spent / every
-        share = left / (collecting_cost(kept_share) * round_tokens)
-        return cls(0, task_samples, validation_samples, every, min(1.0, max(0.0, share)))
 
-    def is_collected(self, step: int) -> bool:
-        """Whether a training step, counted from 0, gives its gradients: evenly spread."""
-        share = self.collected_share
+    def is_collected(self, step: int, round_number: int) -> bool:
+        """Whether a training step of a round, counted from 0, gives its gradients by domain."""
+        share = min(1.0, self._collected_share(round_number))
         return math.floor((step + 1) * share) > math.floor(step * share)
+
+    def num_measurements(self, num_rounds: int) -> int:
+        """Measurements while a run of so many rounds trains."""
+        return sum(self.is_measured(number) for number in range(1, num_rounds))
+
+    def collected_share(self, num_rounds: int) -> float:
+        """Of a run's training steps, how many give their gradients by domain."""
+        shares = [min(1.0, self._collected_share(number)) for number in range(num_rounds)]
+        return sum(shares) / num_rounds
 
     def is_measured(self, round_number: int) -> bool:
         """Whether impact is measured at the end of the round before this one."""
-        return round_number % self.every == 0
+        return self.measured_rounds is None or round_number in self.measured_rounds
+
+    def _collected_share(self, round_number: int) -> float:
+        """Of a round's steps, how many give their gradients for the next measurement."""
+        if self.measured_rounds is None:
+            return self.collected_rounds
+        following = [number for number in self.measured_rounds if number > round_number]
+        if not following:
+            return 0.0  # nothing is measured any more
+        before = max((n for n in self.measured_rounds if n <= round_number), default=0)
+        return self.collected_rounds / (following[0] - before)
 
 
 def collecting_cost(kept_share: float) -> float:
@@ -153,5 +183,22 @@ def collecting_cost(kept_share: float) -> float:
     return fixed + by_share * kept_share
 
 
-def _between(value: float, least: int, most: int) -> int:
-    return max(least, min(most, math.floor(value)))
+def spread_rounds(number: int, num_rounds: int) -> tuple[int, ...]:
+    """The rounds that so many measurements go before, closer to each other at the beginning.
+
+    The sooner something is known, the more of the run is made by it, and the faster it changes.
+
+    Args:
+        number: Of measurements, less than there are rounds.
+        num_rounds: Rounds of the run, counted from 0; none is needed before the first.
+
+    Example:
+        >>> spread_rounds(6, 25)
+        (1, 2, 4, 7, 12, 18)
+    """
+    rounds: list[int] = []
+    for place in range(number):
+        wanted = 1 + round((num_rounds - 1) * (place / number) ** 2)
+        rounds.append(max(wanted, rounds[-1] + 1 if rounds else 1))
+    # Where they crowd at the beginning, the last of them may have been pushed beyond the end.
+    return tuple(min(one, num_rounds - number + place) for place, one in enumerate(rounds))

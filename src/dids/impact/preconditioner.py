@@ -124,14 +124,15 @@ class Preconditioner:
     def times(self, row_np: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:
         """``P g`` for every row g."""
         found = row_np if self.scale_p is None else row_np * self.scale_p
-        return self._turned(self._turned(found))
+        return self.turned(self.turned(found))
 
     def root_times(self, row_np: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:
         """``P^(1/2) g`` for every row g."""
         found = row_np if self.scale_p is None else row_np * self.scale_p.sqrt()
-        return self._turned(found)
+        return self.turned(found)
 
-    def _turned(self, row_np: Tensor) -> Tensor:
+    def turned(self, row_np: Float[Tensor, "*n p"]) -> Float[Tensor, "*n p"]:
+        """What Muon's roots make of every row, before entries are scaled; else the rows."""
         if not self.root_by_slot:
             return row_np
         turned_np = row_np.clone()

@@ -5,13 +5,13 @@ of two variances of means: how far a domain's samples differ in what they do for
 far the task's samples differ in what they ask of the domain (the infinitesimal jackknife; Jaeckel
 1972; Efron & Stein 1981, The Annals of Statistics 9(3)).
 
-Axis letters: k domains, r rows of a domain, m rows of a task, p parameters.
+Axis letters: k domains, t tasks, r rows of all domains, m rows of a task.
 """
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from dids.gradients.sample_rows import GroupSample
@@ -19,49 +19,37 @@ from dids.gradients.sample_rows import GroupSample
 
 def domain_variance(
     samples: Sequence[GroupSample | None],
-    pull_p: Float[Tensor, " p"],
-    kernel_k: Float64[Tensor, " k"],
-) -> Float64[Tensor, " k"]:
-    """Variance of ``<g_k, pull>`` over the samples of the domains.
+    along_rt: Float64[Tensor, "r t"],
+    kernel_kt: Float64[Tensor, "k t"],
+) -> Float64[Tensor, "k t"]:
+    """Variance of the kernels over the samples of the domains.
 
     A domain's mean is weighted, and its weights are drawn with its samples: what varies is
     ``weight * (<g, pull> - kernel)``.
 
     Args:
         samples: Of each domain; None where there are none.
-        pull_p: What is multiplied with a domain's gradient.
-        kernel_k: The kernels.
+        along_rt: Kernels of these samples by themselves, times their weights, all domains' end to
+            end.
+        kernel_kt: The kernels.
 
     Returns:
         Infinite where fewer than two samples are known.
     """
-    variance_k = torch.full_like(kernel_k, torch.inf)
+    variance_kt = torch.full_like(kernel_kt, torch.inf)
+    start = 0
     for domain, sample in enumerate(samples):
-        if sample is None or len(sample.row_rp) < 2:
+        if sample is None:
             continue
-        along_r = (sample.row_rp @ pull_p).double().cpu()
-        away_r = along_r - sample.weight_r.double().cpu() * kernel_k[domain]
-        spread = away_r.square().sum() / (len(away_r) - 1)
-        variance_k[domain] = spread * sample.num_samples / sample.total_weight**2
-    return variance_k
-
-
-def task_influence(
-    row_mp: Float[Tensor, "m p"],
-    along_kp: Float[Tensor, "k p"],
-    along_square_kp: Float[Tensor, "k p"] | None = None,
-) -> Float64[Tensor, "m k"]:
-    """What each sample of the task adds to the kernels, up to their means and a factor of 1 / m.
-
-    Args:
-        row_mp: Gradients of the task's samples.
-        along_kp: The kernels' derivatives by the task's mean gradient.
-        along_square_kp: Their derivatives by its mean squared gradient; None: they have none.
-    """
-    influence_mk = row_mp @ along_kp.T
-    if along_square_kp is not None:
-        influence_mk = influence_mk + row_mp.square() @ along_square_kp.T
-    return influence_mk.double().cpu()
+        count = len(sample.row_rp)
+        own_rt = along_rt[start : start + count]
+        start += count
+        if count < 2:
+            continue
+        away_rt = own_rt - sample.weight_r.double().cpu()[:, None] * kernel_kt[domain]
+        spread_t = away_rt.square().sum(dim=0) / (count - 1)
+        variance_kt[domain] = spread_t * sample.num_samples / sample.total_weight**2
+    return variance_kt
 
 
 def preference_error(

@@ -10,6 +10,8 @@ from dids.report.against_control import TaskComparison, mean_loss, task_comparis
 from dids.report.numbers import count_text, duration_text, loss_text, percent_text, plural
 from dids.report.record import RunRecord
 
+_AROUND = 1.25  # costs are counted in tokens: seconds come out a little otherwise
+
 
 def headline(run: RunRecord) -> Markup:
     """The result in one line.
@@ -176,7 +178,7 @@ def _cost(run: RunRecord) -> Markup:
         percent_text(run.overhead)
     )
     if run.overhead_allowed is not None:
-        text += Markup(", of {} that were allowed").format(percent_text(run.overhead_allowed))
+        text += _allowed(run.overhead, run.overhead_allowed)
     if run.trials:
         text += Markup("; before it, {} trained on <b>{}</b> tokens in {}").format(
             plural(len(run.trials), "trial"),
@@ -186,6 +188,15 @@ def _cost(run: RunRecord) -> Markup:
     if total:
         text += Markup("; the whole run took {}").format(duration_text(total))
     return text + "."
+
+
+def _allowed(overhead: float, allowed: float) -> Markup:
+    if overhead <= _AROUND * allowed:
+        return Markup(", of {} that were allowed").format(percent_text(allowed))
+    return Markup(
+        ", beyond the {} that were allowed: so short a run does not pay for the few measurements "
+        "that it needs"
+    ).format(percent_text(allowed))
 
 
 def _change(task: TaskComparison) -> float:

@@ -157,10 +157,15 @@ class RunFolder:
     def _mark(self, stage: str) -> Path:
         return self.path / "stages" / f"{stage}.json"
 
-    def log_to_file(self) -> logging.Handler:
-        """Append everything the package logs to ``log.txt``."""
+    def log_to_file(self, rank: int = 0) -> logging.Handler:
+        """Append what the package logs to ``log.txt``: of other ranks than 0 only warnings."""
         handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        who = f"rank {rank} " if rank else ""
+        handler.setFormatter(
+            logging.Formatter(f"%(asctime)s {who}%(levelname)s %(name)s: %(message)s")
+        )
+        if rank:
+            handler.setLevel(logging.WARNING)
         logger = logging.getLogger("dids")
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

@@ -2,9 +2,9 @@
 
 from dids.atomic import read_json
 from dids.domains.regrouping import Regrouping
+from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.measured_matrices import Within
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.run.workspace import Workspace
 
@@ -57,9 +57,11 @@ def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
     lengths = [work.task_dataset(task, "validation").lengths for task in work.scored_tasks]
     return MeasuringBudget.for_overhead(
         config.impact.overhead,
+        least_measurements=config.impact.min_measurements,
         round_tokens=config.budget.tokens / config.mixture.rounds,
         num_rounds=config.mixture.rounds,
         task_tokens=[float(length_n.mean()) for length_n in lengths],
+        domain_tokens=float(work.dataset.lengths.mean()),
         task_samples=config.impact.task_samples,
         validation_samples=config.impact.validation_samples,
         num_domains=len(work.domain_data.names),

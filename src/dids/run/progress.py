@@ -62,3 +62,25 @@ class ConsoleProgress:
 
         yield advance
         self.say(f"{title}: done in {time.monotonic() - began_s:.1f} s")
+
+
+class RankProgress:
+    """Says on the first rank's console what another rank has to say; its bars are not shown.
+
+    Args:
+        progress: Of this process's console.
+        rank: Number of this process.
+    """
+
+    def __init__(self, progress: ConsoleProgress, rank: int) -> None:
+        self._progress = progress
+        self._rank = rank
+
+    def say(self, line: str) -> None:
+        """Print a line with the number of the rank."""
+        self._progress.say(f"rank {self._rank}: {line}")
+
+    @contextmanager
+    def bar(self, title: str, total: float) -> Iterator[Callable[[float], None]]:
+        """No bar."""
+        yield lambda amount: None

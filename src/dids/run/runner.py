@@ -3,18 +3,23 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from dids.config import Config
+from dids.config.batch import training_arguments
 from dids.mixture.policy import make_policy
 from dids.run.engines import Engine, in_this_process
 from dids.run.folder import RunFolder
+from dids.run.launched_ranks import LaunchedRanks
 from dids.run.recorded_progress import PROGRESS_NAME, RecordedProgress
-from dids.run.stages import STAGES
+from dids.run.stages import ON_ALL_RANKS, STAGES
 from dids.run.stages.check import check_unchanged
 from dids.run.stages.tokens import rebuild_damaged
 from dids.run.workspace import Progress, Workspace
+from dids.training.stop_signal import StopSignal
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +31,13 @@ def run_stages(
     *,
     last: str,
     engine: Engine = in_this_process,
+    ranks: LaunchedRanks | None = None,
+    stop: StopSignal | None = None,
 ) -> Workspace:
     """Bring a run up to and including a stage; finished stages are not done again.
+
+    On several ranks every rank calls it alike: the first does the stages by itself, but for those
+    that train, which all do.
 
     Args:
         config: As resolved.
@@ -35,50 +45,95 @@ def run_stages(
         progress: Where progress goes.
         last: Name of the stage to stop after.
         engine: Where shards of the corpus are worked on.
+        ranks: The processes of the run. None: there is this one.
+        stop: Ends a training run after a step. None: nothing does.
 
     Raises:
         InputError: For any mistake of the user's; the stages finished so far stay.
     """
     # A slip in a policy's name or settings must not wait for stage seven.
     make_policy(config.mixture.policy, **config.mixture.settings)
-    recorded = RecordedProgress(progress, folder.path / PROGRESS_NAME)
-    with opened_run(config, folder, recorded) as opened:
+    ranks = ranks or LaunchedRanks()
+    training_arguments(config, ranks.num)
+    if ranks.is_first:
+        progress = RecordedProgress(progress, folder.path / PROGRESS_NAME)
+    with opened_run(config, folder, progress, ranks, stop) as opened:
         work = replace(opened, engine=engine)
-        if folder.is_done("check"):
-            check_unchanged(work)
-        if folder.is_done("tokens") and not folder.is_done(last):
-            rebuild_damaged(work)
-        for name, stage in STAGES.items():
-            if not folder.is_done(name):
-                logger.info("stage %s begins", name)
-                recorded.begin(name)
-                began_s = time.perf_counter()
-                facts = stage(work)
-                elapsed_s = time.perf_counter() - began_s
-                folder.mark_done(name, elapsed_s=elapsed_s, **facts)
-                logger.info("stage %s took %.1f s", name, elapsed_s)
+
+        def check() -> None:
+            if folder.is_done("check"):
+                check_unchanged(work)
+            if folder.is_done("tokens") and not folder.is_done(last):
+                rebuild_damaged(work)
+
+        ranks.from_first(check)
+        for name in STAGES:
+            if not ranks.from_first(partial(folder.is_done, name)):
+                _run_stage(work, name)
             if name == last:
                 break
     return work
 
 
+def _run_stage(work: Workspace, name: str) -> None:
+    """Run a stage and mark it as done: on all ranks where it trains, else on the first."""
+    stage, ranks, folder = STAGES[name], work.ranks, work.folder
+
+    def begin() -> None:
+        logger.info("stage %s begins", name)
+        if isinstance(work.progress, RecordedProgress):
+            work.progress.begin(name)
+
+    def end(facts: dict[str, Any]) -> None:
+        elapsed_s = time.perf_counter() - began_s
+        folder.mark_done(name, elapsed_s=elapsed_s, **facts)
+        logger.info("stage %s took %.1f s", name, elapsed_s)
+
+    def alone() -> None:
+        begin()
+        end(stage(work))
+
+    began_s = time.perf_counter()
+    if name in ON_ALL_RANKS:
+        ranks.from_first(begin)
+        with ranks.together(work.config.training):
+            facts = stage(work)
+        ranks.from_first(lambda: end(facts))
+    else:
+        ranks.from_first(alone)
+
+
 @contextmanager
-def opened_run(config: Config, folder: RunFolder, progress: Progress) -> Iterator[Workspace]:
-    """A run folder held for this process, with what is logged going to its file.
+def opened_run(
+    config: Config,
+    folder: RunFolder,
+    progress: Progress,
+    ranks: LaunchedRanks | None = None,
+    stop: StopSignal | None = None,
+) -> Iterator[Workspace]:
+    """A run folder held for the processes of a run, with what is logged going to its file.
 
     Args:
         config: As resolved.
         folder: The run folder; it is made, or checked against the config.
         progress: Where progress goes.
+        ranks: The processes; the first holds the folder. None: there is this one.
+        stop: Ends a training run after a step. None: nothing does.
 
     Raises:
         InputError: If another process works in it, or it belongs to another config.
     """
-    with folder.locked():
-        folder.prepare(config)
-        handlers = [folder.log_to_file(), log_to_progress(progress)]
+    ranks = ranks or LaunchedRanks()
+    with ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(folder.locked())
+            folder.prepare(config)
+
+        ranks.from_first(hold)
+        handlers = [folder.log_to_file(ranks.number), log_to_progress(progress)]
         try:
-            yield Workspace(config, folder, progress)
+            yield Workspace(config, folder, progress, ranks=ranks, stop=stop or StopSignal())
         finally:
             for handler in handlers:
                 logging.getLogger("dids").removeHandler(handler)

@@ -1,11 +1,11 @@
 """A run's ``steering.yaml``: written for people to edit, checked before training, then followed."""
 
 from dids.config.steering import Steering
+from dids.ranks import from_first_rank, is_first_rank
 from dids.run.workspace import Workspace
 from dids.steering.file import write_steering
 from dids.steering.follower import SteeringFollower, checked_steering
 from dids.steering.log import SteeringLog
-from dids.training.ranks import from_first_rank, rank
 
 LOG_NAME = "steering.json"
 
@@ -35,7 +35,7 @@ def steering_follower(work: Workspace) -> SteeringFollower:
         Steering.of(work.config),
         work.known_names,
         grouping=work.domains.grouping,
-        is_first_rank=rank() in (None, 0),
+        is_first_rank=is_first_rank(),
         from_first=from_first_rank,
     )
 

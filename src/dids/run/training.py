@@ -5,8 +5,9 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from dids.config.batch import training_arguments
 from dids.config.schema import ModelConfig
-from dids.mixture.policy import Policy, needs_of
+from dids.mixture.policy import FeatureSamples, Policy, needs_of
 from dids.run.feature_samples import feature_samples
 from dids.run.measuring import estimator, initial_impact, round_budget
 from dids.run.steering import steering_follower
@@ -26,7 +27,7 @@ def trained(
     reference: PreTrainedModel | None = None,
     on_step: Callable[[float], None] | None = None,
 ) -> TrainedRun:
-    """Train under a policy, or go on where an earlier call stopped.
+    """Train under a policy, or go on where an earlier call stopped; every rank must call it.
 
     Args:
         work: The run.
@@ -41,6 +42,7 @@ def trained(
     """
     config, needs = work.config, needs_of(policy)
     model = work.new_model(model_config)
+    num_trained = model.num_parameters(only_trainable=True)
     follower = steering_follower(work)
     steered = follower.at_start()
     # The proxy's impact was measured in the config's metric; one of another is worth nothing.
@@ -54,15 +56,26 @@ def trained(
         limits=steered.limits,
         prior=steered.prior,
         seed=config.seed,
-        arguments=config.training,
+        arguments=training_arguments(config, work.ranks.num),
         unit=config.mixture.unit,
         num_rounds=num_rounds,
         budget_tokens=budget_tokens,
-        estimator=estimator(work, round_budget(work, model.num_parameters()), needs.metric),
+        estimator=estimator(work, round_budget(work, num_trained), needs.metric),
         initial_impact=initial_impact(work) if is_known else None,
         task_weights=steered.task_weights,
         steering=follower if is_steered else None,
-        features=feature_samples(work) if needs.features else None,
+        features=_features(work) if needs.features else None,
         reference=reference,
         on_step=on_step,
+        stop=work.stop,
     )
+
+
+def _features(work: Workspace) -> FeatureSamples:
+    """Samples of the features: made by the first rank, which may take long, then read by all."""
+
+    def make() -> None:
+        feature_samples(work)
+
+    work.ranks.from_first(make)
+    return feature_samples(work)

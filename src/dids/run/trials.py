@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from dids.atomic import read_json, write_json
 from dids.errors import InputError
 from dids.mixture.policy import Policy, Trial, needs_of
+from dids.ranks import from_first_rank
 from dids.run.steering import steering_follower
 from dids.run.training import trained
 from dids.run.workspace import Workspace
@@ -24,6 +25,8 @@ _TRIAL_NAME = "trial.json"
 
 class RunTrials:
     """What `dids.mixture.search.Trials` says, with the data, models and seed of a run.
+
+    On several ranks the policy asks on each of them for the same trials, and is told the same.
 
     Args:
         work: The run; its domains are known and its impact is measured.
@@ -76,8 +79,8 @@ class RunTrials:
             "reference": None if reference is None else reference.folder.name,
         }
         mark = folder / _TRIAL_NAME
-        if mark.exists():
-            before = read_json(mark)
+        before = from_first_rank(lambda: read_json(mark) if mark.exists() else None)
+        if before is not None:
             if before["asked"] != asked:
                 raise InputError(
                     f"{folder}: this trial was made with {before['asked']}, and {asked} is asked "
@@ -110,10 +113,15 @@ class RunTrials:
             "elapsed_s": elapsed_s,
             "mixture": dict(zip(self.domain_names, mean_k.tolist(), strict=True)),
         }
-        write_json(mark, account)
-        remove_checkpoints(folder)
-        self.accounts.append(account)
-        return _trial(folder, account)
+
+        def keep() -> dict[str, Any]:
+            write_json(mark, account)
+            remove_checkpoints(folder)
+            return account
+
+        kept = from_first_rank(keep)
+        self.accounts.append(kept)
+        return _trial(folder, kept)
 
     def _model_of(self, trial: Trial) -> PreTrainedModel:
         return saved_model(

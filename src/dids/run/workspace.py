@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -21,11 +21,13 @@ from dids.domains.domains import Domains
 from dids.errors import InputError
 from dids.run.engines import Engine, in_this_process
 from dids.run.folder import RunFolder
+from dids.run.launched_ranks import LaunchedRanks
 from dids.sampling.domain_samples import AtEnd
 from dids.steering.names import KnownNames
+from dids.training.domain_data import DomainData
 from dids.training.models import build_model, saved_model
 from dids.training.regrouping import Grouping
-from dids.training.train import DomainData
+from dids.training.stop_signal import StopSignal
 
 EARLIER_DOMAINS = "earlier_domains"
 
@@ -53,6 +55,8 @@ class Workspace:
         progress: Where progress goes.
         with_added: Whether sources that joined the run after its beginning are among its sources.
         engine: Where shards of the corpus are worked on.
+        ranks: The processes that work on it.
+        stop: Ends a training run after a step.
     """
 
     config: Config
@@ -60,6 +64,8 @@ class Workspace:
     progress: Progress
     with_added: bool = True
     engine: Engine = in_this_process
+    ranks: LaunchedRanks = field(default_factory=LaunchedRanks)
+    stop: StopSignal = field(default_factory=StopSignal)
 
     def path(self, name: str) -> Path:
         """A place in the run folder."""

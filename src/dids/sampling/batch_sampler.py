@@ -88,7 +88,12 @@ class MixtureBatchSampler(Sampler[list[int]]):
         for step in range(first, self.num_steps):
             if step > first and not self.sampler.has_step(step):
                 return
-            plan = self.sampler.plan(step)
-            if self.sampler.equal_length is None:
-                plan = plan[np.argsort(self.sampler.lengths(plan), kind="stable")]
+            plan = in_batches(self.sampler, self.sampler.plan(step))
             yield plan.reshape(-1, self.world_size, self.batch_size)[:, self.rank]
+
+
+def in_batches(sampler: MixtureSampler, plan_b: Int64[np.ndarray, " b"]) -> Int64[np.ndarray, " b"]:
+    """The samples of a step in the order in which they are dealt to micro-batches: by length."""
+    if sampler.equal_length is not None:
+        return plan_b
+    return np.asarray(plan_b[np.argsort(sampler.lengths(plan_b), kind="stable")])

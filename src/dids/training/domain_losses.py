@@ -20,7 +20,7 @@ from torch.nn import functional
 from dids.gradients.losses import NOT_SCORED
 from dids.gradients.token_nll import token_nll
 from dids.mixture.observation import TrainedOn
-from dids.training.ranks import rank
+from dids.ranks import is_first_rank, sum_over_ranks_
 
 _NUM_SUMS = 4
 
@@ -105,10 +105,7 @@ class DomainLosses:
     def total(self) -> Tensor:
         """The sums by domain ``[k, c]`` over all ranks; every rank must ask."""
         total_kc = self._sum_kc.clone()
-        if rank() is not None:
-            if torch.distributed.get_backend() == "nccl":  # it reduces nothing that is on the CPU
-                total_kc = total_kc.to(torch.device("cuda", torch.cuda.current_device()))
-            torch.distributed.all_reduce(total_kc)
+        sum_over_ranks_(total_kc)
         return total_kc.cpu()
 
     def means_since_last(self, reader: str) -> list[float | None]:
@@ -151,7 +148,7 @@ class DomainLosses:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the sums of a run, whose ranks may have been more or fewer."""
         total_kc = _sums(state["total"])
-        self._sum_kc = torch.zeros_like(total_kc) if rank() else total_kc
+        self._sum_kc = total_kc if is_first_rank() else torch.zeros_like(total_kc)
         self._read_at = {reader: _sums(read) for reader, read in state["read_at"].items()}
 
 

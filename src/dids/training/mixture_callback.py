@@ -56,6 +56,10 @@ class MixtureCallback(TrainerCallback, ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
 
+    def save_beside(self, checkpoint: Path) -> None:
+        """Write what every rank keeps for itself into a checkpoint, before it counts."""
+        return
+
     def scalars(self, step: int) -> dict[str, float]:
         """Named numbers for the Trainer's log besides the domains' losses."""
         return {}
@@ -168,9 +172,13 @@ class MixtureCallback(TrainerCallback, ABC):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Complete the checkpoint that the Trainer has just written."""
+        """Complete the checkpoint that the Trainer has just written.
+
+        The losses are summed over ranks, so the file that completes it is written after all ranks'.
+        """
+        checkpoint = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{state.global_step}"
+        self.save_beside(checkpoint)
         losses = self.losses.state_dict()
         if state.is_world_process_zero:
-            checkpoint = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{state.global_step}"
             own = self.state_dict(state.global_step)
             write_state(checkpoint, {**own, "domain_losses": losses})

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dids.ranks import from_first_rank
 from dids.sampling.usage import DomainUsage
-from dids.training.ranks import from_first_rank
 
 Weights = Mapping[str, float]
 

@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from dids.config.schema import ModelConfig
 from dids.errors import InputError
+from dids.training.lora import with_adapters
 
 
 def build_model(
@@ -32,8 +33,8 @@ def build_model(
         trust_remote_code: Whether a hub model may run code of its own.
 
     Raises:
-        InputError: If the model cannot be found or built, or has fewer embeddings than the
-            tokenizer has ids.
+        InputError: If the model cannot be found or built, has fewer embeddings than the tokenizer
+            has ids, or no layer for its adapters.
     """
     dtype = getattr(torch, config.dtype)
     if config.name is not None:
@@ -47,7 +48,7 @@ def build_model(
             f"{vocab_size}; "
             "use the model's own tokenizer, or a model with at least as many entries."
         )
-    return model
+    return model if config.lora is None else with_adapters(model, config.lora, seed)
 
 
 def saved_model(

@@ -9,17 +9,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from dids.data.domain_dataset import DomainDataset
-from dids.gradients.grouped_gradients import GroupedGradients
-from dids.gradients.losses import scored_counts
 from dids.impact.by_name import impact_by_name
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.limits import MixtureLimits
@@ -27,6 +25,8 @@ from dids.mixture.policy import FeatureSamples, Observation, Policy, needs_of
 from dids.sampling.sampler import MixtureSampler
 from dids.steering.follower import SteeringFollower
 from dids.steering.resolved import ResolvedSteering
+from dids.training.collected_gradients import CollectedGradients
+from dids.training.decided_mixture import decided_mixture
 from dids.training.history import History
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.pace import Pace
@@ -49,6 +49,7 @@ class MixtureRounds(MixtureCallback):
         scored_tokens: Mean scored tokens of each domain's samples: the loss is a mean over tokens.
         initial_impact: Measured before the run (on the proxy), for the first mixture.
         prior: The mixture to start from and to fall back on.
+        is_scored: Whether each sample has a scored token. None: all have.
         grouping: How often the domains were regrouped since the run began.
         steering: Asked at every round for the limits, prior and task weights that hold from then
             on. None: those given hold throughout.
@@ -74,6 +75,7 @@ class MixtureRounds(MixtureCallback):
         scored_tokens: np.ndarray,
         initial_impact: ImpactMatrices | None,
         prior: np.ndarray,
+        is_scored: np.ndarray | None = None,
         grouping: int = 0,
         steering: SteeringFollower | None = None,
         features: FeatureSamples | None = None,
@@ -103,8 +105,12 @@ class MixtureRounds(MixtureCallback):
         self.history = History()
         self.pace = Pace()
         self.round = 0
-        self.gradients: GroupedGradients | None = None
-        self._is_collected = False
+        self.gradients: CollectedGradients | None = None
+        if estimator is not None and policy.needs_impact:
+            is_scored = np.ones(len(domain_of_sample), bool) if is_scored is None else is_scored
+            self.gradients = CollectedGradients(
+                estimator, sampler, domain_of_sample, is_scored, grouping
+            )
         self._steered: ResolvedSteering | None = None
         self._began_s = time.perf_counter()
         self._shown = 0.0
@@ -118,7 +124,8 @@ class MixtureRounds(MixtureCallback):
     def first_mixture(self) -> np.ndarray:
         """The mixture of the first round, from what is known before the run."""
         self._steer(0, 0)
-        decision = self.policy.mixture(self._observation(0, 0, self.initial_impact, self.prior))
+        seen = self._observation(0, 0, self.initial_impact, self.prior)
+        decision = decided_mixture(self.policy, seen)
         self._remember(decision.mixture, 0, 0, decision.explanation)
         return decision.mixture
 
@@ -162,32 +169,24 @@ class MixtureRounds(MixtureCallback):
         self.pace.look(self._began_s, self.sampler.tokens(state.global_step))
         if state.global_step == 0:
             self._look_at_the_tasks(0, kwargs["model"])
-        if self.estimator is not None and self.policy.needs_impact:
-            # Checkpoints are saved between rounds, where nothing has been added up yet.
-            self.gradients = self.estimator.grouped_gradients(kwargs["model"])
+        if self.gradients is not None:
+            resumed_from = self.checkpoint if state.global_step > 0 else None
+            self.gradients.begin(kwargs["model"], resumed_from)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say whether this step gives its gradients by domain."""
-        if self.estimator is not None and self.gradients is not None:
-            self._is_collected = self.estimator.budget.is_collected(state.global_step)
+        """Say which step's gradients come next."""
+        if self.gradients is not None:
+            self.gradients.begin_step(state.global_step, self.round)
 
     def collecting(
         self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
     ) -> AbstractContextManager[None]:
-        """Inside, a backward pass of training adds to its domains' gradients.
-
-        Args:
-            inputs: A batch as the collator made it: ``labels`` and ``sample``.
-            per_token: What the loss multiplies a scored token's by; asked for only where gradients
-                are collected, because the answer waits for the device.
-        """
-        if self.gradients is None or not self._is_collected:
+        """Inside, a backward pass of training adds to its domains' gradients."""
+        if self.gradients is None:
             return nullcontext()
-        domain_b = torch.from_numpy(self.domain_of_sample[inputs["sample"].cpu().numpy()])
-        scored_b = scored_counts(inputs["labels"]).cpu()
-        return self.gradients.collecting(domain_b, scored_b, per_token())
+        return self.gradients.collecting(inputs, per_token)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -242,6 +241,11 @@ class MixtureRounds(MixtureCallback):
             "policy": self.policy.state_dict(),
             "history": self.history.to_json(),
         }
+
+    def save_beside(self, checkpoint: Path) -> None:
+        """Keep what was added up within the round."""
+        if self.gradients is not None:
+            self.gradients.save(checkpoint)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
@@ -326,12 +330,10 @@ class MixtureRounds(MixtureCallback):
         self._follow_task_losses(model, tokens)
         if not self.policy.needs_impact:
             return None
-        measured = self.estimator.measure(
-            model, optimizer, index=self.round, training=self.gradients
-        )
+        collected = None if self.gradients is None else self.gradients.sums
+        measured = self.estimator.measure(model, optimizer, index=self.round, training=collected)
         if self.gradients is not None:
-            self.history.measuring_s += self.gradients.elapsed_s
-            self.gradients.clear()
+            self.history.measuring_s += self.gradients.clear()
         self.history.num_gradient_samples += measured.num_gradient_samples
         self.history.impact.append(
             {"round": self.round, "step": step, **impact_by_name(measured.matrices)}
@@ -349,7 +351,7 @@ class MixtureRounds(MixtureCallback):
         seen = self._observation(step, tokens, matrices, previous)
         if self.reads_losses:
             seen = replace(seen, trained=self.losses.trained_since_last("mixture"))
-        decision = self.policy.mixture(replace(seen, brackets_kk=brackets_kk))
+        decision = decided_mixture(self.policy, replace(seen, brackets_kk=brackets_kk))
         start_step = step + self.plan.apply_lag
         self.sampler.set_mixture(decision.mixture, start_step)
         self._remember(decision.mixture, start_step, tokens, decision.explanation)

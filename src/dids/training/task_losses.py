@@ -14,8 +14,8 @@ from accelerate.state import GradientState
 from torch import Tensor, nn
 
 from dids.gradients.losses import NOT_SCORED
+from dids.ranks import rank
 from dids.training.domain_losses import DomainLosses
-from dids.training.ranks import rank
 
 
 class TaskLosses:

@@ -1,7 +1,7 @@
 """One training run under a policy; stopped anywhere, it goes on to the same result."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,81 +16,32 @@ from transformers import (
 )
 
 from dids.atomic import read_json, whole_folder, write_json
-from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.data.dataset import PaddingCollator
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import FeatureSamples, Policy
+from dids.ranks import from_first_rank, is_true_on_any_rank
 from dids.sampling.apply_lag import apply_lag
-from dids.sampling.domain_samples import AtEnd
-from dids.sampling.mixture_log import MixtureLog
-from dids.sampling.regrouping import OrderedDomains
-from dids.sampling.sampler import MixtureSampler
 from dids.sampling.token_unit import Unit, sample_shares
-from dids.sampling.usage import DomainUsage
 from dids.steering.follower import SteeringFollower
-from dids.training.checkpoints import newest_checkpoint, read_state
+from dids.training.checkpoints import newest_checkpoint
+from dids.training.domain_data import DomainData
+from dids.training.drawn import drawn
 from dids.training.history import History
 from dids.training.live import LIVE_NAME, LiveNumbers
-from dids.training.regrouping import Grouping, ordered_domains, regrouped_state
+from dids.training.lora import without_adapters
+from dids.training.regrouping import ordered_domains
+from dids.training.resumed_state import resumed_state
 from dids.training.round_plan import MeasuresImpact, RoundPlan
 from dids.training.rounds import MixtureRounds
+from dids.training.stop_signal import StopAtStep, StoppedError, StopSignal
 from dids.training.trainer import DidsTrainer
 
 HISTORY_NAME = "history.json"
 MODEL_NAME = "model"
 MOMENTS_NAME = "second_moments.safetensors"
 _KEPT_CHECKPOINTS = 2  # the newest may be cut short by a kill; the one before it is whole
-
-
-@dataclass(frozen=True)
-class DomainData:
-    """The training samples by domain.
-
-    Attributes:
-        dataset: All samples, by flat index.
-        names: Of the domains.
-        members: Flat sample ids of each domain.
-        max_repeats: How often a sample of each domain may be drawn again; None: no limit.
-        at_end: What happens when a domain's repeats are used up; None: the others share its weight.
-        earlier: The domains of before, from the run's beginning, where they were regrouped since.
-    """
-
-    dataset: TokenDataset
-    names: Sequence[str]
-    members: Sequence[np.ndarray]
-    max_repeats: Sequence[int | None]
-    at_end: Sequence[AtEnd] | None = None
-    earlier: Sequence[Grouping] = ()
-
-    @property
-    def groupings(self) -> list[Grouping]:
-        """All groupings of the run; the last one holds."""
-        return [*self.earlier, Grouping(self.names, self.members)]
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Samples of each domain."""
-        return np.array([len(members) for members in self.members], dtype=np.int64)
-
-    @property
-    def domain_of_sample(self) -> np.ndarray:
-        """Number of the domain of each sample; -1 for one in none."""
-        domain_n = np.full(len(self.dataset), -1, dtype=np.int64)
-        for domain, members in enumerate(self.members):
-            domain_n[members] = domain
-        return domain_n
-
-    @property
-    def mean_scored_tokens(self) -> np.ndarray:
-        """Mean scored tokens of a sample, by domain; at least one, to divide by."""
-        counts = self.dataset.scored_counts
-        return np.array([max(1.0, float(counts[members].mean())) for members in self.members])
-
-    @property
-    def mean_lengths(self) -> np.ndarray:
-        """Mean tokens of a sample, by domain."""
-        return np.array([self.dataset.lengths[members].mean() for members in self.members])
 
 
 @dataclass(frozen=True)
@@ -133,8 +84,11 @@ def train_model(
     features: FeatureSamples | None = None,
     reference: PreTrainedModel | None = None,
     on_step: Callable[[float], None] | None = None,
+    stop: StopSignal | None = None,
 ) -> TrainedRun:
     """Train a model under a policy, going on from the newest checkpoint in the folder.
+
+    On several ranks every rank calls it alike; the first writes.
 
     Args:
         folder: Gets the checkpoints, then ``model/`` (a Hugging Face folder), ``history.json``
@@ -158,23 +112,27 @@ def train_model(
         features: Samples of the gradient features, for a policy that needs them.
         reference: Compared with by a policy that needs it.
         on_step: Called after every step with the fraction of the run that it did.
+        stop: Ends the run after a step, with a checkpoint, once a signal has come.
 
     Raises:
-        InputError: If the loss stops being a number, or the data cannot fill a step.
+        InputError: If the loss stops being a number, the data cannot fill a step, or the newest
+            checkpoint was made with another global batch.
+        StoppedError: If a signal has come.
     """
     settings = _training_arguments(folder, arguments, seed)
     world_size = settings.world_size
     batch_size = (
         settings.per_device_train_batch_size * settings.gradient_accumulation_steps * world_size
     )
-    checkpoint = newest_checkpoint(folder) if folder.exists() else None
+    # The first rank alone removes what an interrupted run has left.
+    checkpoint = from_first_rank(lambda: newest_checkpoint(folder) if folder.exists() else None)
     state = None
     if checkpoint is not None:
-        state = _state_in_domains_of_now(
-            read_state(checkpoint), data, policy, limits, prior, steering, batch_size, seed, unit
+        state = resumed_state(
+            checkpoint, data, policy, limits, prior, steering, batch_size, seed, unit
         )
     ordered = ordered_domains(data.groupings, state, seed)
-    sampler = _sampler(data, ordered, prior, batch_size, seed, unit)
+    sampler = data.sampler(ordered, prior, batch_size, seed, unit)
     mean_lengths = data.mean_lengths
     if num_steps is not None:
         nominal_steps = bound = num_steps
@@ -208,6 +166,7 @@ def train_model(
         scored_tokens=data.mean_scored_tokens / (mean_lengths if unit == "tokens" else 1.0),
         initial_impact=initial_impact,
         prior=prior,
+        is_scored=data.dataset.scored_counts > 0,
         grouping=len(data.earlier),
         steering=steering,
         features=features,
@@ -224,75 +183,34 @@ def train_model(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(LiveNumbers(folder / LIVE_NAME, rounds))
+    stop = StopSignal() if stop is None else stop
+    stopping = StopAtStep(stop)
+    trainer.add_callback(stopping)
     if state is not None:
         rounds.resume_from(state)
     else:
         sampler.set_mixture(rounds.first_mixture(), 0)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with stop.awaited():
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if stopping.step is not None:
+        raise StoppedError.in_training(stopping.step)
     history = rounds.finish()
-    with whole_folder(folder / MODEL_NAME) as unfinished:
-        trainer.save_model(str(unfinished))
-        tokenizer.save_pretrained(unfinished)
-    moments = optimizer_moments(model, trainer.optimizer)
-    if moments is not None:
-        moments.save(folder / MOMENTS_NAME)
-    steps = trainer.state.global_step
-    write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
-    write_json(folder / HISTORY_NAME, history.to_json())
+
+    def save() -> None:
+        moments = optimizer_moments(model, trainer.optimizer)
+        if moments is not None:
+            moments.save(folder / MOMENTS_NAME)
+        with whole_folder(folder / MODEL_NAME) as unfinished:
+            without_adapters(model).save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
+        steps = trainer.state.global_step
+        write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
+        write_json(folder / HISTORY_NAME, history.to_json())
+
+    from_first_rank(save)
+    if is_true_on_any_rank(stop.has_come):  # too late for a checkpoint: the run is through
+        raise StoppedError.at_once()
     return TrainedRun(folder, history)
-
-
-def _state_in_domains_of_now(
-    state: Mapping[str, Any],
-    data: DomainData,
-    policy: Policy,
-    limits: MixtureLimits,
-    prior: np.ndarray,
-    steering: SteeringFollower | None,
-    batch_size: int,
-    seed: int,
-    unit: Unit,
-) -> dict[str, Any]:
-    """The state of a checkpoint, in the domains of now where they were regrouped since."""
-    before = data.groupings[state.get("grouping", 0)]
-    if steering is not None:
-        step, tokens = int(state["step"]), int(state.get("tokens", 0))
-        steered = steering.for_round(state["round"], step=step, tokens=tokens)
-        limits, prior = steered.limits, steered.prior
-    data_before = DomainData(data.dataset, before.names, before.members, [None] * len(before.names))
-    uniform = np.full(len(before.names), 1.0 / len(before.names))
-    return regrouped_state(
-        state,
-        data.groupings,
-        policy=policy,
-        limits=limits,
-        prior=prior,
-        lengths=data.dataset.lengths,
-        make_sampler=lambda o: _sampler(data, o, prior, batch_size, seed, unit),
-        make_sampler_before=lambda o: _sampler(data_before, o, uniform, batch_size, seed, unit),
-        seed=seed,
-    )
-
-
-def _sampler(
-    data: DomainData,
-    ordered: OrderedDomains,
-    mixture: np.ndarray,
-    batch_size: int,
-    seed: int,
-    unit: Unit,
-) -> MixtureSampler:
-    return MixtureSampler(
-        ordered.members,
-        data.dataset.lengths,
-        batch_size=batch_size,
-        seed=seed,
-        max_repeats=data.max_repeats,
-        at_end=data.at_end,
-        unit=unit,
-        mixture=mixture,
-        orders=ordered.orders,
-    )
 
 
 def expected_steps(
@@ -305,42 +223,6 @@ def expected_steps(
         10
     """
     return max(1, math.ceil(budget_tokens / (batch_size * float(mixture_k @ mean_length_k))))
-
-
-def drawn(
-    sampler: MixtureSampler, mixtures: MixtureLog, data: DomainData, steps: int
-) -> dict[str, Any]:
-    """What a run asked of every domain and what it got, in samples and tokens."""
-    asked_k = mixtures.steps_asked(steps) * sampler.batch_size
-    tokens_k = [data.dataset.lengths[members].sum() for members in data.members]
-    if sampler.unit == "tokens":
-        share_k = asked_k / max(1.0, asked_k.sum())
-        asked_k = share_k * sampler.tokens(steps) / np.maximum(data.mean_lengths, 1.0)
-    return {
-        "steps": steps,
-        "tokens": sampler.tokens(steps),
-        "domains": {
-            name: {
-                "samples_asked": float(asked_k[k]),
-                "samples_drawn": usage.samples,
-                "tokens_asked": float(asked_k[k] * data.mean_lengths[k]),
-                "tokens_drawn": usage.tokens,
-                **_first_pass(usage, len(data.members[k]), int(tokens_k[k])),
-                "tokens_left": usage.tokens_left,
-                "repeats": usage.repeats,
-            }
-            for k, (name, usage) in enumerate(zip(data.names, sampler.usage(steps), strict=True))
-        },
-    }
-
-
-def _first_pass(usage: DomainUsage, num_samples: int, num_tokens: int) -> dict[str, int]:
-    """Tokens of a domain drawn again, and never drawn; every sample comes once before any again."""
-    is_through = usage.samples >= num_samples
-    return {
-        "tokens_repeated": usage.tokens - num_tokens if is_through else 0,
-        "tokens_unseen": 0 if is_through else num_tokens - usage.tokens,
-    }
 
 
 def _training_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> TrainingArguments:

@@ -35,3 +35,6 @@ STAGES: dict[str, Callable[[Workspace], dict[str, Any]]] = {
     "evaluate": evaluate.run,
     "report": report.run,
 }
+
+ON_ALL_RANKS = frozenset({"search", "train", "control"})
+"""Stages that every rank runs; the others are the first one's."""

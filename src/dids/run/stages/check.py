@@ -22,7 +22,8 @@ from dids.check.words import normalised_words
 from dids.data.readers import read_records
 from dids.data.sources import SourceFiles, content_hash
 from dids.errors import InputError
-from dids.run.plan import plan_tokenizer, run_plan
+from dids.run.counts import run_counts
+from dids.run.stages.tokenizer import tokenizer_like
 from dids.run.workspace import Workspace
 
 RESULT = "check.json"
@@ -257,7 +258,7 @@ def _tokenizer(work: Workspace) -> PreTrainedTokenizerBase:
     """The run's own where it is there, else one like it."""
     if work.folder.is_done("tokenizer"):
         return work.tokenizer
-    return plan_tokenizer(work.config, list(work.sources.values()))
+    return tokenizer_like(work.config, list(work.sources.values()))
 
 
 def _add_budget(work: Workspace, result: dict[str, Any], sizes: list[SourceSize]) -> None:
@@ -269,17 +270,17 @@ def _add_budget(work: Workspace, result: dict[str, Any], sizes: list[SourceSize]
                 "count": store.num_truncated,
                 "share": store.num_truncated / max(1, store.num_records),
             }
-    plan = run_plan(work.config, [(size.samples, size.tokens) for size in sizes])
-    for (name, source), planned in zip(result["sources"].items(), plan.sources, strict=True):
+    counts = run_counts(work.config, [(size.samples, size.tokens) for size in sizes])
+    for (name, source), counted in zip(result["sources"].items(), counts.sources, strict=True):
         source |= {
-            "epochs": round(planned.drawn.epochs, 4),
+            "epochs": round(counted.drawn.epochs, 4),
             "max_repeats": work.config.data.sources[name].max_repeats,
-            "used_up_at_step": planned.drawn.cap_reached_at_step,
+            "used_up_at_step": counted.drawn.cap_reached_at_step,
         }
     result["budget"] = {
-        "tokens": plan.budget_tokens,
-        "steps": plan.num_steps,
-        "batch_size": plan.batch_size,
+        "tokens": counts.budget_tokens,
+        "steps": counts.num_steps,
+        "batch_size": counts.batch_size,
     }
 
 

@@ -77,7 +77,7 @@ def _task_result(
     accuracy = choice_accuracy(
         model,
         work.tokenizer,
-        records,
+        records[: work.config.evaluation.accuracy_limit],
         prompt_format=work.config.data.prompt_format,
         sequence_length=work.config.data.sequence_length,
         batch_size=batch_size,

@@ -1,13 +1,19 @@
-"""Stage three: the proxy, warmed up on a uniform draw where it has no trained weights."""
+"""Stage three: the proxy, warmed up on a uniform draw where it has no trained weights.
+
+One process warms it up, on as many samples a step as all train on: the features are then the same
+to the last bit whatever the number of processes.
+"""
 
 from typing import Any
 
 import numpy as np
 
+from dids.config.batch import arguments_of_first_rank
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import make_policy
 from dids.run.workspace import Workspace
-from dids.training.train import DomainData, train_model
+from dids.training.domain_data import DomainData
+from dids.training.train import train_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
@@ -32,9 +38,10 @@ def run(work: Workspace) -> dict[str, Any]:
             limits=MixtureLimits(lower_k=np.zeros(num_sources), upper_k=np.ones(num_sources)),
             prior=uniform,
             seed=config.seed,
-            arguments=config.training,
+            arguments=arguments_of_first_rank(config, work.ranks.num),
             num_steps=config.warmup_steps,
             on_step=advance,
+            stop=work.stop,
         )
     losses = [loss for _, loss in trained.history.training_losses]
     return {"warmup_steps": config.warmup_steps, "training_losses": losses}

@@ -155,8 +155,8 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
         )
     if overhead > _POOR_OVERHEAD:
         warnings.append(
-            f"Measuring took {overhead:.0%} of training time; fewer rounds or impact samples "
-            "would cost less."
+            f"Measuring took {overhead:.0%} of training time; a longer run pays less for it, and "
+            "impact.overhead with impact.min_measurements: 0 bounds it."
         )
     has_choices = any("accuracy" in result for result in tested["train"].values())
     if (

@@ -4,6 +4,7 @@ from typing import Any
 
 from dids.atomic import read_json, write_json
 from dids.mixture.policy import Policy, Searches, make_policy
+from dids.ranks import from_first_rank
 from dids.run.trials import RunTrials
 from dids.run.workspace import Workspace
 
@@ -18,7 +19,8 @@ def run(work: Workspace) -> dict[str, Any]:
     trials = RunTrials(work)
     policy.search(trials)
     accounts = trials.accounts
-    write_json(work.path(NAME), {"trials": accounts, "policy": policy.state_dict()})
+    found = {"trials": accounts, "policy": policy.state_dict()}
+    from_first_rank(lambda: write_json(work.path(NAME), found))
     return {
         "searched": True,
         "tokens": sum(account["tokens"] for account in accounts),

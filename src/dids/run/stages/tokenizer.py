@@ -1,15 +1,21 @@
 """Stage one: a tokenizer, loaded or trained on the sources."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from dids.atomic import whole_folder
+from dids.config import Config
 from dids.data.readers import read_records
+from dids.data.sources import SourceFiles
 from dids.data.tokenizer import load_tokenizer, train_tokenizer
 from dids.run.workspace import Workspace
 
-# Characters that a tokenizer is trained on, over all sources: merges hardly change beyond it.
-_MAX_CHARACTERS = 60_000_000
+MAX_CHARACTERS = 60_000_000
+"""That a tokenizer is trained on, over all sources: merges hardly change beyond it."""
+_TRAINED_ON = 200  # records a source, for a tokenizer like the run's
 
 
 def run(work: Workspace) -> dict[str, Any]:
@@ -27,9 +33,9 @@ def run(work: Workspace) -> dict[str, Any]:
     return {"vocab_size": len(tokenizer)}
 
 
-def training_texts(work: Workspace) -> Iterator[str]:
+def training_texts(work: Workspace, max_characters: int = MAX_CHARACTERS) -> Iterator[str]:
     """Texts of every source, each up to the same number of characters."""
-    share = _MAX_CHARACTERS // len(work.sources)
+    share = max_characters // len(work.sources)
     for source in work.sources.values():
         num_characters = 0
         for record in read_records(source, on_bad_record=work.config.data.on_bad_record):
@@ -38,3 +44,18 @@ def training_texts(work: Workspace) -> Iterator[str]:
                 yield text
             if num_characters >= share:
                 break
+
+
+def tokenizer_like(config: Config, sources: Sequence[SourceFiles]) -> PreTrainedTokenizerBase:
+    """The tokenizer that the config names, or one trained like the run's on a few records."""
+    if config.tokenizer.name is not None:
+        return load_tokenizer(config.tokenizer.name, trust_remote_code=config.trust_remote_code)
+    assert config.tokenizer.train is not None
+
+    def texts() -> Iterator[str]:
+        for source in sources:
+            records = read_records(source, on_bad_record="skip")
+            for record in itertools.islice(records, _TRAINED_ON):
+                yield from record.texts
+
+    return train_tokenizer(texts(), config.tokenizer.train.vocab_size)

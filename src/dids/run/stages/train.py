@@ -3,6 +3,7 @@
 from typing import Any
 
 from dids.mixture.policy import Policy, make_policy
+from dids.ranks import from_first_rank
 from dids.run.stages.search import searched_policy
 from dids.run.steering import write_steering_file
 from dids.run.training import trained
@@ -12,7 +13,7 @@ from dids.training.train import TrainedRun
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``train/``."""
-    write_steering_file(work)
+    from_first_rank(lambda: write_steering_file(work))
     done = _trained(work, searched_policy(work), "train", "training", is_steered=True)
     return {"measuring_s": done.history.measuring_s}
 

@@ -1,0 +1,215 @@
+"""The processes that torchrun or accelerate has started for one run, and what each of them does.
+
+Most stages are the first one's work: it is then a process like any other, and the others wait on
+the launcher's store, for hours if need be. Only around a stage that trains is there a process
+group, which no library sees outside of it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from dids.errors import InputError
+
+_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+# What accelerate launch says of parameters that are sharded.
+_SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
+_LOOK_EVERY_S = 0.05
+_HEARD_WITHIN_S = 10.0
+_DEFAULT_TIMEOUT_S = 1800  # of TrainingArguments.ddp_timeout
+
+
+class LostRankError(Exception):
+    """Another process of the run has ended, so that this one cannot go on."""
+
+
+@dataclass(eq=False)
+class LaunchedRanks:
+    """The processes of a run.
+
+    Attributes:
+        number: Of this process, from 0.
+        num: Of processes.
+        local_number: Of this process on its machine.
+        num_local: Of processes on its machine.
+        store: Where they meet; None for one process.
+        variables: By which the launcher has said so.
+    """
+
+    number: int = 0
+    num: int = 1
+    local_number: int = 0
+    num_local: int = 1
+    store: Any = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    _num_answers: int = 0
+    _num_groups: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process does what one alone does."""
+        return self.number == 0
+
+    def from_first(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """What a function gives on the first rank, on every rank, however long that takes.
+
+        Every rank must ask. The answer is plain JSON values.
+
+        Raises:
+            InputError: On every rank, if the function raised one on the first.
+            LostRankError: On the other ranks, if it raised anything else.
+        """
+        if self.num == 1:
+            return make()
+        self._num_answers += 1
+        key = f"answer/{self._num_answers}"
+        if not self.is_first:
+            return self._awaited(key)
+        outcome: dict[str, Any] = {"is_lost": True}
+        try:
+            outcome = {"value": make()}
+        except InputError as error:
+            outcome = {"mistake": str(error)}
+            raise
+        finally:
+            self.store.set(key, json.dumps(outcome))
+            self._wait_for_listeners(key)
+        return outcome["value"]
+
+    def _wait_for_listeners(self, key: str) -> None:
+        """Until the others know: where this process has the store, it ends with it."""
+        given_up_s = time.monotonic() + _HEARD_WITHIN_S
+        heard = [f"{key}/heard/{number}" for number in range(1, self.num)]
+        while not self.store.check(heard) and time.monotonic() < given_up_s:
+            time.sleep(_LOOK_EVERY_S / 10)
+
+    def _awaited(self, key: str) -> Any:  # noqa: ANN401
+        with _peers_may_go():
+            while not self.store.check([key]):
+                time.sleep(_LOOK_EVERY_S)
+            outcome = json.loads(self.store.get(key))
+            self.store.set(f"{key}/heard/{self.number}", "")
+        if "is_lost" in outcome:
+            raise LostRankError
+        if "mistake" in outcome:
+            raise InputError(outcome["mistake"])
+        return outcome["value"]
+
+    @contextmanager
+    def together(self, arguments: Mapping[str, Any]) -> Iterator[None]:
+        """Inside, all ranks are one process group, for Accelerate and the Trainer to find.
+
+        Args:
+            arguments: ``TrainingArguments`` by their own names: ``ddp_timeout`` and ``ddp_backend``
+                count here.
+
+        Raises:
+            InputError: If a machine has fewer GPUs than processes, or parameters would be sharded.
+            LostRankError: If another rank has ended.
+        """
+        if self.num == 1:
+            yield
+            return
+        for name, what in _SHARDING.items():
+            if os.environ.get(name, "").lower() in ("1", "true"):
+                raise InputError(
+                    f"accelerate launch was asked for {what}, which divides the model's parameters "
+                    "over processes, but impact is measured on whole ones; start it without."
+                )
+        import torch
+        from accelerate.state import AcceleratorState
+        from torch.distributed.distributed_c10d import PrefixStore
+
+        has_gpu = torch.cuda.is_available()
+        if has_gpu:
+            self._take_gpu(torch.cuda.device_count())
+        self._num_groups += 1
+        os.environ.update(self.variables)
+        torch.distributed.init_process_group(
+            arguments.get("ddp_backend") or ("nccl" if has_gpu else "gloo"),
+            store=PrefixStore(f"group/{self._num_groups}", self.store),
+            rank=self.number,
+            world_size=self.num,
+            timeout=timedelta(seconds=float(arguments.get("ddp_timeout", _DEFAULT_TIMEOUT_S))),
+        )
+        try:
+            with _peers_may_go():
+                yield
+        finally:
+            for name in self.variables:
+                os.environ.pop(name, None)
+        # Not where an error passed: the others would be waited for.
+        torch.distributed.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+    def _take_gpu(self, num_gpus: int) -> None:
+        import torch
+
+        if self.num_local > num_gpus:
+            raise InputError(
+                f"{self.num_local} processes were started on a machine with {num_gpus} GPUs; start "
+                "as many as it has, or set CUDA_VISIBLE_DEVICES= to train on the CPU."
+            )
+        torch.cuda.set_device(self.local_number)
+
+    def speaks(self, about: str) -> bool:
+        """Whether this process is the first that has something to say about a matter."""
+        try:
+            return self.num == 1 or bool(self.store.add(f"said/{about}", 1) == 1)
+        except RuntimeError:  # where they meet is gone
+            return True
+
+
+@contextmanager
+def _peers_may_go() -> Iterator[None]:
+    """What the libraries raise when a process on the other side has ended, as one kind of error."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _tells_of_a_lost_peer(error):
+            raise
+        raise LostRankError from error
+
+
+def _tells_of_a_lost_peer(error: RuntimeError) -> bool:
+    import torch
+
+    # Gloo raises plain RuntimeErrors that begin with its file and line.
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+
+
+@cache
+def launched_ranks() -> LaunchedRanks:
+    """The processes that this one was started with.
+
+    What the launcher has put into the environment is taken out of it: libraries would set up
+    process groups by it where one process works alone.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
+        return LaunchedRanks()
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, number, num = next(rendezvous("env://"))
+    variables = {name: os.environ.pop(name) for name in _VARIABLES if name in os.environ}
+    return LaunchedRanks(
+        number=number,
+        num=num,
+        local_number=int(variables.get("LOCAL_RANK", "0")),
+        num_local=int(variables.get("LOCAL_WORLD_SIZE", "1")),
+        store=PrefixStore("dids", store),
+        variables=variables,
+    )

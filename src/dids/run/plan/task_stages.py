@@ -1,0 +1,132 @@
+"""Impact, evaluation and report: what happens to tasks, by their items."""
+
+import math
+from dataclasses import dataclass, replace
+
+from dids.run.plan.calibration import Calibration, Rehearsed
+from dids.run.plan.estimate import Known, StageEstimate
+from dids.run.plan.training_stages import with_measuring
+from dids.run.stages import STAGES
+
+_LM_EVAL_ITEMS = 6, 24
+"""Of each task: two numbers give what lm-eval takes at all, and by the item."""
+
+
+@dataclass(frozen=True)
+class LmEvalPrice:
+    """What lm-eval takes.
+
+    Attributes:
+        import_s: Once.
+        model_s: For each model.
+        item_s: For each item.
+    """
+
+    import_s: float
+    model_s: float
+    item_s: float
+
+    @classmethod
+    def of(
+        cls, first_s: float, few_s: float, many_s: float, few: float, many: float
+    ) -> "LmEvalPrice":
+        """The price, from one model's times: at first, again, and with more items.
+
+        Example:
+            >>> LmEvalPrice.of(9.0, 5.0, 7.0, few=10, many=20)
+            LmEvalPrice(import_s=4.0, model_s=3.0, item_s=0.2)
+        """
+        item_s = max(0.0, many_s - few_s) / max(1.0, many - few)
+        return cls(max(0.0, first_s - few_s), max(0.0, few_s - few * item_s), item_s)
+
+    def time_s(self, num_models: int, num_items: float) -> float:
+        """Of so many models, each on so many items.
+
+        Example:
+            >>> LmEvalPrice(4.0, 3.0, 0.25).time_s(2, 100)
+            60.0
+        """
+        return self.import_s + num_models * (self.model_s + num_items * self.item_s)
+
+
+def impact(here: Calibration) -> StageEstimate:
+    """On the proxy, with as many domains, tasks and samples as in the run."""
+    work = replace(here.work, config=with_measuring(here))
+    took = here.rehearsed("impact", lambda: STAGES["impact"](work))
+    return here.estimate(
+        "impact", took, Known(took.time_s, True), Known(took.disk_bytes, True), "as in the run"
+    )
+
+
+def evaluate(here: Calibration) -> StageEstimate:
+    """Task by task, by items; lm-eval by its own items."""
+    few, many = (min(limit, _limit(here)) for limit in _LM_EVAL_ITEMS)
+    took = _evaluated(here, few)
+    price = None
+    if _lm_eval_s(took):
+        first_s, took = _lm_eval_s(took)[0], _evaluated(here, few)
+        few_s, took = _lm_eval_s(took)[0], _evaluated(here, many)
+        counts = [_lm_eval_items(here, limit, whole=False) for limit in (few, many)]
+        price = LmEvalPrice.of(first_s, few_s, _lm_eval_s(took)[0], *counts)
+    rest_s = took.time_s - took.bars_s - sum(_lm_eval_s(took))
+    tested_s = sum(
+        lap_s * here.tasks["test"][task].records / here.slices[f"{task}-test"].records
+        for bar in took.bars
+        for task, lap_s in zip(here.config.tasks, bar.all_laps_s, strict=True)
+    )
+    num_items = _lm_eval_items(here, _limit(here), whole=True)
+    lm_eval_s = 0.0 if price is None else price.time_s(len(took.bars), num_items)
+    small = sum(here.slices[f"{task}-test"].records for task in here.config.tasks)
+    whole = sum(volume.records for volume in here.tasks["test"].values())
+    return here.estimate(
+        "evaluate",
+        took,
+        Known(rest_s + tested_s + lm_eval_s, small == whole and price is None),
+        Known(took.disk_bytes * whole / small, small == whole),
+        f"{small:,} of {whole:,.0f} test items"
+        + (f"; lm-eval {many} of {_limit(here):,} items a task" if price is not None else ""),
+    )
+
+
+def report(here: Calibration) -> StageEstimate:
+    """The page of the small run."""
+    took = here.rehearsed("report", lambda: STAGES["report"](here.work))
+    return here.estimate(
+        "report",
+        took,
+        Known(took.time_s, is_measured=True),
+        Known(took.disk_bytes, is_measured=True),
+        "of the small run",
+    )
+
+
+def _evaluated(here: Calibration, limit: int) -> Rehearsed:
+    evaluation = here.work.config.evaluation.model_copy(update={"lm_eval_limit": limit})
+    config = here.work.config.model_copy(update={"evaluation": evaluation})
+    work = replace(here.work, config=config)
+    return here.rehearsed("evaluate", lambda: STAGES["evaluate"](work))
+
+
+def _limit(here: Calibration) -> int:
+    """Items of a task that go through lm-eval."""
+    given = here.config.evaluation.lm_eval_limit
+    largest = max(math.ceil(volume.records) for volume in here.tasks["test"].values())
+    return largest if given is None else min(given, largest)
+
+
+def _lm_eval_s(took: Rehearsed) -> list[float]:
+    """What lm-eval took for each model: from the line that speaks of it to what comes next."""
+    starts = [at for at, line in took.said if line.endswith("through lm-eval")]
+    ends = sorted([bar.began_s for bar in took.bars] + [took.ended_s])
+    return [next(end for end in ends if end > at) - at for at in starts]
+
+
+def _lm_eval_items(here: Calibration, limit: int, *, whole: bool) -> float:
+    """Items with choices, up to a limit a task: of the whole run, or of the slices."""
+    total = 0.0
+    for task, volume in here.tasks["test"].items():
+        drawn = volume.estimate.drawn
+        share = sum(record.choices is not None for record in drawn) / max(1, len(drawn))
+        records = volume.records if whole else here.slices[f"{task}-test"].records
+        total += min(float(limit), share * records)
+    return total

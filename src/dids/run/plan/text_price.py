@@ -1,0 +1,89 @@
+"""What placing samples by their text costs, where only a share of them gets a feature."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dids.domains.ngram_vectors import NgramVectors, ScoredTokens
+from dids.domains.placing import placed_clusters
+from dids.domains.spherical_kmeans import CHUNK
+
+_FEW, _MANY = 256, 1024
+_CENTRES = 4
+
+
+@dataclass(frozen=True)
+class TextPrice:
+    """Seconds of a vector, of a sample that places are learned from, and of learning at all.
+
+    Attributes:
+        vector_s: Of one sample's vector.
+        known_s: Of one sample with a feature, in the regression.
+        solve_s: Of solving it, for each group that is divided.
+    """
+
+    vector_s: float
+    known_s: float
+    solve_s: float
+
+    def placing_s(self, num_groups: int, num_known: float, num_others: float) -> float:
+        """Seconds of placing samples, their vectors included.
+
+        Example:
+            >>> TextPrice(0.001, 0.002, 1.0).placing_s(3, 1000, 5000)
+            10.0
+        """
+        return num_groups * self.solve_s + num_known * self.known_s + num_others * self.vector_s
+
+
+def text_price(
+    samples: ScoredTokens, num_samples: int, dim: int, now: Callable[[], float]
+) -> TextPrice:
+    """Take the vectors of as many samples as a run takes at once, and place a few.
+
+    Args:
+        samples: Of the small run; taken again and again where they are fewer.
+        num_samples: Of the whole run.
+        dim: Of a feature.
+        now: The clock, in seconds.
+    """
+    vectors = NgramVectors(samples)
+    at_once = np.arange(min(CHUNK, num_samples)) % len(samples)
+    began_s = now()
+    vectors[at_once]
+    vector_s = (now() - began_s) / len(at_once)
+    generator = np.random.default_rng(0)
+    feature_md = generator.standard_normal((_MANY, dim), dtype=np.float32)
+    few_s, many_s = (
+        _learning_s(_Repeated(vectors, len(samples)), feature_md[:count], now)
+        for count in (_FEW, _MANY)
+    )
+    known_s = max(0.0, many_s - few_s) / (_MANY - _FEW)
+    return TextPrice(vector_s, known_s, max(0.0, few_s - _FEW * known_s))
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """Vectors of some samples, again and again."""
+
+    vectors: NgramVectors
+    num_samples: int
+
+    def __len__(self) -> int:
+        return _MANY
+
+    def __getitem__(self, samples: np.ndarray) -> np.ndarray:
+        """Vectors of these, counted round and round."""
+        return self.vectors[samples % self.num_samples]
+
+
+def _learning_s(vectors: _Repeated, feature_md: np.ndarray, now: Callable[[], float]) -> float:
+    """Of placing one sample by so many."""
+    centroid_kd = feature_md[:_CENTRES] / np.linalg.norm(
+        feature_md[:_CENTRES], axis=1, keepdims=True
+    )
+    known = np.arange(len(feature_md))
+    began_s = now()
+    placed_clusters(vectors, feature_md, known, centroid_kd, known[:1])
+    return now() - began_s

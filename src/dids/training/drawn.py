@@ -1,0 +1,49 @@
+"""What a run asked of every domain and what it got: ``drawn.json``.
+
+Axis letters: k domains.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from dids.sampling.mixture_log import MixtureLog
+from dids.sampling.sampler import MixtureSampler
+from dids.sampling.usage import DomainUsage
+from dids.training.domain_data import DomainData
+
+
+def drawn(
+    sampler: MixtureSampler, mixtures: MixtureLog, data: DomainData, steps: int
+) -> dict[str, Any]:
+    """What a run asked of every domain and what it got, in samples and tokens."""
+    asked_k = mixtures.steps_asked(steps) * sampler.batch_size
+    tokens_k = [data.dataset.lengths[members].sum() for members in data.members]
+    if sampler.unit == "tokens":
+        share_k = asked_k / max(1.0, asked_k.sum())
+        asked_k = share_k * sampler.tokens(steps) / np.maximum(data.mean_lengths, 1.0)
+    return {
+        "steps": steps,
+        "tokens": sampler.tokens(steps),
+        "domains": {
+            name: {
+                "samples_asked": float(asked_k[k]),
+                "samples_drawn": usage.samples,
+                "tokens_asked": float(asked_k[k] * data.mean_lengths[k]),
+                "tokens_drawn": usage.tokens,
+                **_first_pass(usage, len(data.members[k]), int(tokens_k[k])),
+                "tokens_left": usage.tokens_left,
+                "repeats": usage.repeats,
+            }
+            for k, (name, usage) in enumerate(zip(data.names, sampler.usage(steps), strict=True))
+        },
+    }
+
+
+def _first_pass(usage: DomainUsage, num_samples: int, num_tokens: int) -> dict[str, int]:
+    """Tokens of a domain drawn again, and never drawn; every sample comes once before any again."""
+    is_through = usage.samples >= num_samples
+    return {
+        "tokens_repeated": usage.tokens - num_tokens if is_through else 0,
+        "tokens_unseen": 0 if is_through else num_tokens - usage.tokens,
+    }

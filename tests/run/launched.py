@@ -1,0 +1,105 @@
+"""Starts a command on several ranks as torchrun does: forked, and all ended when one fails."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import time
+import traceback
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+
+from dids import cli
+from dids.run.launched_ranks import launched_ranks
+
+_GRACE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the ranks ended: their exit statuses (negative: by a signal) and what they said."""
+
+    statuses: list[int]
+    outputs: list[str]
+
+    @property
+    def said(self) -> str:
+        """Of all ranks, as one console shows it."""
+        return re.sub(r"\s+", " ", " ".join(self.outputs))
+
+
+def launched(num: int, *arguments, fault=None) -> Ended:
+    """Run ``dids`` on ranks; ``fault(rank)`` is called in each before it begins."""
+    if torch.cuda.is_available():
+        pytest.skip("autograd's threads for a GPU do not survive a fork")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = Path(str(arguments[1])).parent
+    paths = [folder / f"output-{rank}" for rank in range(num)]
+    children = {}
+    for rank in range(num):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of every fork
+            child = os.fork()
+        if child == 0:
+            _run(rank, num, port, paths[rank], arguments, fault)
+        children[child] = rank
+    statuses = _awaited(dict(children))
+    outputs = [path.read_text() if path.exists() else "" for path in paths]
+    return Ended([statuses[rank] for rank in range(num)], outputs)
+
+
+def _awaited(children: dict[int, int]) -> dict[int, int]:
+    statuses: dict[int, int] = {}
+    failed_s = None
+    while children:
+        for child, rank in list(children.items()):
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:
+                statuses[rank] = os.waitstatus_to_exitcode(status)
+                del children[child]
+        if failed_s is None and any(statuses.values()):
+            failed_s = time.monotonic()
+            for child in children:
+                os.kill(child, signal.SIGTERM)
+        if failed_s is not None and time.monotonic() - failed_s > _GRACE_S:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return statuses
+
+
+def _run(rank, num, port, output, arguments, fault):
+    status = 1
+    try:
+        file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+        AcceleratorState._reset_state(True)
+        GradientState._reset_state()
+        launched_ranks.cache_clear()
+        warnings.resetwarnings()  # a command's warnings are no errors
+        os.environ |= {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num),
+            "LOCAL_WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        }  # fmt: skip
+        if fault is not None:
+            fault(rank)
+        sys.argv = ["dids", *map(str, arguments)]
+        cli.main()
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)

@@ -1,0 +1,54 @@
+"""Adapters alone are trained; merged, the model says what it said with them."""
+
+import pytest
+import torch
+from tiny_trainer import tiny_model
+
+from dids.config.schema import LoraSettings
+from dids.errors import InputError
+from dids.training.lora import with_adapters, without_adapters
+
+pytest.importorskip("peft")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def adapted(**settings):
+    model = tiny_model().eval()
+    return with_adapters(model, LoraSettings(**{"r": 2, **settings}), seed=1)
+
+
+def test_adapters_alone_are_trained():
+    names = [name for name, p in adapted().named_parameters() if p.requires_grad]
+    assert names
+    assert all(".lora_" in name for name in names)
+
+
+def test_new_adapters_change_nothing_and_have_a_seed():
+    ids = torch.arange(6)[None]
+    plain, one, other = tiny_model().eval(), adapted(), adapted()
+    torch.testing.assert_close(one(ids).logits, plain(ids).logits)
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_the_merged_model_says_the_same_and_has_the_names_of_before():
+    model, ids = adapted(alpha=3.0), torch.arange(6)[None]
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:
+            parameter.data.normal_(0.0, 0.3, generator=generator)
+    before = model(ids).logits.detach()
+    assert not torch.allclose(before, tiny_model().eval()(ids).logits, atol=1e-3)
+    merged = without_adapters(model)
+    torch.testing.assert_close(merged(ids).logits, before, rtol=1e-4, atol=1e-5)
+    assert set(merged.state_dict()) == set(tiny_model().state_dict())
+
+
+def test_a_layer_that_is_not_there_is_named():
+    with pytest.raises(InputError, match=r"model\.lora\.target_modules: .*nowhere"):
+        adapted(target_modules=["nowhere"])
+
+
+def test_a_model_without_adapters_stays_as_it_is():
+    model = tiny_model()
+    assert without_adapters(model) is model
