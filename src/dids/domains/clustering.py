@@ -4,7 +4,7 @@ Axes: n samples, k domains, s sources, d feature dimensions.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -111,15 +111,18 @@ def clusters(
         raise InputError(
             f"domains.number is {num_domains}, but must be from 1 to the {len(source_n)} samples."
         )
-    groups = [np.arange(len(source_n))]
+    sizes = [len(source_n)]
     if within == "source":
-        groups = [np.flatnonzero(source_n == source) for source in range(num_sources)]
-    counts: list[int | None] = [None for _ in groups]
+        sizes = np.bincount(source_n, minlength=num_sources).tolist()
+    counts: list[int | None] = [None for _ in sizes]
     if isinstance(num_domains, int):
-        counts = shared_counts(np.array([len(group) for group in groups]), num_domains).tolist()
-    cluster_n = np.zeros(len(source_n), dtype=np.int64)
-    for group, count in zip(groups, counts, strict=True):
-        if len(group) > 0:
+        counts = shared_counts(np.array(sizes), num_domains).tolist()
+    cluster_n = np.zeros(len(source_n), dtype=np.int32)
+    for number, count in enumerate(counts):
+        if sizes[number] > 0:
+            group = np.arange(len(source_n))
+            if within == "source":
+                group = np.flatnonzero(source_n == number)
             first = int(cluster_n.max()) + 1
             cluster_n[group] = first + clusters_of(
                 features, vectors, group, count, min_samples, seed, progress
@@ -144,7 +147,7 @@ def clusters_of(
     if vectors is not None:
         is_known_m = have_direction(features, samples_m)
         if not is_known_m.any():
-            return np.zeros(len(samples_m), dtype=np.int64)
+            return np.zeros(len(samples_m), dtype=np.int32)
     known = samples_m[is_known_m]
     if count is None:
         share = len(known) / len(samples_m)
@@ -152,19 +155,34 @@ def clusters_of(
     training_md = directions(features, training_samples(known, count, seed))
     centroid_kd = spherical_centroids(training_md, count, seed)
     assigned = nearest_centroids(features, known, centroid_kd, progress)
-    cluster_m = np.zeros(len(samples_m), dtype=np.int64)
+    cluster_m = np.zeros(len(samples_m), dtype=np.int32)
     cluster_m[is_known_m] = assigned.cluster_n
     if vectors is not None:
         cluster_m[~is_known_m] = placed_clusters(
             vectors, features, known, centroid_kd, samples_m[~is_known_m], progress
         )
-    used_k, cluster_m = np.unique(cluster_m, return_inverse=True)
+    used_k, cluster_m = _numbered(cluster_m)
     size_k = np.bincount(cluster_m)
     # Samples that nothing is known of are near nothing: they go where most samples are.
     cluster_m[np.flatnonzero(is_known_m)[assigned.cosine_n == 0]] = size_k.argmax()
     group_k = np.zeros(len(used_k), dtype=np.int64)
     size_k = np.bincount(cluster_m, minlength=len(used_k))
-    return merged_into(centroid_kd[used_k], size_k, group_k, min_samples)[cluster_m]
+    target_k = merged_into(centroid_kd[used_k], size_k, group_k, min_samples)
+    return target_k.astype(np.int32)[cluster_m]
+
+
+def _numbered(
+    cluster_n: Integer[np.ndarray, " n"],
+) -> tuple[Integer[np.ndarray, " k"], Integer[np.ndarray, " n"]]:
+    """The clusters that occur, ascending, and the place of each sample's among them.
+
+    As ``np.unique`` with the inverse, which sorts all samples and holds them three times.
+    """
+    size_k = np.bincount(cluster_n)
+    used_k = np.flatnonzero(size_k)
+    place_k = np.zeros(len(size_k), dtype=np.int32)
+    place_k[used_k] = np.arange(len(used_k))
+    return used_k, place_k[cluster_n]
 
 
 def _domains(
@@ -176,9 +194,12 @@ def _domains(
     by_source: bool,
 ) -> Domains:
     """Number, name and describe clusters."""
-    _, domain_n, size_k = np.unique(cluster_n, return_inverse=True, return_counts=True)
+    _, domain_n = _numbered(cluster_n)
+    size_k = np.bincount(domain_n)
     counts_ks = np.zeros((len(size_k), len(source_names)), dtype=np.int64)
-    np.add.at(counts_ks, (domain_n, source_n), 1)
+    for start in range(0, len(domain_n), CHUNK):
+        here = slice(start, start + CHUNK)
+        np.add.at(counts_ks, (domain_n[here], source_n[here]), 1)
     order = np.argsort(-size_k, kind="stable")
     if by_source:
         order = order[np.argsort(counts_ks[order].argmax(1), kind="stable")]
@@ -206,29 +227,36 @@ def described(
             for domain in range(num_domains)
         ]
         return np.zeros((num_domains, 0), dtype=np.float32), central, [0.0] * num_domains
-    chunks = [
-        np.arange(start, min(start + CHUNK, len(domain_n)))
-        for start in range(0, len(domain_n), CHUNK)
-    ]
-    dim = directions(features, chunks[0][:1]).shape[1]
+    dim = directions(features, np.zeros(1, dtype=np.int64)).shape[1]
     sum_kd = np.zeros((num_domains, dim))
-    for samples_m in chunks:
+    for samples_m in _chunks(len(domain_n)):
         one_hot_km = (domain_n[samples_m] == np.arange(num_domains)[:, None]).astype(np.float32)
         sum_kd += one_hot_km @ directions(features, samples_m)
     length_k1 = np.linalg.norm(sum_kd, axis=1, keepdims=True)
     centroid_kd = (sum_kd / np.where(length_k1 > 0, length_k1, 1.0)).astype(np.float32)
-    cosine_n = np.concatenate(
-        [(directions(features, m) * centroid_kd[domain_n[m]]).sum(1) for m in chunks]
-    )
-    size_k = np.bincount(domain_n, minlength=num_domains)
-    # A sample without a feature has a cosine of exactly 0 and no say.
-    known_k = np.bincount(domain_n[cosine_n != 0], minlength=num_domains)
-    total_k = np.bincount(domain_n, weights=cosine_n, minlength=num_domains)
-    mean_k = total_k / np.maximum(known_k, 1)
-    by_domain = np.lexsort((-cosine_n, domain_n))
-    starts = np.cumsum(size_k) - size_k
-    central = [
-        by_domain[start : start + min(size, NUM_CENTRAL)].tolist()
-        for start, size in zip(starts, size_k, strict=True)
-    ]
-    return centroid_kd, central, mean_k.tolist()
+    known_k, total_k = np.zeros(num_domains, dtype=np.int64), np.zeros(num_domains)
+    nearest = np.zeros(0, dtype=[("domain", "i4"), ("cosine", "f4"), ("sample", "i8")])
+    for samples_m in _chunks(len(domain_n)):
+        domain_m = domain_n[samples_m]
+        cosine_m = (directions(features, samples_m) * centroid_kd[domain_m]).sum(1)
+        # A sample without a feature has a cosine of exactly 0 and no say.
+        known_k += np.bincount(domain_m[cosine_m != 0], minlength=num_domains)
+        np.add.at(total_k, domain_m, cosine_m.astype(np.float64))
+        here = np.empty(len(samples_m), dtype=nearest.dtype)
+        here["domain"], here["cosine"], here["sample"] = domain_m, cosine_m, samples_m
+        nearest = _nearest_of_each_domain(np.concatenate([nearest, here]))
+    central = [nearest["sample"][nearest["domain"] == k].tolist() for k in range(num_domains)]
+    return centroid_kd, central, (total_k / np.maximum(known_k, 1)).tolist()
+
+
+def _nearest_of_each_domain(samples_m: np.ndarray) -> np.ndarray:
+    """The `NUM_CENTRAL` samples of each domain with the largest cosine, the earliest of equals."""
+    order = np.lexsort((samples_m["sample"], -samples_m["cosine"], samples_m["domain"]))
+    samples_m = samples_m[order]
+    first_m = np.searchsorted(samples_m["domain"], samples_m["domain"])
+    return np.asarray(samples_m[np.arange(len(samples_m)) - first_m < NUM_CENTRAL])
+
+
+def _chunks(num_samples: int) -> Iterator[Integer[np.ndarray, " m"]]:
+    for start in range(0, num_samples, CHUNK):
+        yield np.arange(start, min(start + CHUNK, num_samples))
