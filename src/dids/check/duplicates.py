@@ -112,8 +112,8 @@ class _Search:
         total = int(self._starts[-1])
         if total > MAX_RECORDS:
             raise InputError(
-                f"data.sources: there are {total:,} records, but a check numbers "
-                f"{MAX_RECORDS:,} at most; join short records into longer ones."
+                f"data.sources: there are {total:,} records, but a check numbers {MAX_RECORDS:,} "
+                "at most; join short records into longer ones."
             )
         self._num_parts = max(1, 1 << (-(-total // _RECORDS_A_PART) - 1).bit_length())
         self._is_exact = _Bits(total)

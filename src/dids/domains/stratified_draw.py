@@ -17,7 +17,7 @@ SAMPLES_PER_CLUSTER = 128
 MAX_CLUSTERS = 256
 MIN_DRAWN = 4
 """Samples of a cheap cluster, at least."""
-_TRAINING_SAMPLES = 32
+TRAINING_SAMPLES = 32
 """A cluster: borders need not be exact, only every kind of text be met."""
 
 
@@ -36,7 +36,7 @@ def stratified_draw(
         Sample numbers, ascending: a share of the samples, rounded up in every cluster.
     """
     num_clusters = min(max(len(samples_n) // SAMPLES_PER_CLUSTER, 1), MAX_CLUSTERS)
-    training_m = training_samples(samples_n, num_clusters, seed, per_cluster=_TRAINING_SAMPLES)
+    training_m = training_samples(samples_n, num_clusters, seed, per_cluster=TRAINING_SAMPLES)
     centroid_kd = spherical_centroids(directions(vectors, training_m), num_clusters, seed)
     cluster_n = nearest_centroids(vectors, samples_n, centroid_kd).cluster_n
     # In a random order, the first so many of each cluster.

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from dids.atomic import whole_folder
+from dids.data.python_corpus import is_python_path
 from dids.data.readers import read_records
 from dids.data.tokenizer import train_tokenizer
 from dids.run.counts import run_counts
@@ -129,23 +130,28 @@ def _source_of(bar: Bar, here: Calibration) -> str:
 
 
 def _reading_s(here: Calibration, *, again: bool = False) -> float:
-    """What reading the files themselves takes beyond reading the slices.
+    """What reading the files of sources and tasks takes beyond reading the slices.
 
     Args:
         here: The calibration.
         again: Whether they were read before: Python's own files are kept in memory.
     """
-    began_s = here.clock.now()
+    tasks = here.config.tasks
+    read = [(here.sources[name], here.work.sources[name]) for name in here.sources]
+    paths = [source.path for source in here.config.data.sources.values()]
+    for split in SPLITS:
+        files = here.work.task_files(split)
+        read += [(here.tasks[split][task], files[task]) for task in tasks]
+        paths += [getattr(task, split) for task in tasks.values()]
     extra_s = 0.0
-    for name, volume in here.sources.items():
+    for (volume, small), path in zip(read, paths, strict=True):
+        if again and any(is_python_path(place) for place in path):
+            continue
         began_s = here.clock.now()
-        for _ in read_records(here.work.sources[name]):
+        for _ in read_records(small, purpose="task"):
             pass
-        slice_s = (here.clock.now() - began_s) * here.slices[name].scale
-        is_kept = again and any(
-            path.startswith("python:") for path in here.config.data.sources[name].path
-        )
-        extra_s += 0.0 if is_kept else max(0.0, volume.read_s - slice_s)
+        slice_s = (here.clock.now() - began_s) * here.slices[small.name].scale
+        extra_s += max(0.0, volume.read_s - slice_s)
     return extra_s
 
 

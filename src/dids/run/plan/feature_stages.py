@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dids.domains.feature_map import feature_map
 from dids.domains.needed_features import needed_shares
+from dids.domains.ngram_vectors import LOG_BUCKETS
 from dids.domains.stability import MAX_COMPARED
+from dids.domains.stratified_draw import MAX_CLUSTERS, SAMPLES_PER_CLUSTER, TRAINING_SAMPLES
 from dids.gradients.compute_features import features_of
 from dids.run.features import projection_of
 from dids.run.plan.calibration import Calibration, folder_bytes
@@ -41,9 +44,12 @@ def features_and_domains(here: Calibration, folder: Path) -> Iterator[StageEstim
         yield None
         yield _kept_sources(here)
         return
-    estimate, price = _features(here)
-    yield estimate
-    yield _domains(here, price, folder)
+    features, text = _features(here)
+    domains, price = _domains(here, text, folder)
+    drawn_s = 0.0 if text is None else price.product_s * _drawing(here)
+    time_s = Known(features.time_s.value + drawn_s, is_measured=False)
+    yield replace(features, time_s=time_s)
+    yield domains
 
 
 def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
@@ -99,7 +105,20 @@ def _kept_sources(here: Calibration) -> StageEstimate:
     )
 
 
-def _domains(here: Calibration, text: TextPrice | None, folder: Path) -> StageEstimate:
+def _drawing(here: Calibration) -> float:
+    """Products of clustering by text, to draw a share: as many as of features of its length."""
+    assert here.counts is not None
+    sizes = [source.num_samples for source in here.counts.sources]
+    if here.config.domains.within == "all":
+        sizes = [sum(sizes)]
+    counts = [max(1, min(MAX_CLUSTERS, size // SAMPLES_PER_CLUSTER)) for size in sizes]
+    products = Clustering(tuple(sizes), tuple(counts)).products_of(TRAINING_SAMPLES)
+    return products * (1 << LOG_BUCKETS) / here.config.features.dim
+
+
+def _domains(
+    here: Calibration, text: TextPrice | None, folder: Path
+) -> tuple[StageEstimate, ClusteringPrice]:
     """By sizes; the small run goes on with domains that are dealt out."""
     assert here.counts is not None
     number = here.counts.num_domains
@@ -130,7 +149,7 @@ def _domains(here: Calibration, text: TextPrice | None, folder: Path) -> StageEs
         _on_disk(here),
         f"clustered {price.num_samples:,} made-up features, for {whole.num_samples:,}, into "
         f"{number:,}{'' if is_given else ', a guess'}",
-    )
+    ), price
 
 
 def _deal(here: Calibration) -> dict[str, int]:

@@ -105,13 +105,14 @@ class Clustering:
     def products(self) -> float:
         """Inner products of a sample and a centre, likewise."""
         again = self.scaled(min(1.0, MAX_COMPARED / self.num_samples))
-        return self._products() + again._products()
+        return sum(each.products_of(MAX_TRAINING_SAMPLES) for each in (self, again))
 
-    def _products(self) -> float:
+    def products_of(self, training_samples: int) -> float:
+        """Products of one clustering whose centres are trained on so many samples each."""
         return float(
             sum(
                 size * count  # assignment
-                + _ITERATIONS * min(size, MAX_TRAINING_SAMPLES * count) * count
+                + _ITERATIONS * min(size, training_samples * count) * count
                 + min(size, 32 * count) * count * (2 + int(math.log(count)))  # the start
                 for size, count in zip(self.group_sizes, self.counts, strict=True)
             )

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dids.run.plan.calibration import Calibration, Rehearsed
 from dids.run.plan.estimate import Known, StageEstimate
 from dids.run.plan.training_stages import with_measuring
@@ -70,7 +72,7 @@ def evaluate(here: Calibration) -> StageEstimate:
         price = LmEvalPrice.of(first_s, few_s, _lm_eval_s(took)[0], *counts)
     rest_s = took.time_s - took.bars_s - sum(_lm_eval_s(took))
     tested_s = sum(
-        lap_s * here.tasks["test"][task].records / here.slices[f"{task}-test"].records
+        lap_s * _padded_scale(here, task)
         for bar in took.bars
         for task, lap_s in zip(here.config.tasks, bar.all_laps_s, strict=True)
     )
@@ -98,6 +100,33 @@ def report(here: Calibration) -> StageEstimate:
         Known(took.disk_bytes, is_measured=True),
         "of the small run",
     )
+
+
+def _padded_scale(here: Calibration, task: str) -> float:
+    """What testing on all of a task's items is of testing on the slice's, by padded tokens."""
+    lengths_n = np.sort(here.work.task_store(task, "test").lengths)[::-1]
+    scale = here.tasks["test"][task].records / here.slices[f"{task}-test"].records
+    batch_size = here.config.evaluation.batch_size
+    return padded_tokens(lengths_n, scale, batch_size) / padded_tokens(lengths_n, 1.0, batch_size)
+
+
+def padded_tokens(lengths_n: np.ndarray, times: float, batch_size: int) -> float:
+    """Tokens, with padding, of batches of like length: of so many times as many samples.
+
+    Args:
+        lengths_n: Tokens of each sample, longest first.
+        times: How many times as many samples of the same lengths; 1 or more.
+        batch_size: Samples of a batch.
+
+    Example:
+        >>> padded_tokens(np.array([9, 5, 3]), 1.0, 2), padded_tokens(np.array([9, 5, 3]), 2.0, 2)
+        (21.0, 34.0)
+    """
+    number = max(1, round(times * len(lengths_n)))
+    place_m = np.arange(number) * len(lengths_n) // number
+    longest_b = lengths_n[place_m[::batch_size]]
+    sizes_b = np.diff([*range(0, number, batch_size), number])
+    return float(longest_b @ sizes_b)
 
 
 def _evaluated(here: Calibration, limit: int) -> Rehearsed:
