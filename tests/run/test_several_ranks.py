@@ -326,7 +326,9 @@ def test_adapters_resume_within_a_round(tmp_path):
 
 
 def test_torchrun_hands_sigterm_on_to_all(tmp_path):
-    config = config_in(tmp_path, budget={"tokens": 10_000_000, "batch_size": 8})
+    # Workers of loaders get it too, and the step needs what they read.
+    training = {"per_device_train_batch_size": 2, "dataloader_num_workers": 1}
+    config = config_in(tmp_path, budget={"tokens": 10_000_000, "batch_size": 8}, training=training)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     with subprocess.Popen(
         [*command, "-m", "dids", "train", str(config)], stdout=subprocess.PIPE,
