@@ -5,7 +5,11 @@ Every fault is made to happen on two gloo ranks; the run that goes on ends as if
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -319,3 +323,25 @@ def test_adapters_resume_within_a_round(tmp_path):
     assert "stopped by SIGTERM at step 12; the same command goes on from there." in ended.said
     assert launched(1, "train", config).statuses == [0]
     assert_same(outcome(stopped), outcome(whole))
+
+
+def test_torchrun_hands_sigterm_on_to_all(tmp_path):
+    # Workers of loaders get it too, and the step needs what they read.
+    training = {"per_device_train_batch_size": 2, "dataloader_num_workers": 1}
+    config = config_in(tmp_path, budget={"tokens": 10_000_000, "batch_size": 8}, training=training)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    with subprocess.Popen(
+        [*command, "-m", "dids", "train", str(config)], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        live = tmp_path / "run" / "train" / "live.json"
+        while not (live.exists() and json.loads(live.read_text())["step"]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        said = process.communicate()[0]
+    stopped = re.findall(r"stopped by SIGTERM at step (\d+); the same command goes on", said)
+    assert len(stopped) == 1, said
+    assert (live.parent / f"checkpoint-{stopped[0]}" / "dids_state.json").exists()
+    assert not json.loads(live.read_text())["is_over"]
+    assert not RunFolder(tmp_path / "run").is_worked_on

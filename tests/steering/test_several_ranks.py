@@ -1,16 +1,14 @@
 """With several ranks the first reads and everyone steers alike."""
 
 import numpy as np
-import pytest
 from given_names import NAMES
+from training.ranks import on_ranks
 
 from dids.config.steering import Steering
 from dids.errors import InputError
 from dids.ranks import from_first_rank, rank
 from dids.steering.file import write_steering
 from dids.steering.follower import SteeringFollower
-
-ranks = pytest.importorskip("tests.training.ranks", reason="forks")
 
 
 def steered(folder):
@@ -48,13 +46,13 @@ def refused(folder):
 
 def test_the_first_rank_reads_and_records_for_all(tmp_path):
     write_steering(tmp_path / "steering.yaml", Steering(), {})
-    results = ranks.on_ranks(tmp_path / "ranks", 2, steered, tmp_path)
+    results = on_ranks(tmp_path / "ranks", 2, steered, tmp_path)
     floors = [[0.0625, 0.125, 0.125]] * 2
     np.testing.assert_array_equal([result[0] for result in results], floors)
     assert [result[1] for result in results] == [True, False]
 
 
 def test_what_the_first_rank_refuses_stops_all(tmp_path):
-    first, second = ranks.on_ranks(tmp_path / "ranks", 2, refused, tmp_path)
+    first, second = on_ranks(tmp_path / "ranks", 2, refused, tmp_path)
     assert "mixture.domains.*.pin" in first
     assert first == second

@@ -61,6 +61,27 @@ class LaunchedRanks:
         """Whether this process does what one alone does."""
         return self.number == 0
 
+    def check(self) -> None:
+        """Refuse what would come out when training begins, hours later.
+
+        Raises:
+            InputError: If a machine has fewer GPUs than processes, or parameters would be sharded.
+        """
+        for name, what in _SHARDING.items():
+            if os.environ.get(name, "").lower() in ("1", "true"):
+                raise InputError(
+                    f"accelerate launch was asked for {what}, which divides the model's parameters "
+                    "over processes, but impact is measured on whole ones; start it without."
+                )
+        import torch
+
+        num_gpus = torch.cuda.device_count()
+        if 0 < num_gpus < self.num_local:
+            raise InputError(
+                f"{self.num_local} processes were started on a machine with {num_gpus} GPUs; start "
+                "as many as it has, or set CUDA_VISIBLE_DEVICES= to train on the CPU."
+            )
+
     def from_first(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
         """What a function gives on the first rank, on every rank, however long that takes.
 
@@ -84,7 +105,8 @@ class LaunchedRanks:
             raise
         finally:
             self.store.set(key, json.dumps(outcome))
-            self._wait_for_listeners(key)
+            if "is_lost" not in outcome:
+                self._wait_for_listeners(key)
         return outcome["value"]
 
     def _wait_for_listeners(self, key: str) -> None:
@@ -115,25 +137,18 @@ class LaunchedRanks:
                 count here.
 
         Raises:
-            InputError: If a machine has fewer GPUs than processes, or parameters would be sharded.
             LostRankError: If another rank has ended.
         """
         if self.num == 1:
             yield
             return
-        for name, what in _SHARDING.items():
-            if os.environ.get(name, "").lower() in ("1", "true"):
-                raise InputError(
-                    f"accelerate launch was asked for {what}, which divides the model's parameters "
-                    "over processes, but impact is measured on whole ones; start it without."
-                )
         import torch
         from accelerate.state import AcceleratorState
         from torch.distributed.distributed_c10d import PrefixStore
 
         has_gpu = torch.cuda.is_available()
         if has_gpu:
-            self._take_gpu(torch.cuda.device_count())
+            torch.cuda.set_device(self.local_number)
         self._num_groups += 1
         os.environ.update(self.variables)
         torch.distributed.init_process_group(
@@ -152,16 +167,6 @@ class LaunchedRanks:
         # Not where an error passed: the others would be waited for.
         torch.distributed.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)
-
-    def _take_gpu(self, num_gpus: int) -> None:
-        import torch
-
-        if self.num_local > num_gpus:
-            raise InputError(
-                f"{self.num_local} processes were started on a machine with {num_gpus} GPUs; start "
-                "as many as it has, or set CUDA_VISIBLE_DEVICES= to train on the CPU."
-            )
-        torch.cuda.set_device(self.local_number)
 
     def speaks(self, about: str) -> bool:
         """Whether this process is the first that has something to say about a matter."""

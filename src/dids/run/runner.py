@@ -54,6 +54,7 @@ def run_stages(
     # A slip in a policy's name or settings must not wait for stage seven.
     make_policy(config.mixture.policy, **config.mixture.settings)
     ranks = ranks or LaunchedRanks()
+    ranks.check()
     training_arguments(config, ranks.num)
     if ranks.is_first:
         progress = RecordedProgress(progress, folder.path / PROGRESS_NAME)

@@ -45,8 +45,8 @@ class LiveNumbers(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say that the run is over."""
-        self._write(state, is_over=True)
+        """Say that the run is over, unless a signal has stopped it."""
+        self._write(state, is_over=self.rounds.is_over(state.global_step))
 
     def _write(self, state: TrainerState, *, is_over: bool) -> None:
         if not state.is_world_process_zero:

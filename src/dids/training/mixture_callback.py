@@ -1,5 +1,6 @@
 """What every Trainer that follows a mixture shares: the sampler's loader, checkpoints, scalars."""
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +18,14 @@ from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.sampling.sampler import MixtureSampler
 from dids.training.checkpoints import CHECKPOINT_PREFIX, read_state, refuse_damaged, write_state
 from dids.training.domain_losses import DomainLosses
+
+
+def _outlive_sigterm(worker: int) -> None:
+    """Leave SIGTERM to the process that trains: a cluster sends it to its workers, too.
+
+    They end with that process, whatever becomes of it.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class MixtureCallback(TrainerCallback, ABC):
@@ -121,6 +130,7 @@ class MixtureCallback(TrainerCallback, ABC):
             num_workers=workers,
             pin_memory=args.dataloader_pin_memory and torch.cuda.is_available(),
             prefetch_factor=args.dataloader_prefetch_factor if workers else None,
+            worker_init_fn=_outlive_sigterm if workers else None,
             # Its own: from the default generator each pass would take a number, after a resumed
             # run's random state was set, and dropout would differ.
             generator=torch.Generator().manual_seed(args.seed),

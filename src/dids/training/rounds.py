@@ -160,6 +160,10 @@ class MixtureRounds(MixtureCallback):
             return self.sampler.tokens(step) / self.plan.budget_tokens
         return step / self.plan.nominal_steps
 
+    def is_over(self, step: int) -> bool:
+        """Whether the run ends after so many steps: with its budget, or with its data."""
+        return self.progress(step) >= 1.0 or not self.sampler.has_step(step)
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -199,7 +203,7 @@ class MixtureRounds(MixtureCallback):
             self.on_step(min(1.0, done) - self._shown)
             self._shown = min(1.0, done)
         super().on_step_end(args, state, control, **kwargs)
-        is_over = done >= 1.0 or not self.sampler.has_step(step)
+        is_over = self.is_over(step)
         if is_over:
             control.should_training_stop = True
             self._look_at_the_tasks(step, kwargs["model"])
