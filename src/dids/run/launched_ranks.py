@@ -89,7 +89,8 @@ class LaunchedRanks:
 
         Raises:
             InputError: On every rank, if the function raised one on the first.
-            LostRankError: On the other ranks, if it raised anything else.
+            LostRankError: On the other ranks, if the first is gone.
+            SystemExit: On the other ranks, if it raised anything else: the first says what.
         """
         if self.num == 1:
             return make()
@@ -105,13 +106,13 @@ class LaunchedRanks:
             raise
         finally:
             self.store.set(key, json.dumps(outcome))
-            if "is_lost" not in outcome:
-                self._wait_for_listeners(key)
+            # Those that were stopped together with this one do not listen any more.
+            self._wait_for_listeners(key, 1.0 if "is_lost" in outcome else _HEARD_WITHIN_S)
         return outcome["value"]
 
-    def _wait_for_listeners(self, key: str) -> None:
+    def _wait_for_listeners(self, key: str, at_most_s: float) -> None:
         """Until the others know: where this process has the store, it ends with it."""
-        given_up_s = time.monotonic() + _HEARD_WITHIN_S
+        given_up_s = time.monotonic() + at_most_s
         heard = [f"{key}/heard/{number}" for number in range(1, self.num)]
         while not self.store.check(heard) and time.monotonic() < given_up_s:
             time.sleep(_LOOK_EVERY_S / 10)
@@ -123,7 +124,7 @@ class LaunchedRanks:
             outcome = json.loads(self.store.get(key))
             self.store.set(f"{key}/heard/{self.number}", "")
         if "is_lost" in outcome:
-            raise LostRankError
+            raise SystemExit(1)
         if "mistake" in outcome:
             raise InputError(outcome["mistake"])
         return outcome["value"]
