@@ -152,22 +152,33 @@ class LaunchedRanks:
             torch.cuda.set_device(self.local_number)
         self._num_groups += 1
         os.environ.update(self.variables)
-        torch.distributed.init_process_group(
-            arguments.get("ddp_backend") or ("nccl" if has_gpu else "gloo"),
-            store=PrefixStore(f"group/{self._num_groups}", self.store),
-            rank=self.number,
-            world_size=self.num,
-            timeout=timedelta(seconds=float(arguments.get("ddp_timeout", _DEFAULT_TIMEOUT_S))),
-        )
         try:
             with _peers_may_go():
+                torch.distributed.init_process_group(
+                    arguments.get("ddp_backend") or ("nccl" if has_gpu else "gloo"),
+                    store=PrefixStore(f"group/{self._num_groups}", self.store),
+                    rank=self.number,
+                    world_size=self.num,
+                    timeout=timedelta(
+                        seconds=float(arguments.get("ddp_timeout", _DEFAULT_TIMEOUT_S))
+                    ),
+                )
+                self._meet("in")
                 yield
+                self._meet("out")
         finally:
             for name in self.variables:
                 os.environ.pop(name, None)
         # Not where an error passed: the others would be waited for.
         torch.distributed.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)
+
+    def _meet(self, where: str) -> None:
+        """Wait for all: who leaves a group while others still join it or speak breaks theirs."""
+        met = [f"met/{self._num_groups}/{where}/{number}" for number in range(self.num)]
+        self.store.set(met[self.number], "")
+        while not self.store.check(met):
+            time.sleep(_LOOK_EVERY_S / 10)
 
     def speaks(self, about: str) -> bool:
         """Whether this process is the first that has something to say about a matter."""
