@@ -1,5 +1,6 @@
 """Starts a command on several ranks as torchrun does: forked, and all ended when one fails."""
 
+import gc
 import os
 import re
 import signal
@@ -78,6 +79,7 @@ def _awaited(children: dict[int, int]) -> dict[int, int]:
 
 def _run(rank, num, port, output, arguments, fault):
     status = 1
+    gc.freeze()  # the Trainer collects garbage, which takes a second with all that was imported
     try:
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)

@@ -89,7 +89,8 @@ class LaunchedRanks:
 
         Raises:
             InputError: On every rank, if the function raised one on the first.
-            LostRankError: On the other ranks, if it raised anything else.
+            LostRankError: On the other ranks, if the first is gone.
+            SystemExit: On the other ranks, if it raised anything else: the first says what.
         """
         if self.num == 1:
             return make()
@@ -105,13 +106,13 @@ class LaunchedRanks:
             raise
         finally:
             self.store.set(key, json.dumps(outcome))
-            if "is_lost" not in outcome:
-                self._wait_for_listeners(key)
+            # Those that were stopped together with this one do not listen any more.
+            self._wait_for_listeners(key, 1.0 if "is_lost" in outcome else _HEARD_WITHIN_S)
         return outcome["value"]
 
-    def _wait_for_listeners(self, key: str) -> None:
+    def _wait_for_listeners(self, key: str, at_most_s: float) -> None:
         """Until the others know: where this process has the store, it ends with it."""
-        given_up_s = time.monotonic() + _HEARD_WITHIN_S
+        given_up_s = time.monotonic() + at_most_s
         heard = [f"{key}/heard/{number}" for number in range(1, self.num)]
         while not self.store.check(heard) and time.monotonic() < given_up_s:
             time.sleep(_LOOK_EVERY_S / 10)
@@ -123,7 +124,7 @@ class LaunchedRanks:
             outcome = json.loads(self.store.get(key))
             self.store.set(f"{key}/heard/{self.number}", "")
         if "is_lost" in outcome:
-            raise LostRankError
+            raise SystemExit(1)
         if "mistake" in outcome:
             raise InputError(outcome["mistake"])
         return outcome["value"]
@@ -151,22 +152,33 @@ class LaunchedRanks:
             torch.cuda.set_device(self.local_number)
         self._num_groups += 1
         os.environ.update(self.variables)
-        torch.distributed.init_process_group(
-            arguments.get("ddp_backend") or ("nccl" if has_gpu else "gloo"),
-            store=PrefixStore(f"group/{self._num_groups}", self.store),
-            rank=self.number,
-            world_size=self.num,
-            timeout=timedelta(seconds=float(arguments.get("ddp_timeout", _DEFAULT_TIMEOUT_S))),
-        )
         try:
             with _peers_may_go():
+                torch.distributed.init_process_group(
+                    arguments.get("ddp_backend") or ("nccl" if has_gpu else "gloo"),
+                    store=PrefixStore(f"group/{self._num_groups}", self.store),
+                    rank=self.number,
+                    world_size=self.num,
+                    timeout=timedelta(
+                        seconds=float(arguments.get("ddp_timeout", _DEFAULT_TIMEOUT_S))
+                    ),
+                )
+                self._meet("in")
                 yield
+                self._meet("out")
         finally:
             for name in self.variables:
                 os.environ.pop(name, None)
         # Not where an error passed: the others would be waited for.
         torch.distributed.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)
+
+    def _meet(self, where: str) -> None:
+        """Wait for all: who leaves a group while others still join it or speak breaks theirs."""
+        met = [f"met/{self._num_groups}/{where}/{number}" for number in range(self.num)]
+        self.store.set(met[self.number], "")
+        while not self.store.check(met):
+            time.sleep(_LOOK_EVERY_S / 10)
 
     def speaks(self, about: str) -> bool:
         """Whether this process is the first that has something to say about a matter."""
