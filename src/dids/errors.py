@@ -7,6 +7,7 @@ _FULL_SAYS = (
     *(f"os error {number})" for number in _FULL),  # what is written in Rust: weights, tokenizers
     "inline_container.cc",  # PyTorch's writer, which knows only that less was written than it gave
     "iostream error",
+    " requested and ",  # NumPy's, "11200 requested and 1984 written", without a number of the error
 )
 
 
