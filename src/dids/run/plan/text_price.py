@@ -55,7 +55,7 @@ def text_price(
     vector_s = (now() - began_s) / len(at_once)
     generator = np.random.default_rng(0)
     feature_md = generator.standard_normal((_MANY, dim), dtype=np.float32)
-    # The first one touches new memory and is not counted: with it, solving seemed twice as long.
+    # The first one touches new memory and is not counted.
     _, few_s, many_s = (
         _learning_s(_Repeated(vectors, len(samples)), feature_md[:count], now)
         for count in (_FEW, _FEW, _MANY)
