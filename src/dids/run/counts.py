@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dids.config import Config
+from dids.config.batch import batch_size
 from dids.domains.needed_features import needed_shares
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.sampling.forecast import DomainForecast, forecast
@@ -62,20 +63,17 @@ def run_counts(config: Config, sizes: Sequence[tuple[int, int]]) -> RunCounts:
     Raises:
         InputError: If the config asks for what these sizes do not allow.
     """
-    arguments = config.training
-    batch_size = int(arguments.get("per_device_train_batch_size", 8)) * int(
-        arguments.get("gradient_accumulation_steps", 1)
-    )
+    step_samples = batch_size(config)
     mean_lengths = np.array([tokens / max(1, samples) for samples, tokens in sizes])
     uniform = np.full(len(sizes), 1.0 / len(sizes))
     unit = config.mixture.unit
     share_s = uniform if unit == "samples" else sample_shares(uniform, mean_lengths)
-    num_steps = expected_steps(config.budget.tokens, batch_size, mean_lengths, share_s)
+    num_steps = expected_steps(config.budget.tokens, step_samples, mean_lengths, share_s)
     forecasts = forecast(
         [samples for samples, _ in sizes],
         [source.max_repeats for source in config.data.sources.values()],
         uniform,
-        batch_size,
+        step_samples,
         num_steps,
         unit=unit,
         mean_lengths=mean_lengths,
@@ -83,7 +81,7 @@ def run_counts(config: Config, sizes: Sequence[tuple[int, int]]) -> RunCounts:
     )
     num_features = _num_features(config, [samples for samples, _ in sizes])
     num_domains = _num_domains(config)
-    round_samples = num_steps * batch_size / config.mixture.rounds
+    round_samples = num_steps * step_samples / config.mixture.rounds
     num_measured = 0 if config.impact.domain_gradients == "training" else num_domains
     measuring = MeasuringBudget.within(
         domain_samples=config.impact.domain_samples,
@@ -103,7 +101,7 @@ def run_counts(config: Config, sizes: Sequence[tuple[int, int]]) -> RunCounts:
         ),
         num_steps=num_steps,
         budget_tokens=config.budget.tokens,
-        batch_size=batch_size,
+        batch_size=step_samples,
         num_runs=1 if config.control is None else 2,
         warmup_steps=config.warmup_steps,
         num_features=num_features,

@@ -60,7 +60,8 @@ class DomainData:
     @property
     def mean_lengths(self) -> np.ndarray:
         """Mean tokens of a sample, by domain."""
-        return np.array([self.dataset.lengths[members].mean() for members in self.members])
+        length_n = self.dataset.lengths
+        return np.array([length_n[members].mean() for members in self.members])
 
     def sampler(
         self,

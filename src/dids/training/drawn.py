@@ -18,10 +18,11 @@ def drawn(
 ) -> dict[str, Any]:
     """What a run asked of every domain and what it got, in samples and tokens."""
     asked_k = mixtures.steps_asked(steps) * sampler.batch_size
-    tokens_k = [data.dataset.lengths[members].sum() for members in data.members]
+    length_n, mean_length_k = data.dataset.lengths, data.mean_lengths
+    tokens_k = [length_n[members].sum() for members in data.members]
     if sampler.unit == "tokens":
         share_k = asked_k / max(1.0, asked_k.sum())
-        asked_k = share_k * sampler.tokens(steps) / np.maximum(data.mean_lengths, 1.0)
+        asked_k = share_k * sampler.tokens(steps) / np.maximum(mean_length_k, 1.0)
     return {
         "steps": steps,
         "tokens": sampler.tokens(steps),
@@ -29,7 +30,7 @@ def drawn(
             name: {
                 "samples_asked": float(asked_k[k]),
                 "samples_drawn": usage.samples,
-                "tokens_asked": float(asked_k[k] * data.mean_lengths[k]),
+                "tokens_asked": float(asked_k[k] * mean_length_k[k]),
                 "tokens_drawn": usage.tokens,
                 **_first_pass(usage, len(data.members[k]), int(tokens_k[k])),
                 "tokens_left": usage.tokens_left,
