@@ -18,6 +18,7 @@ from dids.data.record_fields import record_from_fields
 from dids.data.records import Message, Origin, Record
 from dids.data.sources import SourceFiles
 from dids.errors import InputError
+from dids.run.folder import RunFolder
 from dids.run.plan import feature_stages, slices, training_stages
 from dids.run.plan.estimate import Known, StageEstimate, Totals
 from dids.run.plan.made_up_domains import Clustering, ClusteringPrice, dealt_domains
@@ -223,9 +224,8 @@ def test_every_kind_of_run_can_be_planned(tmp_path, changes):
 
 def test_a_finished_stage_is_said_to_be_done(tmp_path, capsys):
     config = load_config(write_config(tmp_path))
-    done = tmp_path / "run" / "stages"
-    done.mkdir(parents=True)
-    (done / "check.json").write_text(json.dumps({"elapsed_s": 12.0}), encoding="utf-8")
+    (tmp_path / "run").mkdir()
+    RunFolder(tmp_path / "run").mark_done("check", elapsed_s=12.0)
     print_plan(config, run_plan(config, Silent()))
     row = next(line for line in capsys.readouterr().out.splitlines() if " check" in line)
     assert "12.0 s" in row

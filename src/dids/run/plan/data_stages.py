@@ -1,12 +1,15 @@
 """Check, tokenizer and tokens: rehearsed on the slices, carried on by characters."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dids.atomic import whole_folder
 from dids.data.python_corpus import is_python_path
 from dids.data.readers import read_records
 from dids.data.tokenizer import train_tokenizer
 from dids.run.counts import run_counts
+from dids.run.engines.engine import Advance, Engine, Shards
 from dids.run.plan.calibration import Calibration, Rehearsed, folder_bytes
 from dids.run.plan.estimate import Known, StageEstimate
 from dids.run.plan.peak_memory import PeakMemory
@@ -74,11 +77,11 @@ def tokenizer(here: Calibration) -> StageEstimate:
 
 def tokens(here: Calibration) -> StageEstimate:
     """By characters; what the whole run comes to is known from here on."""
-    took = here.rehearsed("tokens", lambda: STAGES["tokens"](here.work))
+    took_s: dict[str, float] = {}
+    work = replace(here.work, engine=_timed(took_s, here.clock.now))
+    took = here.rehearsed("tokens", lambda: STAGES["tokens"](work))
     scale = {name: part.scale for name, part in here.slices.items()}
-    tokenised_s = sum(
-        bar.time_s * scale[bar.title.removeprefix("tokenising ")] for bar in took.bars
-    )
+    tokenised_s = sum(time_s * scale[name] for name, time_s in took_s.items())
     stores = dict(zip(here.work.sources, here.work.source_stores, strict=True))
     sizes = [
         (round(store.num_samples * scale[name]), round(store.num_tokens * scale[name]))
@@ -100,6 +103,23 @@ def tokens(here: Calibration) -> StageEstimate:
         Known(on_disk, _is_whole(here)),
         _of_characters(here, "tokenised"),
     )
+
+
+def _timed(took_s: dict[str, float], now: Callable[[], float]) -> Engine:
+    """One shard after the other in this process, its seconds added to those of its source."""
+
+    def engine(
+        work: Shards[Any, Any], shards: Sequence[Any], advance: Advance
+    ) -> Iterator[tuple[Any, Any]]:
+        result_of = work.opened()
+        for shard in shards:
+            began_s = now()
+            result = result_of(shard, advance)
+            name = shard.source.name
+            took_s[name] = took_s.get(name, 0.0) + now() - began_s
+            yield shard, result
+
+    return engine
 
 
 def _at_its_largest(here: Calibration, took: Rehearsed) -> Rehearsed:
