@@ -92,6 +92,8 @@ def _run(rank, num, port, output, arguments, fault):
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num),
             "LOCAL_WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            # The threads that an earlier test has tokenised with are not there after a fork.
+            "TOKENIZERS_PARALLELISM": "false",
         }  # fmt: skip
         if fault is not None:
             fault(rank)
