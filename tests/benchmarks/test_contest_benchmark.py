@@ -16,7 +16,7 @@ def test_every_setting_is_a_config(name, monkeypatch, request):
     monkeypatch.setenv("DIDS_DATA", "/data")
     monkeypatch.setenv("DIDS_HARD_DATA", "/hard")
     config = load_config(request.config.rootpath / "benchmarks" / "contest" / f"{name}.yaml")
-    assert config.budget.tokens == 300_000
+    assert config.budget.tokens == (750_000 if name == "instruct" else 300_000)
     if name == "hard":
         assert config.domains.within == "all"
         assert config.domains.number == 48

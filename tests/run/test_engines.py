@@ -33,6 +33,7 @@ def num_workers(request):
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'dids[ray]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
+        address="local",  # not one that another test has begun meanwhile
         num_cpus=request.param,
         object_store_memory=200_000_000,
         include_dashboard=False,

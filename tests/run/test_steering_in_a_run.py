@@ -9,7 +9,12 @@ from tiny_run import write_config
 
 from dids.steering.log import SteeringLog
 
-LONGER = {"mixture": {"policy": "dids", "rounds": 8}, "budget": {"tokens": 8000}, "control": None}
+LONGER = {
+    "mixture": {"policy": "dids", "rounds": 8},
+    "budget": {"tokens": 8000},
+    "impact": {"validation_samples": 4, "overhead": None},  # a mixture every round
+    "control": None,
+}
 NOISE_CAPPED = """
 mixture:
   floor: 0.1

@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> [duration(s) for s in (0.04, 7.31, 95, 8000, 200_000)]
-        ['0.0 s', '7.3 s', '1 min 35 s', '2 h 13 min', '2 d 8 h']
+        ['0.0 s', '7.3 s', '1 min 35 s', '2 h 13 min', '2 d 7 h']
     """
     if seconds < 60:
         return f"{seconds:.1f} s"
