@@ -63,7 +63,7 @@ class Workspace:
     folder: RunFolder
     progress: Progress
     with_added: bool = True
-    engine: Engine = in_this_process
+    engine: Engine = field(default_factory=lambda: in_this_process)
     ranks: LaunchedRanks = field(default_factory=LaunchedRanks)
     stop: StopSignal = field(default_factory=StopSignal)
 
