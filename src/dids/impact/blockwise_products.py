@@ -175,9 +175,8 @@ class _Walk:
         self.share_k2, self.share_t2 = _shares(domains), _shares(tasks)
         # Where it is kept of a domain, a sample's gradient is multiplied with the task's step.
         self.row_k = [turned_rows(each.sample) for each in domains if each.sample is not None]
-        rows = [None if each.sample is None else each.sample.row_rp for each in tasks]
         none = self.half_t[0][:0]
-        self.row_t = [none if row_mp is None else row_mp for row_mp in rows]
+        self.row_t = [none if each.sample is None else each.sample.row_rp for each in tasks]
         self.turned_row_t = [
             none if each.sample is None else turned_rows(each.sample) for each in tasks
         ]

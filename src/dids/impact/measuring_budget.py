@@ -146,7 +146,7 @@ class MeasuringBudget:
 
     def is_collected(self, step: int, round_number: int) -> bool:
         """Whether a training step of a round, counted from 0, gives its gradients by domain."""
-        share = min(1.0, self._collected_share(round_number))
+        share = self._collected_share(round_number)
         return math.floor((step + 1) * share) > math.floor(step * share)
 
     def num_measurements(self, num_rounds: int) -> int:
@@ -155,8 +155,7 @@ class MeasuringBudget:
 
     def collected_share(self, num_rounds: int) -> float:
         """Of a run's training steps, how many give their gradients by domain."""
-        shares = [min(1.0, self._collected_share(number)) for number in range(num_rounds)]
-        return sum(shares) / num_rounds
+        return sum(self._collected_share(number) for number in range(num_rounds)) / num_rounds
 
     def is_measured(self, round_number: int) -> bool:
         """Whether impact is measured at the end of the round before this one."""
@@ -165,12 +164,12 @@ class MeasuringBudget:
     def _collected_share(self, round_number: int) -> float:
         """Of a round's steps, how many give their gradients for the next measurement."""
         if self.measured_rounds is None:
-            return self.collected_rounds
+            return min(1.0, self.collected_rounds)
         following = [number for number in self.measured_rounds if number > round_number]
         if not following:
             return 0.0  # nothing is measured any more
         before = max((n for n in self.measured_rounds if n <= round_number), default=0)
-        return self.collected_rounds / (following[0] - before)
+        return min(1.0, self.collected_rounds / (following[0] - before))
 
 
 def collecting_cost(kept_share: float) -> float:
