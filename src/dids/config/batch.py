@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dids.config import sharding
 from dids.config.schema import Config
 from dids.errors import InputError
 
@@ -24,6 +25,8 @@ def batch_size(config: Config, num_ranks: int = 1) -> int:
 
 def training_arguments(config: Config, num_ranks: int = 1) -> dict[str, Any]:
     """``training`` with the accumulation that gives ``budget.batch_size`` on so many processes.
+
+    One process has nothing to shard: it goes without FSDP.
 
     Args:
         config: As resolved.
@@ -53,7 +56,10 @@ def _with_batch(config: Config, samples: int, num_ranks: int) -> dict[str, Any]:
             f"of {per_device} (training.{_PER_DEVICE}); make it a multiple of "
             f"{per_device * num_ranks}."
         )
-    return {**config.training, _ACCUMULATION: accumulation}
+    arguments = {**config.training, _ACCUMULATION: accumulation}
+    if num_ranks == 1:
+        return {name: value for name, value in arguments.items() if name not in sharding.ARGUMENTS}
+    return arguments
 
 
 def _per_device(config: Config) -> int:

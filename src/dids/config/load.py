@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dids.config.schema import Config
+from dids.config.sharding import check_sharding
 from dids.config.yaml_file import YamlFile
 from dids.errors import InputError
 
@@ -27,9 +28,6 @@ _OWN_TRAINING_ARGUMENTS = {
     "resume_from_checkpoint": "run",
     "use_cpu": "no setting: set CUDA_VISIBLE_DEVICES= instead",
 }
-
-# Impact is measured on whole parameters.
-_SHARDING = ("fsdp", "fsdp_config", "deepspeed", "parallelism_config")
 
 
 def load_config(path: Path) -> Config:
@@ -85,12 +83,6 @@ def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:
                 f"{where}: 'training.{name}' is set by the run itself; use "
                 f"{_OWN_TRAINING_ARGUMENTS[name]}."
             )
-        if name in _SHARDING and arguments[name]:
-            raise InputError(
-                f"{where}: 'training.{name}' would divide the model's parameters over processes, "
-                "but impact is measured on whole ones; leave it out: every process has the whole "
-                "model, and model.lora trains less of it."
-            )
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = (
@@ -99,6 +91,7 @@ def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:
                 else "see transformers.TrainingArguments."
             )
             raise InputError(f"{where}: unknown key 'training.{name}'; {hint}")
+    check_sharding(arguments, where)
 
 
 def _check_allowed_leaks(config: Config, file: YamlFile) -> None:

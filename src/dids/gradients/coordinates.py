@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import covered_parameters
 from dids.gradients.random_signs import philox
+from dids.gradients.shards import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +43,12 @@ class Slot:
         return float(np.prod(self.shape)) / (self.stop - self.start)
 
     def select(self, tensor: Tensor) -> Tensor:
-        """This slot's entries of a tensor of the parameter's shape, flat."""
-        if self.columns is None:
-            return tensor.reshape(-1)
-        return tensor.index_select(1, self.columns.to(tensor.device)).reshape(-1)
+        """This slot's entries of a tensor of the parameter's shape, flat.
+
+        Of a shard, all ranks get the whole parameter's; every rank must ask.
+        """
+        columns = None if self.columns is None else self.columns.to(tensor.device)
+        return whole(tensor, columns).reshape(-1)
 
     def restrict(self, layer: LayerGradient) -> LayerGradient:
         """What is kept of one use's gradient of this parameter."""

@@ -135,9 +135,8 @@ def layer_gradients(
     Raises:
         InputError: If the model has no covered layer, or one that mixes the samples of a batch.
     """
-    parameters = covered_parameters(model, layers)
-    name_by_id = {id(parameter): name for name, parameter in parameters.items()}
-    hooks = _Hooks(name_by_id, on_gradient, kept_input, starts_graph=not weight_gradients)
+    names = _names_by_layer(model, covered_parameters(model, layers))
+    hooks = _Hooks(names, on_gradient, kept_input, starts_graph=not weight_gradients)
     with ExitStack() as stack:
         if not weight_gradients:
             stack.enter_context(frozen_weights(model))
@@ -145,12 +144,30 @@ def layer_gradients(
         start = model.register_forward_pre_hook(hooks.begin, with_kwargs=True)
         stack.callback(start.remove)
         stack.callback(model.register_forward_hook(hooks.end).remove)
-        for module in model.modules():
-            own = [id(parameter) in name_by_id for parameter in module.parameters(recurse=False)]
-            if _is_covered(module) and any(own):
-                hook = hooks.after_embedding if isinstance(module, nn.Embedding) else hooks.after
-                stack.callback(module.register_forward_hook(hook).remove)
+        for module in names:
+            hook = hooks.after_embedding if isinstance(module, nn.Embedding) else hooks.after
+            stack.callback(module.register_forward_hook(hook).remove)
         yield
+
+
+def _names_by_layer(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter]
+) -> dict[nn.Module, dict[str, str]]:
+    """By covered layer and attribute (``weight``, ``bias``) the name of the parameter in the model.
+
+    Known before any pass: while a layer runs, sharded parameters are replaced by whole ones.
+    """
+    name_by_id = {id(parameter): name for name, parameter in parameters.items()}
+    names: dict[nn.Module, dict[str, str]] = {}
+    for module in model.modules():
+        own = {
+            attribute: name_by_id[id(parameter)]
+            for attribute, parameter in module.named_parameters(recurse=False)
+            if id(parameter) in name_by_id
+        }
+        if own and _is_covered(module):
+            names[module] = own
+    return names
 
 
 def _is_covered(module: nn.Module) -> bool:
@@ -167,7 +184,8 @@ def _is_covered(module: nn.Module) -> bool:
 class _Hooks:
     """What the hooks remember between a forward pass and its backward pass."""
 
-    name_by_id: dict[int, str]
+    names: Mapping[nn.Module, Mapping[str, str]]
+    """By layer and attribute."""
     on_gradient: OnGradient
     kept_input: KeptInput | None
     starts_graph: bool
@@ -207,7 +225,7 @@ class _Hooks:
 
     def after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         """Follow a linear layer's or a norm's output to its gradient."""
-        weight, bias = self._used(module.weight), self._used(getattr(module, "bias", None))
+        weight, bias = self._used(module, "weight"), self._used(module, "bias")
         followed = self._followed(output)
         if followed is None:
             return None
@@ -235,7 +253,7 @@ class _Hooks:
         self, module: nn.Embedding, args: tuple[Any, ...], output: Tensor
     ) -> Tensor | None:
         """Follow an embedding's output to its gradient."""
-        name = self._used(module.weight)
+        name = self._used(module, "weight")
         followed = self._followed(output)
         if followed is None or name is None:
             return None
@@ -293,8 +311,8 @@ class _Hooks:
 
         self.handles.append(output.register_hook(emit_in_full))  # type: ignore[no-untyped-call]
 
-    def _used(self, parameter: object) -> str | None:
-        name = None if parameter is None else self.name_by_id.get(id(parameter))
+    def _used(self, module: nn.Module, attribute: str) -> str | None:
+        name = self.names[module].get(attribute)
         if name is not None and self.is_forward:
             self.uses[name] = self.uses.get(name, 0) + 1
         return name

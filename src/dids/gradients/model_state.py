@@ -7,6 +7,8 @@ from typing import TypedDict
 import torch
 from torch import nn
 
+from dids.gradients.shards import reshard
+
 
 class SumsLike(TypedDict):
     """Arguments of a tensor that sums gradients up."""
@@ -26,6 +28,8 @@ def sums_like(model: nn.Module) -> SumsLike:
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Dropout off for the duration, every module's own flag restored after, also on exception.
 
+    Sharded parameters are shards at both ends, whatever passes leave whole.
+
     Args:
         model: The model to borrow.
 
@@ -33,12 +37,14 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         Nothing.
     """
     was_training = [(module, module.training) for module in model.modules()]
+    reshard(model)
     try:
         model.eval()
         yield
     finally:
         for module, flag in was_training:
             module.training = flag
+        reshard(model)
 
 
 @contextmanager

@@ -85,12 +85,14 @@ def normalised_input(norm: nn.Module, inputs: Tensor) -> Tensor:
     weight = norm._parameters["weight"]
     assert weight is not None
     probe = torch.linspace(-1.0, 1.0, len(weight), dtype=inputs.dtype, device=inputs.device)
+    # Plain tensors, whatever the weight is: it may be a shard.
+    one = torch.ones(len(weight), dtype=weight.dtype, device=inputs.device)
     try:
         with torch.no_grad():
             # The raw forward: calling the module would fire its hooks again.
-            norm._parameters["weight"] = nn.Parameter(torch.ones_like(weight), requires_grad=False)
+            norm._parameters["weight"] = nn.Parameter(one, requires_grad=False)
             at_one: Tensor = norm.forward(inputs)
-            norm._parameters["weight"] = nn.Parameter(torch.zeros_like(weight), requires_grad=False)
+            norm._parameters["weight"] = nn.Parameter(0.0 * one, requires_grad=False)
             if not norm.forward(probe.expand(1, 1, -1)).any():
                 return at_one  # a plain product with the weight: nothing to take away
             at_zero: Tensor = norm.forward(inputs)

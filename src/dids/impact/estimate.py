@@ -26,10 +26,11 @@ from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.sample_rows import ROWS
+from dids.gradients.shards import is_sharded
 from dids.gradients.statistics import GradientStatistics
 from dids.impact.blockwise_products import MeasuredGradient, Within
 from dids.impact.brackets import brackets
-from dids.impact.divided_pass import measured_gradient, own_places
+from dids.impact.divided_pass import measured_gradient, own_batches
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measured_matrices import measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
@@ -178,9 +179,13 @@ class ImpactEstimator:
             for number, (task, samples) in enumerate(self.tasks.items()):
                 chosen = self._order_by_task[task][: self.budget.validation_samples]
                 num_samples.append(len(chosen))
-                own = _by_length(samples, chosen)[own_places(len(chosen))]
-                for batch in self._batches(model, samples, own):
-                    sum_t[number] += sample_losses(model, batch).double().sum().cpu()
+                ordered = _by_length(samples, chosen)
+                for place_b in own_batches(len(chosen), self.batch_size):
+                    if len(place_b) > 0:
+                        batch = self._batch(model, samples, ordered[place_b])
+                        sum_t[number] += sample_losses(model, batch).double().sum().cpu()
+                    elif is_sharded(model):  # the others' pass needs this rank in it
+                        sample_losses(model, self._batch(model, samples, ordered[:1]))
         sum_over_ranks_(sum_t)
         return {
             task: total / num
@@ -206,8 +211,8 @@ class ImpactEstimator:
         tasks = self._task_samples(index).items()
         return brackets(
             model,
-            [self._batches(model, self.dataset, chosen)[0] for chosen in domains],
-            [self._batches(model, self.tasks[task], chosen)[0] for task, chosen in tasks],
+            [self._first_batch(model, self.dataset, chosen) for chosen in domains],
+            [self._first_batch(model, self.tasks[task], chosen) for task, chosen in tasks],
         )
 
     def _coordinates(self, model: nn.Module) -> Coordinates:
@@ -231,8 +236,9 @@ class ImpactEstimator:
         return measured_gradient(
             model,
             coordinates,
-            partial(self._batches, model, self.dataset),
+            partial(self._batch, model, self.dataset),
             _by_length(self.dataset, chosen),
+            batch_size=self.batch_size,
             total_weight=float(self.dataset.scored_counts[chosen].sum()),
             num_rows=ROWS,
             with_squares=False,
@@ -251,8 +257,9 @@ class ImpactEstimator:
         return measured_gradient(
             model,
             coordinates,
-            partial(self._batches, model, samples),
+            partial(self._batch, model, samples),
             _by_length(samples, chosen),
+            batch_size=self.batch_size,
             total_weight=float(len(chosen)),
             num_rows=len(chosen),
             with_squares=self.within == "fisher",
@@ -260,20 +267,17 @@ class ImpactEstimator:
             generator=generator,
         )
 
-    def _batches(
+    def _first_batch(
         self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
-    ) -> list[dict[str, torch.Tensor]]:
+    ) -> dict[str, torch.Tensor]:
+        return self._batch(model, samples, _by_length(samples, chosen)[: self.batch_size])
+
+    def _batch(
+        self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
+    ) -> dict[str, torch.Tensor]:
         device = next(model.parameters()).device
-        by_length = _by_length(samples, chosen)
-        return [
-            {
-                name: tensor.to(device)
-                for name, tensor in self.collate(
-                    samples.__getitems__(by_length[i : i + self.batch_size].tolist())
-                ).items()
-            }
-            for i in range(0, len(by_length), self.batch_size)
-        ]
+        batch = self.collate(samples.__getitems__(chosen.tolist()))
+        return {name: tensor.to(device) for name, tensor in batch.items()}
 
     def _samples(self, domain: int, index: int, num: int) -> np.ndarray:
         members = self._scored_by_domain[domain]

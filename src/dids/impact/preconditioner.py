@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 
 from dids.atomic import whole_file
 from dids.gradients.coordinates import Coordinates, Slot
+from dids.gradients.shards import on_first_rank, reshard, whole
 
 # Of the largest squared singular value: directions that the momentum hardly has are not blown up.
 _LEAST_SQUARE = 1e-4
@@ -37,14 +38,17 @@ class SecondMoments:
 
     @classmethod
     def of(cls, model: nn.Module, optimizer: Any) -> "SecondMoments | None":  # noqa: ANN401
-        """Read them off an optimizer; None where it has none (SGD, or before its first step)."""
+        """Read them off an optimizer; None where it has none (SGD, or before its first step).
+
+        Of sharded parameters every rank must ask, and only the first has them, on the CPU.
+        """
         by_name: dict[str, Tensor] = {}
         epsilon = 1e-8
         for name, group, state in _states(model, optimizer):
             epsilon = group.get("eps", epsilon)
             if "exp_avg_sq" in state:
                 correction = 1.0 - group["betas"][1] ** float(state["step"])
-                by_name[name] = state["exp_avg_sq"] / correction
+                by_name[name] = on_first_rank(state["exp_avg_sq"] / correction)
         return cls(by_name, epsilon) if by_name else None
 
     def save(self, path: Path) -> None:
@@ -103,7 +107,7 @@ class Preconditioner:
                 moment_p = slot.select(state["exp_avg_sq"].detach() / correction).float()
                 scale_p[entries] = (1.0 / (moment_p.sqrt() + group.get("eps", 1e-8))).cpu()
             elif "momentum_buffer" in state and "ns_steps" in group and len(slot.shape) == 2:
-                roots[slot] = _root_of_whitening(state["momentum_buffer"].detach())
+                roots[slot] = _root_of_whitening(whole(state["momentum_buffer"].detach()))
             if greatest > 0.0:
                 scale_p[entries] *= rates[name] / greatest
         return cls(scale_p.to(_device(model)), roots)
@@ -153,6 +157,7 @@ def _states(
     optimizer: Any,  # noqa: ANN401
 ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Name, group and state of every parameter of the model that the optimizer trains."""
+    reshard(model)
     names = {parameter: name for name, parameter in model.named_parameters()}
     for group in optimizer.param_groups:
         for parameter in group["params"]:

@@ -65,13 +65,14 @@ class LaunchedRanks:
         """Refuse what would come out when training begins, hours later.
 
         Raises:
-            InputError: If a machine has fewer GPUs than processes, or parameters would be sharded.
+            InputError: If a machine has fewer GPUs than processes, or the launcher would shard.
         """
         for name, what in _SHARDING.items():
             if os.environ.get(name, "").lower() in ("1", "true"):
                 raise InputError(
-                    f"accelerate launch was asked for {what}, which divides the model's parameters "
-                    "over processes, but impact is measured on whole ones; start it without."
+                    f"accelerate launch was asked for {what}, which a run must know from its "
+                    "config or cannot measure impact with; start it without. training: {fsdp: true} "
+                    "in the config shards the model's parameters over processes."
                 )
         import torch
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from transformers import (
 
 from dids.atomic import read_json, whole_folder, write_json
 from dids.data.dataset import PaddingCollator
+from dids.gradients.shards import is_sharded, whole_state
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
@@ -35,8 +37,8 @@ from dids.training.regrouping import ordered_domains
 from dids.training.resumed_state import resumed_state
 from dids.training.round_plan import MeasuresImpact, RoundPlan
 from dids.training.rounds import MixtureRounds
+from dids.training.sharding import ShardingTrainer
 from dids.training.stop_signal import StopAtStep, StoppedError, StopSignal
-from dids.training.trainer import DidsTrainer
 
 HISTORY_NAME = "history.json"
 MODEL_NAME = "model"
@@ -173,7 +175,7 @@ def train_model(
         reference=reference,
         on_step=on_step,
     )
-    trainer = DidsTrainer(
+    trainer = ShardingTrainer(
         model=model,
         args=settings,
         train_dataset=data.dataset,
@@ -196,12 +198,15 @@ def train_model(
         raise StoppedError.in_training(stopping.step)
     history = rounds.finish()
 
+    moments = optimizer_moments(model, trainer.optimizer)
+    model = without_adapters(model)
+    weights = whole_state(model) if is_sharded(model) else None
+
     def save() -> None:
-        moments = optimizer_moments(model, trainer.optimizer)
         if moments is not None:
             moments.save(folder / MOMENTS_NAME)
         with whole_folder(folder / MODEL_NAME) as unfinished:
-            without_adapters(model).save_pretrained(unfinished)
+            model.save_pretrained(unfinished, state_dict=weights)
             tokenizer.save_pretrained(unfinished)
         steps = trainer.state.global_step
         write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
@@ -240,7 +245,7 @@ def _training_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -
             "seed": seed,
             "use_cpu": not torch.cuda.is_available(),
             "max_steps": 1,
-            **arguments,
+            **deepcopy(dict(arguments)),  # TrainingArguments writes into what it is given
         }
     )
     # One process that sees several GPUs would divide each batch over copies of the model

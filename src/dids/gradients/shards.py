@@ -1,0 +1,84 @@
+"""Parameters that FSDP2 has divided over ranks: each holds a shard of it, and so does the optimizer.
+
+Layers run with whole ones all the same, which are gathered around every layer's pass: every rank
+must make the same passes, and what is read off activations never knows of shards.
+
+Axes: o rows and i columns of a matrix.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from dids.ranks import is_first_rank
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a model's parameters are divided over ranks."""
+    return bool(_fsdp_modules(model))
+
+
+def reshard(model: nn.Module) -> None:
+    """Let a model have its shards for parameters again, as the optimizer knows them.
+
+    A pass without a backward pass leaves some whole, for the next one to use.
+    """
+    for module in _fsdp_modules(model):
+        module.reshard()
+
+
+def whole(tensor: Tensor, columns: Int64[Tensor, " kept"] | None = None) -> Tensor:
+    """A plain tensor of what may be a shard of it; of a shard, every rank must ask.
+
+    Args:
+        tensor: A parameter, its gradient, or what the optimizer keeps of it.
+        columns: Of a matrix, the columns that are wanted; only they go over the network.
+    """
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(tensor, DTensor):
+        return tensor if columns is None else tensor.index_select(1, columns)
+    if columns is None:
+        return tensor.full_tensor()
+    shape = torch.Size((tensor.shape[0], len(columns)))
+    part = tensor.to_local().index_select(1, columns)
+    return DTensor.from_local(
+        part, tensor.device_mesh, tensor.placements, shape=shape, stride=(shape[1], 1)
+    ).full_tensor()
+
+
+def on_first_rank(tensor: Tensor) -> Tensor:
+    """What is no shard, as it is; of a shard, the whole on the first rank's CPU, else nothing.
+
+    Every rank must ask.
+    """
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(tensor, DTensor):
+        return tensor
+    found = whole(tensor)
+    return found.cpu() if is_first_rank() else found.new_empty(0, device="cpu")
+
+
+def whole_state(model: nn.Module) -> dict[str, Tensor]:
+    """A sharded model's state, whole on the first rank's CPU; every rank must ask.
+
+    Tied parameters share their memory, as they do in the model.
+    """
+    reshard(model)
+    state = model.state_dict(keep_vars=True)
+    found = {id(tensor): on_first_rank(tensor.detach()) for tensor in state.values()}
+    return {name: found[id(tensor)] for name, tensor in state.items()}
+
+
+def _fsdp_modules(model: nn.Module) -> list["FSDPModule"]:
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return []
+    from torch.distributed.fsdp import FSDPModule
+
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]

@@ -1,0 +1,100 @@
+"""Training with parameters that FSDP2 divides over ranks, as Accelerate and the Trainer do it.
+
+Checkpoints are those of a training without it, whole: they go on with any number of ranks, sharded
+or not. The weights are read before the model is divided, the optimizer's state when it is.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from safetensors.torch import load_file
+from torch import nn
+from torch.optim import Optimizer
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+
+from dids.gradients.shards import on_first_rank
+from dids.ranks import is_first_rank
+from dids.training.trainer import DidsTrainer
+
+_VARIABLES = "ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"
+
+
+class ShardingTrainer(DidsTrainer):
+    """`DidsTrainer` that shards where ``TrainingArguments.fsdp`` says so, on a CPU as well."""
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """The Trainer's own; Accelerate takes FSDP off a CPU without a word, where it works too."""
+        before = {name: os.environ.get(name) for name in _VARIABLES}
+        super().create_accelerator_and_postprocess()
+        for name, value in before.items():  # the process goes on to train what is not sharded
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        state = self.accelerator.state
+        if self.args.fsdp_plugin_args and state.distributed_type == DistributedType.MULTI_CPU:
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args)
+            if self.args.bf16:
+                state.fsdp_plugin.set_mixed_precision("bf16")
+            state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
+            self.is_fsdp_enabled = True
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:  # noqa: ANN401
+        """The Trainer's own, from a checkpoint that is whole."""
+        if self.is_fsdp_enabled and isinstance(resume_from_checkpoint, str):
+            _load_weights(self.model, Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def _load_from_checkpoint(self, checkpoint: str, model: nn.Module | None = None) -> None:
+        if not self.is_fsdp_enabled:  # else they are there
+            super()._load_from_checkpoint(checkpoint, model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        state = _whole(self.optimizer.state_dict())
+        if is_first_rank():
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        elif checkpoint is not None:
+            folder = Path(checkpoint)
+            _load_state(self.optimizer, torch.load(folder / OPTIMIZER_NAME, weights_only=True))
+            self.lr_scheduler.load_state_dict(
+                torch.load(folder / SCHEDULER_NAME, weights_only=True)
+            )
+
+
+def _load_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Read the weights of a model that is not sharded yet; tied ones are there once."""
+    for path in sorted(checkpoint.glob("model*.safetensors")):
+        model.load_state_dict(load_file(path), strict=False)
+
+
+def _whole(state: Any) -> Any:  # noqa: ANN401
+    """The state of an optimizer of sharded parameters, whole on the first rank."""
+    if isinstance(state, dict):
+        return {name: _whole(value) for name, value in state.items()}
+    return on_first_rank(state) if isinstance(state, torch.Tensor) else state
+
+
+def _load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer of sharded parameters the state of whole ones."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for number, by_name in state["state"].items():
+        like = parameters[number]
+        for name, value in by_name.items():
+            if isinstance(like, DTensor) and value.shape == like.shape:
+                by_name[name] = distribute_tensor(
+                    value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+                )
+    optimizer.load_state_dict(state)
