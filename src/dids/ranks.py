@@ -3,7 +3,8 @@
 Where `torch.distributed` has no process group there is one process, and nothing is sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,6 +30,14 @@ def is_first_rank() -> bool:
     return not rank()
 
 
+_works_alone = False
+
+
+def works_alone() -> bool:
+    """Whether other ranks wait for this one, so that nothing may be asked of them."""
+    return _works_alone
+
+
 def from_first_rank(make: Callable[[], Any]) -> Any:  # noqa: ANN401
     """What a function gives on the first rank, on every rank; every rank must ask.
 
@@ -39,15 +48,26 @@ def from_first_rank(make: Callable[[], Any]) -> Any:  # noqa: ANN401
         return make()
     answer: list[Any] = [None, None]
     if rank() == 0:
-        try:
-            answer = [make(), None]
-        except InputError as error:
-            answer = [None, str(error)]
+        with _alone():
+            try:
+                answer = [make(), None]
+            except InputError as error:
+                answer = [None, str(error)]
     torch.distributed.broadcast_object_list(answer, src=0)
     value, sentence = answer
     if sentence is not None:
         raise InputError(sentence)
     return value
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    global _works_alone
+    before, _works_alone = _works_alone, True
+    try:
+        yield
+    finally:
+        _works_alone = before
 
 
 def sum_over_ranks_(*tensors: Tensor) -> None:

@@ -33,9 +33,13 @@ def training_arguments(config: Config, num_ranks: int = 1) -> dict[str, Any]:
         num_ranks: Processes that train.
 
     Raises:
-        InputError: If they cannot share the samples of a step evenly.
+        InputError: If they cannot share the samples of a step evenly, or would shard a model that
+            the policy needs whole.
     """
-    return _with_batch(config, batch_size(config, num_ranks), num_ranks)
+    arguments = _with_batch(config, batch_size(config, num_ranks), num_ranks)
+    if sharding.shards(arguments):
+        sharding.check_policy(config.mixture)
+    return arguments
 
 
 def arguments_of_first_rank(config: Config, num_ranks: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dids.config.schema import MixtureConfig
 from dids.errors import InputError
 
 ARGUMENTS = ("fsdp", "fsdp_config")
@@ -57,3 +58,18 @@ def check_sharding(arguments: Mapping[str, Any], where: str) -> None:
                 f"{where}: 'training.fsdp_config.{key}' is not among what a run can have sharded: "
                 f"{', '.join(_SETTINGS)}."
             )
+
+
+def check_policy(mixture: MixtureConfig) -> None:
+    """Refuse a policy that needs what cannot be had of sharded parameters.
+
+    Raises:
+        InputError: Naming the policy.
+    """
+    from dids.mixture.policy import make_policy, needs_of  # takes seconds
+
+    if needs_of(make_policy(mixture.policy, **mixture.settings)).brackets:
+        raise InputError(
+            f"mixture.policy: {mixture.policy} needs Hessians, which cannot be had of parameters "
+            "that are sharded; leave training.fsdp out, or take another policy."
+        )

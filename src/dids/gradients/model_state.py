@@ -7,7 +7,9 @@ from typing import TypedDict
 import torch
 from torch import nn
 
-from dids.gradients.shards import reshard
+from dids.errors import InputError
+from dids.gradients.shards import is_sharded, reshard
+from dids.ranks import works_alone
 
 
 class SumsLike(TypedDict):
@@ -35,7 +37,16 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
     Yields:
         Nothing.
+
+    Raises:
+        InputError: If parameters are sharded over ranks that wait for this one.
     """
+    if works_alone() and is_sharded(model):
+        raise InputError(
+            "the model's parameters are sharded over ranks, so its passes need all of them, but "
+            "this is asked on the first rank alone (a policy is); train without FSDP, or with a "
+            "policy that does not run the model."
+        )
     was_training = [(module, module.training) for module in model.modules()]
     reshard(model)
     try:

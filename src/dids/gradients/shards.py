@@ -1,4 +1,4 @@
-"""Parameters that FSDP2 has divided over ranks: each holds a shard of it, and so does the optimizer.
+"""Parameters that FSDP2 has divided over ranks: model and optimizer hold a shard of each.
 
 Layers run with whole ones all the same, which are gathered around every layer's pass: every rank
 must make the same passes, and what is read off activations never knows of shards.

@@ -18,7 +18,7 @@ from typing import Any
 from dids.errors import InputError
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
-# What accelerate launch says of parameters that are sharded.
+# What accelerate launch says where the model is divided over processes.
 _SHARDING = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -70,9 +70,9 @@ class LaunchedRanks:
         for name, what in _SHARDING.items():
             if os.environ.get(name, "").lower() in ("1", "true"):
                 raise InputError(
-                    f"accelerate launch was asked for {what}, which a run must know from its "
-                    "config or cannot measure impact with; start it without. training: {fsdp: true} "
-                    "in the config shards the model's parameters over processes."
+                    f"accelerate launch was asked for {what}, but how a run divides its model "
+                    "over processes stands in its config, training: {fsdp: true}, for FSDP2; "
+                    "start it without."
                 )
         import torch
 

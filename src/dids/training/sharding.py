@@ -42,20 +42,29 @@ class ShardingTrainer(DidsTrainer):
             state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
             self.is_fsdp_enabled = True
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:  # noqa: ANN401
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:  # noqa: ANN401
         """The Trainer's own, from a checkpoint that is whole."""
         if self.is_fsdp_enabled and isinstance(resume_from_checkpoint, str):
+            assert isinstance(self.model, nn.Module)
             _load_weights(self.model, Path(resume_from_checkpoint))
-        return super().train(resume_from_checkpoint, **kwargs)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
-    def _load_from_checkpoint(self, checkpoint: str, model: nn.Module | None = None) -> None:
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
         if not self.is_fsdp_enabled:  # else they are there
-            super()._load_from_checkpoint(checkpoint, model)
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:
             super()._save_optimizer_and_scheduler(output_dir)
             return
+        assert self.optimizer is not None and self.lr_scheduler is not None
         state = _whole(self.optimizer.state_dict())
         if is_first_rank():
             torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
@@ -65,6 +74,7 @@ class ShardingTrainer(DidsTrainer):
         if not self.is_fsdp_enabled:
             super()._load_optimizer_and_scheduler(checkpoint)
         elif checkpoint is not None:
+            assert self.optimizer is not None and self.lr_scheduler is not None
             folder = Path(checkpoint)
             _load_state(self.optimizer, torch.load(folder / OPTIMIZER_NAME, weights_only=True))
             self.lr_scheduler.load_state_dict(
