@@ -130,11 +130,14 @@ def asked_on_the_first_rank():
         from_first_rank(policy)
     except InputError as error:
         sentence = str(error)
-    with evaluation_mode(model):  # all of them may
-        return sentence
+    with evaluation_mode(model), torch.no_grad():  # all of them may
+        model(make_batch(LENGTHS)["input_ids"])
+        assert not shards_are_back(model)  # what comes next would find some whole
+    return [sentence, shards_are_back(model)]
 
 
 def test_a_policy_that_runs_a_sharded_model_is_told_and_nobody_waits(tmp_path):
-    for sentence in on_ranks(tmp_path, 2, asked_on_the_first_rank):
+    for sentence, are_shards in on_ranks(tmp_path, 2, asked_on_the_first_rank):
+        assert are_shards
         assert "sharded over ranks" in sentence
         assert "on the first rank alone" in sentence

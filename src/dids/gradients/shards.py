@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from dids.ranks import is_first_rank
+from dids.ranks import is_first_rank, rank
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+    from typing_extensions import TypeIs
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -32,6 +34,15 @@ def reshard(model: nn.Module) -> None:
         module.reshard()
 
 
+def is_shard(tensor: Tensor) -> "TypeIs[DTensor]":
+    """Whether a tensor is this rank's part of one."""
+    if rank() is None:
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
+
+
 def whole(tensor: Tensor, columns: Int64[Tensor, " kept"] | None = None) -> Tensor:
     """A plain tensor of what may be a shard of it; of a shard, every rank must ask.
 
@@ -39,12 +50,12 @@ def whole(tensor: Tensor, columns: Int64[Tensor, " kept"] | None = None) -> Tens
         tensor: A parameter, its gradient, or what the optimizer keeps of it.
         columns: Of a matrix, the columns that are wanted; only they go over the network.
     """
-    from torch.distributed.tensor import DTensor
-
-    if not isinstance(tensor, DTensor):
+    if not is_shard(tensor):
         return tensor if columns is None else tensor.index_select(1, columns)
     if columns is None:
         return tensor.full_tensor()
+    from torch.distributed.tensor import DTensor
+
     shape = torch.Size((tensor.shape[0], len(columns)))
     part = tensor.to_local().index_select(1, columns)
     return DTensor.from_local(
@@ -57,9 +68,7 @@ def on_first_rank(tensor: Tensor) -> Tensor:
 
     Every rank must ask.
     """
-    from torch.distributed.tensor import DTensor
-
-    if not isinstance(tensor, DTensor):
+    if not is_shard(tensor):
         return tensor
     found = whole(tensor)
     return found.cpu() if is_first_rank() else found.new_empty(0, device="cpu")
@@ -77,7 +86,7 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _fsdp_modules(model: nn.Module) -> list["FSDPModule"]:
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    if rank() is None:
         return []
     from torch.distributed.fsdp import FSDPModule
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
-from dids.gradients.shards import on_first_rank
+from dids.gradients.shards import is_shard, on_first_rank
 from dids.ranks import is_first_rank
 from dids.training.trainer import DidsTrainer
 
@@ -97,13 +97,13 @@ def _whole(state: Any) -> Any:  # noqa: ANN401
 
 def _load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Give an optimizer of sharded parameters the state of whole ones."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
+    from torch.distributed.tensor import distribute_tensor
 
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     for number, by_name in state["state"].items():
         like = parameters[number]
         for name, value in by_name.items():
-            if isinstance(like, DTensor) and value.shape == like.shape:
+            if is_shard(like) and value.shape == like.shape:
                 by_name[name] = distribute_tensor(
                     value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
                 )
