@@ -16,6 +16,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 
+import dids.run.runner  # noqa: F401  # four seconds that every rank would take by itself
 from dids import cli
 from dids.run.launched_ranks import launched_ranks
 

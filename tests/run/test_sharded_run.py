@@ -1,6 +1,7 @@
 """``dids run`` with parameters sharded over ranks (FSDP2): the result of one process, whole."""
 
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -81,7 +82,9 @@ def test_a_sharded_checkpoint_is_whole_and_goes_on_with_any_number(whole, stoppe
 def kept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped")
     ended = launched(2, "train", sharded_config(folder), fault=in_step(11, terminate))
-    assert ended.statuses == [143, 143], ended.said
+    # The first to end has the others told again, who may be past listening.
+    assert 143 in ended.statuses and set(ended.statuses) <= {143, -signal.SIGTERM}, ended.said
+    assert "stopped by SIGTERM at step 12" in ended.said
     shutil.copytree(folder / "run", folder / "kept")
     return folder
 
