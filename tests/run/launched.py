@@ -20,6 +20,7 @@ import dids.run.runner  # noqa: F401  # four seconds that every rank would take 
 from dids import cli
 from dids.run.launched_ranks import launched_ranks
 
+_TOLD_AFTER_S = 0.5  # torchrun looks now and then; meanwhile others may end for the same reason
 _GRACE_S = 30.0
 
 
@@ -60,7 +61,7 @@ def launched(num: int, *arguments, fault=None) -> Ended:
 
 def _awaited(children: dict[int, int]) -> dict[int, int]:
     statuses: dict[int, int] = {}
-    failed_s = None
+    failed_s, is_told = None, False
     while children:
         for child, rank in list(children.items()):
             found, status = os.waitpid(child, os.WNOHANG)
@@ -69,6 +70,8 @@ def _awaited(children: dict[int, int]) -> dict[int, int]:
                 del children[child]
         if failed_s is None and any(statuses.values()):
             failed_s = time.monotonic()
+        if failed_s is not None and not is_told and time.monotonic() - failed_s > _TOLD_AFTER_S:
+            is_told = True
             for child in children:
                 os.kill(child, signal.SIGTERM)
         if failed_s is not None and time.monotonic() - failed_s > _GRACE_S:
