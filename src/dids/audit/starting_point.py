@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from dids.audit.checkpoint import Checkpoint
 from dids.checksum import file_checksum
+from dids.config.batch import training_arguments
 from dids.errors import InputError
 from dids.impact.preconditioner import SecondMoments
 from dids.run.workspace import Workspace
@@ -63,7 +64,7 @@ def starting_point(work: Workspace, at: StartingPoint, folder: Path) -> Checkpoi
         output_dir=str(work.path("audit")),
         report_to="none",
         use_cpu=work.device.type == "cpu",
-        **work.config.training,
+        **training_arguments(work.config),
     )
     model = saved_model(folder, work.device, trust_remote_code=work.config.trust_remote_code)
     model.train()
