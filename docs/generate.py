@@ -27,7 +27,8 @@ FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- fields: python docs/generate.py -->", "<!-- /fields -->"
 API_PACKAGES = (
     "data", "check", "gradients", "alignment", "domains", "impact", "mixture", "sampling",
-    "steering", "training", "evaluation", "report", "export", "run", "compare", "config",
+    "steering", "training", "evaluation", "report", "export", "run", "audit", "compare",
+    "config",
 )  # fmt: skip
 # Where a package exports nothing, these come first.
 API_FIRST = {
@@ -42,7 +43,7 @@ EXCLUDED_MEMBERS = {
     "sampler, pin_memory_device, prefetch_factor",
 }
 COMMANDS = (
-    "init", "check", "run", "features", "domains", "impact", "train", "evaluate", "report",
+    "init", "check", "run", "features", "domains", "impact", "audit", "train", "evaluate", "report",
     "compare", "export", "import", "watch",
 )  # fmt: skip
 

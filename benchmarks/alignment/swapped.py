@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from benchmarks.alignment.planted import write_records
-from benchmarks.fidelity.agreement import agreement
-from benchmarks.fidelity.training import Checkpoint, Samples, new_optimizer
+from benchmarks.fidelity.training import new_optimizer
 from benchmarks.fidelity.truth import loss_drops
 from dids.alignment import Composed
 from dids.alignment.composed import tasks_of
+from dids.audit.agreement import agreement
+from dids.audit.checkpoint import Checkpoint, Samples
 from dids.config.schema import Config
 from dids.domains.clustering import clusters
 from dids.domains.feature_source import directions
@@ -94,7 +95,7 @@ def measured(folder: Path, seed: int, *, is_swapped: bool) -> dict[str, float]:
     domains = [np.flatnonzero(domain_n == domain) for domain in np.unique(domain_n)]
     drop_kt = loss_drops(
         checkpoint, training, domains, tasks["test"],
-        [np.arange(len(task.dataset)) for task in tasks["test"]],
+        [np.arange(task.size) for task in tasks["test"]],
         num_steps=[_STEPS], batch_size=_BATCH, random=random,
     )[0]  # fmt: skip
     rhos = {}
@@ -110,7 +111,7 @@ def measured(folder: Path, seed: int, *, is_swapped: bool) -> dict[str, float]:
 
 
 def _directions(model: torch.nn.Module, samples: Samples, seed: int) -> np.ndarray:
-    everything = np.arange(len(samples.dataset))
+    everything = np.arange(samples.size)
     feature_nd = features_of(
         model, samples.dataset, samples.collate, Projection(512, seed=seed), everything,
         batch_tokens=4096,

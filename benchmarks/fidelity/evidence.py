@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from benchmarks.fidelity.training import MAX_NORM, Checkpoint, Samples
+from dids.audit.checkpoint import Checkpoint, Samples
 from dids.gradients.losses import sample_losses, scored_counts
 from dids.gradients.model_state import evaluation_mode
 from dids.impact.clipping import clipped_share
@@ -50,7 +50,7 @@ def gathered_evidence(
 ) -> Evidence:
     """Take ``num_samples`` of every domain and of every task's validation set, by chance."""
     chosen = [random.choice(each, min(num_samples, len(each)), replace=False) for each in domains]
-    asked = [random.permutation(len(task.dataset))[:num_samples] for task in tasks]
+    asked = [random.permutation(task.size)[:num_samples] for task in tasks]
     with evaluation_mode(checkpoint.model):
         rows = [_gradients(checkpoint, training, each) for each in chosen]
         task_rows = [
@@ -59,7 +59,10 @@ def gathered_evidence(
     domain_rows, scored = [row for row, _ in rows], [count for _, count in rows]
     momentum_p, precondition_p = _adam(checkpoint)
     kept_k = np.array(
-        [clipped_share(row, count, batch_size=batch_size, max_norm=MAX_NORM) for row, count in rows]
+        [
+            clipped_share(row, count, batch_size=batch_size, max_norm=checkpoint.max_norm)
+            for row, count in rows
+        ]
     )
     return Evidence(domain_rows, scored, task_rows, precondition_p, momentum_p, kept_k)
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fidelity.agreement import agreement, mean_agreement
 from benchmarks.fidelity.corpora import CORPORA
 from benchmarks.fidelity.estimators import ESTIMATORS
 from benchmarks.fidelity.evidence import gathered_evidence
-from benchmarks.fidelity.training import Checkpoint, Samples, new_optimizer
+from benchmarks.fidelity.training import new_optimizer
 from benchmarks.fidelity.truth import loss_drops
+from dids.audit.agreement import agreement, mean_agreement
+from dids.audit.checkpoint import Checkpoint, Samples
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
 from dids.run.runner import run_stages
@@ -87,9 +88,7 @@ def _at_checkpoint(
         split: [Samples(work.task_dataset(task, split), work.collate) for task in work.scored_tasks]
         for split in ("validation", "test")
     }
-    orders = [
-        np.random.default_rng([seed, 2]).permutation(len(task.dataset)) for task in tasks["test"]
-    ]
+    orders = [np.random.default_rng([seed, 2]).permutation(task.size) for task in tasks["test"]]
     drops = [
         loss_drops(
             checkpoint, training, domains, tasks["test"],

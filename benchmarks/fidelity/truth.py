@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from benchmarks.fidelity.training import Checkpoint, Samples, mean_losses
+from dids.audit import effects
+from dids.audit.checkpoint import Checkpoint, Samples
 
 
 def loss_drops(
@@ -25,25 +26,24 @@ def loss_drops(
     """How far each task's loss falls in so many steps on each domain alone.
 
     Args:
-        checkpoint: Where all of them start, optimizer state included. It is left as it is.
-        training: The training samples.
+        checkpoint: As of `dids.audit.effects.loss_drops`.
+        training: As there.
         domains: Numbers of the samples of each domain.
         tasks: Test items of each task.
-        items: Numbers of those that are looked at.
-        num_steps: Numbers of steps after which the losses are measured, ascending.
-        batch_size: Samples of a step.
-        random: Draws the samples.
+        items: As there.
+        num_steps: As there.
+        batch_size: As there.
+        random: Draws the samples, of one domain after the other.
 
     Returns:
         Nats a token; negative where the loss rose.
     """
-    before_t = mean_losses(checkpoint.model, tasks, items)
-    drop_skt = np.empty((len(num_steps), len(domains), len(tasks)))
-    for domain, members in enumerate(domains):
-        trained, done = checkpoint.copied(), 0
-        for look, steps in enumerate(num_steps):
-            for _ in range(steps - done):
-                trained.step(training.batch(random.choice(members, batch_size)))
-            done = steps
-            drop_skt[look, domain] = before_t - mean_losses(trained.model, tasks, items)
-    return drop_skt
+    before_t = checkpoint.mean_losses(tasks, items)
+    drops = [
+        effects.loss_drops(
+            checkpoint, training, members, tasks, items, before_t,
+            num_steps=num_steps, batch_size=batch_size, random=random,
+        )
+        for members in domains
+    ]  # fmt: skip
+    return np.stack(drops, axis=1)

@@ -195,6 +195,32 @@ def impact(run_folder: RunArgument) -> None:
 
 
 @app.command()
+def audit(
+    run_folder: RunArgument,
+    at: Annotated[
+        Literal["proxy", "train"],
+        typer.Option(
+            help="Where to start: the proxy, whose impact makes the first mixture, or the newest "
+            "checkpoint of the run."
+        ),
+    ] = "proxy",
+    steps: Annotated[int, typer.Option(help="Optimizer steps on every domain alone.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Samples of a step.")] = 16,
+    items: Annotated[
+        int, typer.Option(help="Validation items of each task, in each of two measurements.")
+    ] = 24,
+) -> None:
+    """Train a little on every domain alone, and see whether impact has foretold what that does."""
+    from dids.audit.audit import AuditSettings
+    from dids.audit.command import audit_run
+    from dids.run.progress import ConsoleProgress
+
+    settings = _settings(run_folder)
+    _run_until(settings, "impact")
+    audit_run(settings, AuditSettings(at, steps, batch_size, items), ConsoleProgress())
+
+
+@app.command()
 def train(run_folder: RunArgument) -> None:
     """Train with the mixture that follows the run, then the control run."""
     _run_until(_settings(run_folder), "control")

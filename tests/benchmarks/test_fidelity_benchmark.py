@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.fidelity.agreement import agreement, mean_agreement
 from benchmarks.fidelity.estimators import ESTIMATORS
 from benchmarks.fidelity.exercises import SKILLS, TASKS, write_exercises
 from benchmarks.fidelity.one_run import CEILING, Protocol, measured_run
 from benchmarks.fidelity.table import stage_table, summary_table
-from benchmarks.fidelity.training import Checkpoint, Samples, new_optimizer
+from benchmarks.fidelity.training import new_optimizer
 from benchmarks.fidelity.truth import loss_drops
+from dids.audit.agreement import agreement, mean_agreement
+from dids.audit.checkpoint import Checkpoint, Samples
 
 PROTOCOL = Protocol(
     num_steps=8, checkpoints=(3, 6), horizons=(1, 2), batch_size=4, items=4, samples=3
@@ -86,11 +87,8 @@ class OneToken:
     def __init__(self, token):
         self.token, self.lengths = token, np.full(8, 3)
 
-    def __len__(self):
-        return 8
-
-    def __getitems__(self, indices):
-        return [{"input_ids": [self.token] * 3, "labels": [self.token] * 3} for _ in indices]
+    def __getitem__(self, index):
+        return {"input_ids": [self.token] * 3, "labels": [self.token] * 3}
 
 
 def collate(items):

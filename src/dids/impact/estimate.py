@@ -156,7 +156,7 @@ class ImpactEstimator:
         ]
         tasks = [
             self._of_task(model, coordinates, task, samples, generator)
-            for task, samples in self._task_samples(index).items()
+            for task, samples in self.task_samples(index).items()
         ]
         matrices = measured_matrices(
             domains,
@@ -170,6 +170,15 @@ class ImpactEstimator:
         taken = [new for seen, new in zip(known, domains, strict=True) if seen is None]
         num_samples = sum(each.mean.num_samples for each in [*taken, *tasks])
         return ImpactMeasurement(matrices, num_samples)
+
+    def task_samples(self, index: int) -> dict[str, np.ndarray]:
+        """The validation samples of each task that a measurement takes, by its index."""
+        chosen = {}
+        for task, order in self._order_by_task.items():
+            size = min(self.budget.task_samples, len(order))
+            start = index * size % len(order)
+            chosen[task] = np.roll(order, -start)[:size]
+        return chosen
 
     def task_losses(self, model: nn.Module) -> dict[str, float]:
         """Mean validation loss of every task, on the same samples each time."""
@@ -208,7 +217,7 @@ class ImpactEstimator:
             self._samples(k, index, size) if len(self._scored_by_domain[k]) else members[:1]
             for k, members in enumerate(self.members_by_domain)
         ]
-        tasks = self._task_samples(index).items()
+        tasks = self.task_samples(index).items()
         return brackets(
             model,
             [self._first_batch(model, self.dataset, chosen) for chosen in domains],
@@ -285,14 +294,6 @@ class ImpactEstimator:
             np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index])
         )
         return random.choice(members, size=min(num, len(members)), replace=False)
-
-    def _task_samples(self, index: int) -> dict[str, np.ndarray]:
-        chosen = {}
-        for task, order in self._order_by_task.items():
-            size = min(self.budget.task_samples, len(order))
-            start = index * size % len(order)
-            chosen[task] = np.roll(order, -start)[:size]
-        return chosen
 
 
 def _by_length(samples: TokenDataset, chosen: np.ndarray) -> np.ndarray:

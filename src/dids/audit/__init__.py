@@ -1,0 +1,1 @@
+"""Whether impact foretells what training does: train on every domain alone, and look."""
