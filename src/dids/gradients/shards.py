@@ -6,6 +6,8 @@ must make the same passes, and what is read off activations never knows of shard
 Axes: o rows and i columns of a matrix.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -83,6 +85,21 @@ def whole_state(model: nn.Module) -> dict[str, Tensor]:
     state = model.state_dict(keep_vars=True)
     found = {id(tensor): on_first_rank(tensor.detach()) for tensor in state.values()}
     return {name: found[id(tensor)] for name, tensor in state.items()}
+
+
+@contextmanager
+def as_its_own_class(model: nn.Module) -> Iterator[None]:
+    """A sharded model under the class that it had, where FSDP2 has made one of another name.
+
+    Libraries look up by the name how weights are called in files.
+    """
+    now = type(model)
+    if is_sharded(model):
+        model.__class__ = now.__mro__[2]  # behind the made one and FSDPModule
+    try:
+        yield
+    finally:
+        model.__class__ = now
 
 
 def _fsdp_modules(model: nn.Module) -> list["FSDPModule"]:

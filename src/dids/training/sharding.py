@@ -5,6 +5,7 @@ or not. The weights are read before the model is divided, the optimizer's state 
 """
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ class ShardingTrainer(DidsTrainer):
             _load_weights(self.model, Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The Trainer's own, with weights called as the model calls them.
+
+        In files of Transformers some have names of old (GPT-NeoX's head is ``embed_out``), which
+        the Trainer does not find again when it goes on: without a word the head was a new one.
+        """
+        model: Any = self.model
+        model.save_pretrained = partial(model.save_pretrained, save_original_format=False)
+        try:
+            super().save_model(output_dir, _internal_call)
+        finally:
+            del model.save_pretrained
+
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
@@ -76,16 +90,19 @@ class ShardingTrainer(DidsTrainer):
         elif checkpoint is not None:
             assert self.optimizer is not None and self.lr_scheduler is not None
             folder = Path(checkpoint)
-            _load_state(self.optimizer, torch.load(folder / OPTIMIZER_NAME, weights_only=True))
-            self.lr_scheduler.load_state_dict(
-                torch.load(folder / SCHEDULER_NAME, weights_only=True)
-            )
+            _load_state(self.optimizer, _loaded(folder / OPTIMIZER_NAME))
+            self.lr_scheduler.load_state_dict(_loaded(folder / SCHEDULER_NAME))
 
 
 def _load_weights(model: nn.Module, checkpoint: Path) -> None:
     """Read the weights of a model that is not sharded yet; tied ones are there once."""
     for path in sorted(checkpoint.glob("model*.safetensors")):
         model.load_state_dict(load_file(path), strict=False)
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def _whole(state: Any) -> Any:  # noqa: ANN401

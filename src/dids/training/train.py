@@ -18,7 +18,7 @@ from transformers import (
 
 from dids.atomic import read_json, whole_folder, write_json
 from dids.data.dataset import PaddingCollator
-from dids.gradients.shards import is_sharded, whole_state
+from dids.gradients.shards import as_its_own_class, is_sharded, whole_state
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
 from dids.mixture.limits import MixtureLimits
@@ -206,7 +206,8 @@ def train_model(
         if moments is not None:
             moments.save(folder / MOMENTS_NAME)
         with whole_folder(folder / MODEL_NAME) as unfinished:
-            model.save_pretrained(unfinished, state_dict=weights)
+            with as_its_own_class(model):
+                model.save_pretrained(unfinished, state_dict=weights)
             tokenizer.save_pretrained(unfinished)
         steps = trainer.state.global_step
         write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
