@@ -116,13 +116,12 @@ NEOX = {
 @pytest.mark.parametrize("stops_with", [1, 2])
 def test_a_head_that_files_call_otherwise_is_there_again_after_a_stop(tmp_path, stops_with):
     # Trainer's checkpoints had it as embed_out, and training went on with a new one: losses + 1.2.
-    found = []
+    found, fault = [], in_step(11, terminate)
     for is_stopped in (False, True):
         folder = tmp_path / str(is_stopped)
         folder.mkdir()
         config = sharded_config(folder, model=NEOX)
         if is_stopped:
-            fault = in_step(11, terminate)
             ended = launched(stops_with, "train", config, fault=lambda rank: fault(rank, 0))
             assert "stopped by SIGTERM at step 12" in ended.said
         assert launched(1, "train", config).statuses == [0]
