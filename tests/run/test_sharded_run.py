@@ -175,6 +175,7 @@ REFUSED = {
     "fsdp_config.fsdp_activation_checkpointing": {
         "fsdp": True, "fsdp_config": {"fsdp_activation_checkpointing": True},
     },
+    "fsdp_config.auto_wrap_policy": {"fsdp": True, "fsdp_config": {"auto_wrap_policy": "layers"}},
     "fsdp": {"fsdp": "full_shard auto_wrap"},
     "deepspeed": {"deepspeed": {"zero_optimization": {"stage": 3}}},
 }  # fmt: skip
@@ -184,6 +185,14 @@ REFUSED = {
 def test_other_ways_to_divide_a_model_are_refused_by_name(tmp_path, field):
     with pytest.raises(InputError, match=f"config.yaml: 'training.{field}' "):
         load_config(write_config(tmp_path, training=REFUSED[field]))
+
+
+def test_a_layer_that_the_model_has_not_is_named_with_the_nearest(tmp_path):
+    training = {**SHARDED, "fsdp_config": {"transformer_layer_cls_to_wrap": "LlamaDecoder"}}
+    ended = launched(2, "train", sharded_config(tmp_path, training=training))
+    assert 2 in ended.statuses and 0 not in ended.statuses
+    assert "no layer of class LlamaDecoder; did you mean LlamaDecoderLayer?" in ended.said
+    assert "Traceback" not in ended.said
 
 
 def test_a_policy_of_hessians_is_refused_where_there_are_shards(tmp_path):

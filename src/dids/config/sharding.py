@@ -15,8 +15,9 @@ _SETTINGS = (
     "reshard_after_forward",
     "auto_wrap_policy",
     "transformer_layer_cls_to_wrap",
-    "min_num_params",
 )
+# Of Accelerate's; the one by size wraps lists of layers, which FSDP2 then refuses.
+_POLICIES = ("TRANSFORMER_BASED_WRAP", "NO_WRAP")
 
 
 def shards(arguments: Mapping[str, Any]) -> bool:
@@ -57,6 +58,11 @@ def check_sharding(arguments: Mapping[str, Any], where: str) -> None:
             raise InputError(
                 f"{where}: 'training.fsdp_config.{key}' is not among what a run can have sharded: "
                 f"{', '.join(_SETTINGS)}."
+            )
+        if name == "auto_wrap_policy" and value not in _POLICIES:
+            raise InputError(
+                f"{where}: 'training.fsdp_config.{key}' is {value!r}; it is one of "
+                f"{', '.join(_POLICIES)}."
             )
 
 

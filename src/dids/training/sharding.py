@@ -5,6 +5,8 @@ or not. The weights are read before the model is divided, the optimizer's state 
 """
 
 import os
+from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
+from dids.errors import InputError
 from dids.gradients.shards import is_shard, on_first_rank
 from dids.ranks import is_first_rank
 from dids.training.trainer import DidsTrainer
@@ -49,10 +52,17 @@ class ShardingTrainer(DidsTrainer):
         *args: Any,
         **kwargs: Any,
     ) -> Any:  # noqa: ANN401
-        """The Trainer's own, from a checkpoint that is whole."""
-        if self.is_fsdp_enabled and isinstance(resume_from_checkpoint, str):
+        """The Trainer's own, from a checkpoint that is whole.
+
+        Raises:
+            InputError: If the model has no such layers as are to be sharded.
+        """
+        if self.is_fsdp_enabled:
             assert isinstance(self.model, nn.Module)
-            _load_weights(self.model, Path(resume_from_checkpoint))
+            asked = self.accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap
+            _check_layers(self.model, asked or [])
+            if isinstance(resume_from_checkpoint, str):
+                _load_weights(self.model, Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -92,6 +102,17 @@ class ShardingTrainer(DidsTrainer):
             folder = Path(checkpoint)
             _load_state(self.optimizer, _loaded(folder / OPTIMIZER_NAME))
             self.lr_scheduler.load_state_dict(_loaded(folder / SCHEDULER_NAME))
+
+
+def _check_layers(model: nn.Module, asked: Sequence[str]) -> None:
+    known = {type(module).__name__ for module in model.modules()}
+    for name in asked:
+        if name not in known:
+            nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
+            raise InputError(
+                f"training.fsdp_config.transformer_layer_cls_to_wrap: {type(model).__name__} has "
+                f"no layer of class {name}; did you mean {nearest}?"
+            )
 
 
 def _load_weights(model: nn.Module, checkpoint: Path) -> None:
