@@ -118,7 +118,9 @@ def _check_layers(model: nn.Module, asked: Sequence[str]) -> None:
 def _load_weights(model: nn.Module, checkpoint: Path) -> None:
     """Read the weights of a model that is not sharded yet; tied ones are there once."""
     for path in sorted(checkpoint.glob("model*.safetensors")):
-        model.load_state_dict(load_file(path), strict=False)
+        strangers = model.load_state_dict(load_file(path), strict=False).unexpected_keys
+        if strangers:
+            raise InputError(f"{path}: it has {strangers[0]}, which the model has not.")
 
 
 def _loaded(path: Path) -> dict[str, Any]:
