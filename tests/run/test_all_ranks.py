@@ -162,7 +162,9 @@ def test_a_mistake_on_any_rank_is_the_first_ones(mistake_on):
     TOGETHER.append(threading.Barrier(2))  # so that each has one of the two
     with (
         Ranks(2).helping() as engine,
-        pytest.raises(InputError, match=rf"^shard {mistake_on} has a feature that is not finite\.$"),
+        pytest.raises(
+            InputError, match=rf"^shard {mistake_on} has a feature that is not finite\.$"
+        ),
     ):
         done(engine, Squares(mistake_on=mistake_on), [0, 1])
 
