@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -96,10 +97,34 @@ class Endless:
         return endless
 
 
+class Model:
+    """What a work opens, and a rank must let go of."""
+
+    def __call__(self, shard, advance):
+        TOGETHER[0].wait(PATIENCE.total_seconds())
+        return shard
+
+
+@dataclass(frozen=True)
+class WithModel:
+    """Notes the models that are opened, without keeping them."""
+
+    needs_model = True
+
+    def opened(self):
+        model = Model()
+        MODELS.append(weakref.ref(model))
+        return model
+
+
+MODELS: list[weakref.ref] = []
+
+
 @pytest.fixture(autouse=True)
 def nobody_waits():
     WHO_DID.clear()
     TOGETHER.clear()
+    MODELS.clear()
 
 
 def done(engine, work, shards):
@@ -175,6 +200,17 @@ def test_shards_of_others_are_given_up_where_the_first_has_failed(monkeypatch):
     with Ranks(3).helping() as engine, pytest.raises(InputError, match=r"^the proxy has diverged"):
         done(engine, Endless(), [0, 1, 2, 3])
     assert len(WHO_DID) == 3  # nobody took the last
+
+
+def test_a_rank_that_has_helped_keeps_no_model_while_it_waits_on():
+    TOGETHER.append(threading.Barrier(2))
+    with Ranks(2).helping() as engine:
+        assert dict(engine(WithModel(), [4, 5], lambda _: None)) == {4: 4, 5: 5}
+        assert len(MODELS) == 2
+        given_up_s = time.monotonic() + PATIENCE.total_seconds()
+        while any(model() is not None for model in MODELS):
+            assert time.monotonic() < given_up_s
+            time.sleep(0.01)
 
 
 def test_the_first_shows_what_others_have_done_while_it_waits(monkeypatch):

@@ -149,7 +149,6 @@ def expected(tmp_path_factory, data) -> dict[str, bytes]:
 def test_any_number_of_ranks_makes_the_same_bytes_and_every_rank_makes_some(
     tmp_path, data, expected, num
 ):
-    # Of a stage of shards that fit in one process's hands, and past it: domains go on from them.
     ended = launched(num, "domains", config_in(tmp_path, data), fault=Watching(tmp_path, num))
     assert ended.statuses == [0] * num, ended.said
     assert array_bytes(tmp_path / "run") == expected
@@ -161,6 +160,23 @@ def test_any_number_of_ranks_makes_the_same_bytes_and_every_rank_makes_some(
     assert leftovers == []
     assert ended.said.count("gradient features: done") == 1
     assert ended.said.count("tokenising: done") == 1
+
+
+def test_what_is_damaged_is_made_again_by_all_ranks(tmp_path, data, expected):
+    config = config_in(tmp_path, data)
+    assert launched(2, "features", config, fault=Watching(tmp_path)).statuses == [0, 0]
+    for kind in (Tokenising, FeatureShards):
+        taken(tmp_path, kind)
+    features = tmp_path / "run" / "features"
+    for damaged in (features / "part-00001.npy", features / "part-00003.npy"):
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+    (tokens,) = (tmp_path / "run" / "tokens").glob("noise-*/tokens.npy")
+    tokens.unlink()  # of three files, which are parts
+    ended = launched(2, "domains", config, fault=Watching(tmp_path, 2))
+    assert ended.statuses == [0, 0], ended.said
+    assert ranks_of(tmp_path, Tokenising) == ranks_of(tmp_path, FeatureShards) == {"0", "1"}
+    assert sorted(taken(tmp_path)) == ["1", "3"]
+    assert array_bytes(tmp_path / "run") == expected
 
 
 def test_a_rank_that_dies_in_a_shard_ends_all_and_the_rest_is_made_later(tmp_path, data, expected):
