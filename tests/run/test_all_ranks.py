@@ -80,15 +80,16 @@ class Squares:
 
 @dataclass(frozen=True)
 class Endless:
-    """Shard 0 fails once all others are under way, and these never end."""
+    """Shards of all ranks but one never end, and that one's fails once all are under way."""
 
+    who_fails: str
     needs_model = True
 
     def opened(self):
         def endless(shard, advance):
             WHO_DID[shard] = threading.current_thread().name
             TOGETHER[0].wait(PATIENCE.total_seconds())
-            if threading.current_thread() is threading.main_thread():
+            if threading.current_thread().name == self.who_fails:
                 raise InputError("the proxy has diverged.")
             while True:
                 advance(0)
@@ -194,11 +195,12 @@ def test_a_mistake_on_any_rank_is_the_first_ones(mistake_on):
         done(engine, Squares(mistake_on=mistake_on), [0, 1])
 
 
-def test_shards_of_others_are_given_up_where_the_first_has_failed(monkeypatch):
+@pytest.mark.parametrize("who", ["MainThread", "rank 1"])
+def test_all_give_up_their_shards_where_one_has_failed(monkeypatch, who):
     monkeypatch.setattr(all_ranks, "_REPORT_EVERY_S", 0.01)
     TOGETHER.append(threading.Barrier(3))
     with Ranks(3).helping() as engine, pytest.raises(InputError, match=r"^the proxy has diverged"):
-        done(engine, Endless(), [0, 1, 2, 3])
+        done(engine, Endless(who), [0, 1, 2, 3])
     assert len(WHO_DID) == 3  # nobody took the last
 
 

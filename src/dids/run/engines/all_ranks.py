@@ -53,6 +53,9 @@ class AllRanks:
         shared.announce(work, shards)
 
         def advance_all(amount: int) -> None:
+            mistake = shared.mistake()
+            if mistake is not None:
+                raise InputError(mistake)
             advance(amount + shared.reported())
 
         finished = _finished(shared, work, shards, advance_all)
@@ -94,18 +97,11 @@ def _finished(
         if result_of is None:
             result_of = work.opened()
         yield number, result_of(shards[number], advance)
-        yield from _handed_back(shared)
+        yield from shared.returned()
     while True:
-        yield from _handed_back(shared)
+        yield from shared.returned()
         advance(0)
         time.sleep(LOOK_EVERY_S)
-
-
-def _handed_back(shared: SharedShards) -> Iterator[tuple[int, Any]]:
-    for number, result, mistake in shared.returned():
-        if mistake is not None:
-            raise InputError(mistake)
-        yield number, result
 
 
 def _do_shards(shared: SharedShards, reports: "_Reports") -> None:
@@ -119,7 +115,7 @@ def _do_shards(shared: SharedShards, reports: "_Reports") -> None:
                 result_of = work.opened()
             result = result_of(shards[number], reports.advance)
         except InputError as error:
-            shared.hand_back(number, mistake=str(error))
+            shared.refuse(str(error))
             return
         reports.send()
         shared.hand_back(number, result)

@@ -58,18 +58,26 @@ class SharedShards:
         self._num_reported = num_reported
         return int(amount)
 
-    def hand_back(self, number: int, result: Any = None, mistake: str | None = None) -> None:  # noqa: ANN401
-        """Give the first rank what came of a shard: its result, or the user's mistake."""
-        place = self._store.add("returned", 1)
-        _put(self._store, f"returned/{place}", (number, result, mistake))
+    def refuse(self, mistake: str) -> None:
+        """Tell the first rank that a shard cannot be done, for a mistake of the user's."""
+        self._store.set("mistake", mistake)
 
-    def returned(self) -> Iterator[tuple[int, Any, str | None]]:
-        """What came of shards since the last call: number, result, mistake."""
+    def mistake(self) -> str | None:
+        """Why another rank has refused a shard; None where none has."""
+        return self._store.get("mistake").decode() if self._store.check(["mistake"]) else None
+
+    def hand_back(self, number: int, result: Any) -> None:  # noqa: ANN401
+        """Give the first rank what came of a shard."""
+        place = self._store.add("returned", 1)
+        _put(self._store, f"returned/{place}", (number, result))
+
+    def returned(self) -> Iterator[tuple[int, Any]]:
+        """Numbers and results of the shards that have come back since the last call."""
         while self._store.check([key := f"returned/{self._num_seen + 1}"]):
             self._num_seen += 1
-            number, result, mistake = _value(self._store, key)
+            number, result = _value(self._store, key)
             _remove(self._store, key)
-            yield number, result, mistake
+            yield number, result
 
     def clear(self) -> None:
         """Free what the work takes on the store, once every shard has come back."""
