@@ -203,8 +203,8 @@ def test_a_mistake_in_a_shard_is_one_sentence_on_whichever_rank(tmp_path, data, 
             raise InputError("the proxy has diverged.")
 
     ended = launched(2, "features", config_in(tmp_path, data), fault=Watching(tmp_path, 2, act))
-    assert ended.statuses[0] == 2
-    assert ended.statuses[1] != 0  # the same, or ended with the first
+    assert 2 in ended.statuses
+    assert 0 not in ended.statuses  # the same, or ended with the one that was faster
     assert -signal.SIGKILL not in ended.statuses
     assert ended.said.count("dids: the proxy has diverged.") == 1
     assert "Traceback" not in ended.said
@@ -217,7 +217,8 @@ def test_a_bad_record_in_a_part_that_another_rank_reads_is_one_sentence(tmp_path
 
     watching = Watching(tmp_path, 2, act, kind=Tokenising)
     ended = launched(2, "features", config_in(tmp_path, data), fault=watching)
-    assert ended.statuses[0] == 2
+    assert 2 in ended.statuses
+    assert 0 not in ended.statuses
     assert ended.said.count("dids: b.jsonl, line 7: no text.") == 1
 
 
