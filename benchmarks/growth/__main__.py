@@ -24,11 +24,12 @@ def main() -> None:
     for num_samples, num_domains in dict.fromkeys(pairs):
         known[num_samples, num_domains] = _run(num_samples, num_domains, arguments.stages)
     by_samples = {num: known[num, few] for num in arguments.samples}
-    print(f"\n{few} domains:\n\n{growth_table(by_samples, 'samples')}")
     if len(by_samples) > 1:
+        print(f"\n{few} domains:\n\n{growth_table(by_samples, 'samples')}")
         print(f"\n{bytes_a_sample(by_samples)}", flush=True)
     by_domains = {k: known[middle, k] for k in arguments.domains}
-    print(f"\n{middle:,} samples:\n\n{growth_table(by_domains, 'domains')}", flush=True)
+    if len(by_domains) > 1:
+        print(f"\n{middle:,} samples:\n\n{growth_table(by_domains, 'domains')}", flush=True)
 
 
 def _run(num_samples: int, num_domains: int, stages: list[str]) -> dict[str, Taken]:

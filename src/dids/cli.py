@@ -38,8 +38,9 @@ RunArgument = Annotated[
 EngineOption = Annotated[
     Literal["local", "ray"],
     typer.Option(
-        help="What tokenises and computes features: this process, or the workers of Ray (on the "
-        "cluster that RAY_ADDRESS names, else on this machine's cores). The result is the same."
+        help="What tokenises and computes features: this process (of several that torchrun has "
+        "started, all), or the workers of Ray (on the cluster that RAY_ADDRESS names, else on this "
+        "machine's cores). The result is the same."
     ),
 ]
 

@@ -183,6 +183,20 @@ def test_a_disguise_by_any_affine_map_is_undone_up_to_a_rotation(seed):
 
 
 @law(seed=seeds)
+def test_a_disguise_that_stretches_is_undone_to_the_last_sample(seed):
+    """A symmetric map with positive stretches, in any directions, of what looked like the tasks."""
+    rows_nd = corpus(seed, (300,), dim=4)[0]
+    generator = np.random.default_rng(seed)
+    direction_de = np.linalg.qr(generator.normal(size=(4, 4)))[0]
+    stretch_de = (direction_de * generator.uniform(0.4, 2.5, 4)) @ direction_de.T
+    disguised_nd = (rows_nd @ stretch_de + generator.normal(size=4)).astype(np.float32)
+    feature_nd, source_n = np.concatenate([rows_nd, disguised_nd]), np.repeat([0, 1], 300)
+    fitted = Style.fit(feature_nd, source_n, rows_nd, to="tasks", shrinkage=0.0)
+    undone_nd = fitted.aligned(feature_nd, source_n)[300:]
+    np.testing.assert_allclose(undone_nd, rows_nd, atol=5e-3 * np.abs(rows_nd).max())
+
+
+@law(seed=seeds)
 def test_style_brings_contents_of_disguised_sources_together(seed):
     generator = np.random.default_rng(seed)
     feature_nd, content_n = contents(generator, 300, 4)

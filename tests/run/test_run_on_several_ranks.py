@@ -238,8 +238,8 @@ def test_a_mistake_on_one_rank_is_one_sentence(tmp_path, who):
 def test_a_mistake_in_the_config_is_one_sentence(tmp_path):
     config = config_in(tmp_path, budget={"tokens": 100, "batch_size": 6})
     ended = launched(2, "train", config)
-    assert ended.statuses[0] == 2
-    assert ended.statuses[1] != 0  # the same, or ended with the first
+    assert 2 in ended.statuses
+    assert 0 not in ended.statuses  # the same, or ended with the one that was faster
     assert ended.said.count("dids: ") == 1
     assert "budget.batch_size: 6 samples cannot be dealt to 2 processes" in ended.said
 

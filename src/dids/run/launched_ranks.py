@@ -1,8 +1,8 @@
 """The processes that torchrun or accelerate has started for one run, and what each of them does.
 
 Most stages are the first one's work: it is then a process like any other, and the others wait on
-the launcher's store, for hours if need be. Only around a stage that trains is there a process
-group, which no library sees outside of it.
+the launcher's store, for hours if need be, or take shards of it there. Only around a stage that
+trains is there a process group, which no library sees outside of it.
 """
 
 import json
@@ -25,9 +25,14 @@ _SHARDING = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
 }
-_LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.05
+"""How often a process that waits for another looks whether it has done its part."""
 _HEARD_WITHIN_S = 10.0
 _DEFAULT_TIMEOUT_S = 1800  # of TrainingArguments.ddp_timeout
+
+
+Meanwhile = Callable[[Callable[[], bool]], None]
+"""What a process does while another works; it ends soon after what it is given says to be true."""
 
 
 class LostRankError(Exception):
@@ -45,6 +50,7 @@ class LaunchedRanks:
         num_local: Of processes on its machine.
         store: Where they meet; None for one process.
         variables: By which the launcher has said so.
+        num_shared: Calls of an engine whose shards all of them could take, so far.
     """
 
     number: int = 0
@@ -53,6 +59,7 @@ class LaunchedRanks:
     num_local: int = 1
     store: Any = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    num_shared: int = 0
     _num_answers: int = 0
     _num_groups: int = 0
 
@@ -83,22 +90,28 @@ class LaunchedRanks:
                 "as many as it has, or set CUDA_VISIBLE_DEVICES= to train on the CPU."
             )
 
-    def from_first(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+    def from_first(self, make: Callable[[], Any], meanwhile: Meanwhile | None = None) -> Any:  # noqa: ANN401
         """What a function gives on the first rank, on every rank, however long that takes.
 
-        Every rank must ask. The answer is plain JSON values.
+        Every rank must ask.
+
+        Args:
+            make: The function; what it gives is plain JSON values.
+            meanwhile: What the others do. None: they wait.
 
         Raises:
             InputError: On every rank, if the function raised one on the first.
-            LostRankError: On the other ranks, if the first is gone.
+            LostRankError: If the process where they meet is gone.
             SystemExit: On the other ranks, if it raised anything else: the first says what.
         """
         if self.num == 1:
             return make()
         self._num_answers += 1
         key = f"answer/{self._num_answers}"
-        if not self.is_first:
-            return self._awaited(key)
+        with _peers_may_go():
+            return self._told(key, make) if self.is_first else self._awaited(key, meanwhile)
+
+    def _told(self, key: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401
         outcome: dict[str, Any] = {"is_lost": True}
         try:
             outcome = {"value": make()}
@@ -116,19 +129,32 @@ class LaunchedRanks:
         given_up_s = time.monotonic() + at_most_s
         heard = [f"{key}/heard/{number}" for number in range(1, self.num)]
         while not self.store.check(heard) and time.monotonic() < given_up_s:
-            time.sleep(_LOOK_EVERY_S / 10)
+            time.sleep(LOOK_EVERY_S / 10)
 
-    def _awaited(self, key: str) -> Any:  # noqa: ANN401
-        with _peers_may_go():
-            while not self.store.check([key]):
-                time.sleep(_LOOK_EVERY_S)
-            outcome = json.loads(self.store.get(key))
-            self.store.set(f"{key}/heard/{self.number}", "")
+    def _awaited(self, key: str, meanwhile: Meanwhile | None) -> Any:  # noqa: ANN401
+        def is_over() -> bool:
+            return bool(self.store.check([key]))
+
+        if meanwhile is not None:
+            meanwhile(is_over)
+        while not is_over():
+            time.sleep(LOOK_EVERY_S)
+        outcome = json.loads(self.store.get(key))
+        self.store.set(f"{key}/heard/{self.number}", "")
         if "is_lost" in outcome:
             raise SystemExit(1)
         if "mistake" in outcome:
             raise InputError(outcome["mistake"])
         return outcome["value"]
+
+    def take_gpu(self) -> bool:
+        """Make this process's GPU the one that ``cuda`` means; False where there is none."""
+        import torch
+
+        has_gpu = torch.cuda.is_available()
+        if has_gpu:
+            torch.cuda.set_device(self.local_number)
+        return has_gpu
 
     @contextmanager
     def together(self, arguments: Mapping[str, Any]) -> Iterator[None]:
@@ -148,9 +174,7 @@ class LaunchedRanks:
         from accelerate.state import AcceleratorState
         from torch.distributed.distributed_c10d import PrefixStore
 
-        has_gpu = torch.cuda.is_available()
-        if has_gpu:
-            torch.cuda.set_device(self.local_number)
+        has_gpu = self.take_gpu()
         self._num_groups += 1
         os.environ.update(self.variables)
         try:
@@ -179,7 +203,7 @@ class LaunchedRanks:
         met = [f"met/{self._num_groups}/{where}/{number}" for number in range(self.num)]
         self.store.set(met[self.number], "")
         while not self.store.check(met):
-            time.sleep(_LOOK_EVERY_S / 10)
+            time.sleep(LOOK_EVERY_S / 10)
 
     def speaks(self, about: str) -> bool:
         """Whether this process is the first that has something to say about a matter."""

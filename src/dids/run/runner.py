@@ -11,9 +11,9 @@ from typing import Any
 from dids.config import Config
 from dids.config.batch import training_arguments
 from dids.mixture.policy import make_policy
-from dids.run.engines import Engine, in_this_process
+from dids.run.engines import AllRanks, Engine
 from dids.run.folder import RunFolder
-from dids.run.launched_ranks import LaunchedRanks
+from dids.run.launched_ranks import LaunchedRanks, Meanwhile
 from dids.run.recorded_progress import PROGRESS_NAME, RecordedProgress
 from dids.run.stages import ON_ALL_RANKS, STAGES
 from dids.run.stages.check import check_unchanged
@@ -30,21 +30,21 @@ def run_stages(
     progress: Progress,
     *,
     last: str,
-    engine: Engine = in_this_process,
+    engine: Engine | None = None,
     ranks: LaunchedRanks | None = None,
     stop: StopSignal | None = None,
 ) -> Workspace:
     """Bring a run up to and including a stage; finished stages are not done again.
 
-    On several ranks every rank calls it alike: the first does the stages by itself, but for those
-    that train, which all do.
+    On several ranks every rank calls it alike: the first does the stages, with shards of the corpus
+    done by the others, too; those that train all do.
 
     Args:
         config: As resolved.
         folder: The run folder; it is made, or checked against the config.
         progress: Where progress goes.
         last: Name of the stage to stop after.
-        engine: Where shards of the corpus are worked on.
+        engine: Where shards of the corpus are worked on. None: in all processes of the run.
         ranks: The processes of the run. None: there is this one.
         stop: Ends a training run after a step. None: nothing does.
 
@@ -58,8 +58,9 @@ def run_stages(
     training_arguments(config, ranks.num)
     if ranks.is_first:
         progress = RecordedProgress(progress, folder.path / PROGRESS_NAME)
+    all_ranks = AllRanks(ranks)
     with opened_run(config, folder, progress, ranks, stop) as opened:
-        work = replace(opened, engine=engine)
+        work = replace(opened, engine=engine or all_ranks)
 
         def check() -> None:
             if folder.is_done("check"):
@@ -67,17 +68,23 @@ def run_stages(
             if folder.is_done("tokens") and not folder.is_done(last):
                 rebuild_damaged(work)
 
-        ranks.from_first(check)
+        ranks.from_first(check, meanwhile=all_ranks.help)
         for name in STAGES:
             if not ranks.from_first(partial(folder.is_done, name)):
-                _run_stage(work, name)
+                _run_stage(work, name, meanwhile=all_ranks.help)
             if name == last:
                 break
     return work
 
 
-def _run_stage(work: Workspace, name: str) -> None:
-    """Run a stage and mark it as done: on all ranks where it trains, else on the first."""
+def _run_stage(work: Workspace, name: str, *, meanwhile: Meanwhile) -> None:
+    """Run a stage and mark it as done: on all ranks where it trains, else on the first.
+
+    Args:
+        work: The run.
+        name: Of the stage.
+        meanwhile: What the others do where the first runs it.
+    """
     stage, ranks, folder = STAGES[name], work.ranks, work.folder
 
     def begin() -> None:
@@ -101,7 +108,7 @@ def _run_stage(work: Workspace, name: str) -> None:
             facts = stage(work)
         ranks.from_first(lambda: end(facts))
     else:
-        ranks.from_first(alone)
+        ranks.from_first(alone, meanwhile=meanwhile)
 
 
 @contextmanager
