@@ -205,20 +205,27 @@ def audit(
             "checkpoint of the run."
         ),
     ] = "proxy",
-    steps: Annotated[int, typer.Option(help="Optimizer steps on every domain alone.")] = 10,
+    steps: Annotated[int, typer.Option(help="Optimizer steps on every domain.")] = 16,
     batch_size: Annotated[int, typer.Option(help="Samples of a step.")] = 16,
+    share: Annotated[
+        float,
+        typer.Option(
+            help="Part of a step's samples that the domain has, the others being drawn from all "
+            "domains alike; 1: the domain alone."
+        ),
+    ] = 0.25,
     items: Annotated[
         int, typer.Option(help="Validation items of each task, in each of two measurements.")
     ] = 24,
 ) -> None:
-    """Train a little on every domain alone, and see whether impact has foretold what that does."""
+    """Train a little on every domain, and see whether impact has foretold what that does."""
     from dids.audit.audit import AuditSettings
     from dids.audit.command import audit_run
     from dids.run.progress import ConsoleProgress
 
     settings = _settings(run_folder)
     _run_until(settings, "impact")
-    audit_run(settings, AuditSettings(at, steps, batch_size, items), ConsoleProgress())
+    audit_run(settings, AuditSettings(at, steps, batch_size, share, items), ConsoleProgress())
 
 
 @app.command()

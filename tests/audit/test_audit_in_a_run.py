@@ -1,4 +1,4 @@
-"""An audit trains on every domain alone and compares what that does with impact."""
+"""An audit trains on every domain and compares what that does with impact."""
 
 import json
 
@@ -21,7 +21,7 @@ from dids.run.measuring import before_training, estimator
 from dids.run.progress import ConsoleProgress
 from dids.run.runner import run_stages
 
-SMALL = AuditSettings(steps=2, batch_size=4, items=3)
+SMALL = AuditSettings(steps=2, batch_size=4, share=1.0, items=3)
 IMPACT = {"validation_samples": 4, "task_samples": 2, "domain_samples": 4, "overhead": None}
 
 
@@ -92,6 +92,31 @@ def test_drops_are_those_of_a_plain_loop(trained, audit):
     assert audit.drop_rkt[1, 1, 1] == pytest.approx(before - loss(), rel=1e-3, abs=1e-5)
 
 
+def test_beside_all_domains_only_the_own_samples_make_the_difference(trained):
+    """With the domain's own samples added to batches that are the same for all."""
+    settings = AuditSettings(steps=2, batch_size=8, share=0.25, items=3)
+    found = audited(trained, settings)
+    start = starting_point(trained, "proxy", starting_folder(trained, "proxy"))
+    samples = Samples(trained.dataset, trained.collate)
+    members = [m[trained.dataset.scored_counts[m] > 0] for m in trained.domain_data.members]
+    random = np.random.default_rng([0, 0, 2**20])
+    common = [
+        np.array([random.choice(members[k]) for k in random.integers(len(members), size=6)])
+        for _ in range(2)
+    ]
+    own = np.random.default_rng([0, 0, 2])
+    without, with_it = start.copied(), start.copied()
+    for batch in common:
+        without.step(samples.batch(batch))
+        with_it.step(samples.batch(np.concatenate([batch, own.choice(members[2], 2)])))
+    task = Samples(trained.task_dataset("sums", "validation"), trained.collate)
+    used = estimator(trained, before_training(trained), "fisher").task_samples(0)["sums"]
+    order = np.random.default_rng([0, 17]).permutation(task.size)
+    items = [order[~np.isin(order, used)][:3]]
+    expected = without.mean_losses([task], items) - with_it.mean_losses([task], items)
+    assert found.drop_rkt[0, 2, 1] == pytest.approx(expected[0], rel=1e-4, abs=1e-6)
+
+
 def test_the_run_goes_on_as_if_nobody_had_audited_it(tmp_path):
     work = prepared(tmp_path, "train")
     before = {
@@ -126,7 +151,7 @@ def test_a_checkpoint_goes_on_with_its_optimizer(trained):
 def test_an_audit_that_was_cut_off_goes_on(trained, audit, monkeypatch, tmp_path):
     from dids.audit import audit as module
 
-    settings = AuditSettings(steps=2, batch_size=4, items=2)
+    settings = AuditSettings(steps=2, batch_size=4, items=2, share=0.5)
     num_calls = 0
     real = module.loss_drops
 
@@ -181,6 +206,8 @@ def test_the_command_prints_a_table_and_draws_a_page(trained, capsys, monkeypatc
         (AuditSettings(steps=0), "--steps is 0, but must be 1 or more"),
         (AuditSettings(batch_size=0), "--batch-size is 0, but must be 1 or more"),
         (AuditSettings(items=1), "--items is 1, but must be 2 or more"),
+        (AuditSettings(share=0.0), "--share is 0.0, but must be above 0 and at most 1"),
+        (AuditSettings(share=1.5), "--share is 1.5, but must be above 0 and at most 1"),
     ],
 )
 def test_too_little_is_refused(trained, settings, sentence):

@@ -1,1 +1,1 @@
-"""Whether impact foretells what training does: train on every domain alone, and look."""
+"""Whether impact foretells what training does: train on every domain, and look."""

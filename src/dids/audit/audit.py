@@ -1,8 +1,8 @@
 """The audit: how every domain was said to act on every task, and how it does.
 
-Every domain is trained on by itself for some steps, twice, on other samples, and the tasks' losses
-are measured before and after, each time on other validation items. How well the two agree is the
-most that any estimate can reach.
+Every domain is trained on for some steps, beside samples of all domains or alone, and the tasks'
+losses are compared with those after the same steps without it. That is done twice, on other samples
+and other validation items. How well the two agree is the most that any estimate can reach.
 
 Axis letters: k domains, t tasks, r repeats.
 """
@@ -20,7 +20,7 @@ from jaxtyping import Float64
 from dids.atomic import read_json, write_json
 from dids.audit.agreement import Agreement, agreement, mean_agreement
 from dids.audit.checkpoint import Checkpoint, Samples
-from dids.audit.effects import loss_drops
+from dids.audit.effects import loss_drops, losses_after
 from dids.audit.starting_point import (
     StartingPoint,
     starting_folder,
@@ -39,7 +39,7 @@ _EFFECTS_NAME = "effects.json"
 _METRICS: tuple[Within, ...] = ("fisher", "step")
 _REPEATS = 2
 _LEAST_ITEMS = 2
-_ITEMS_STREAM = 17
+_ITEMS_STREAM, _BESIDE_STREAM = 17, 2**20
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,21 @@ class AuditSettings:
         at: Where it starts.
         steps: Optimizer steps on every domain.
         batch_size: Samples of a step.
+        share: Part of these that the domain has; the others are drawn from all domains alike, and
+            are the same for every domain. 1: it has all.
         items: Validation items of each task whose loss is measured, in each repeat.
     """
 
     at: StartingPoint = "proxy"
-    steps: int = 10
+    steps: int = 16
     batch_size: int = 16
+    share: float = 0.25
     items: int = 24
+
+    @property
+    def num_own(self) -> int:
+        """Samples of a step that are the domain's."""
+        return max(1, round(self.share * self.batch_size))
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,8 @@ def _refuse_too_little(settings: AuditSettings) -> None:
             raise InputError(
                 f"--{option} is {getattr(settings, name)}, but must be {number} or more."
             )
+    if not 0.0 < settings.share <= 1.0:
+        raise InputError(f"--share is {settings.share}, but must be above 0 and at most 1.")
 
 
 def _trained_domains(work: Workspace) -> dict[str, np.ndarray]:
@@ -235,18 +245,34 @@ def _trained(
     with work.progress.bar("training on every domain", _REPEATS * len(members)) as advance:
         for repeat in range(_REPEATS):
             items = items_rt[repeat]
-            before_t = checkpoint.mean_losses(tasks, items)
+            beside = _beside(work.config.seed, repeat, list(members.values()), settings)
+            before_t = losses_after(checkpoint, training, beside, tasks, items)
             for number, (name, scored) in enumerate(members.items()):
                 place = f"{repeat}/{name}"
                 if place not in kept.drops:
                     drop_st = loss_drops(
                         checkpoint, training, scored, tasks, items, before_t,
-                        num_steps=[settings.steps], batch_size=settings.batch_size,
+                        num_steps=[settings.steps], batch_size=settings.num_own,
                         random=np.random.default_rng([work.config.seed, repeat, number]),
+                        beside=beside,
                     )  # fmt: skip
                     kept.keep(place, drop_st[0].tolist())
                 advance(1.0)
     return np.array([[kept.drops[f"{repeat}/{name}"] for name in members] for repeat in range(2)])
+
+
+def _beside(
+    seed: int, repeat: int, members: Sequence[np.ndarray], settings: AuditSettings
+) -> list[np.ndarray]:
+    """What every step has besides the domain's samples: domains by chance, a sample of each."""
+    num = settings.batch_size - settings.num_own
+    if num == 0:
+        return []
+    random = np.random.default_rng([seed, repeat, _BESIDE_STREAM])
+    return [
+        np.array([random.choice(members[k]) for k in random.integers(len(members), size=num)])
+        for _ in range(settings.steps)
+    ]
 
 
 def _items(task: str, size: int, used: np.ndarray, num: int, seed: int, repeat: int) -> np.ndarray:

@@ -22,8 +22,9 @@ def loss_drops(
     num_steps: Sequence[int],
     batch_size: int,
     random: np.random.Generator,
+    beside: Sequence[Integer[np.ndarray, " c"]] = (),
 ) -> Float64[np.ndarray, "s t"]:
-    """How far each task's loss falls in so many steps on one domain alone.
+    """How far each task's loss falls in so many steps on one domain, alone or beside others.
 
     Args:
         checkpoint: Where they start, optimizer state included. It is left as it is.
@@ -31,10 +32,11 @@ def loss_drops(
         members: Numbers of the domain's samples.
         tasks: Items of each task.
         items: Numbers of those that are looked at.
-        before_t: Their mean losses at the checkpoint.
+        before_t: The mean losses that theirs are compared with.
         num_steps: Numbers of steps after which the losses are measured, ascending.
-        batch_size: Samples of a step.
-        random: Draws the samples, with replacement.
+        batch_size: Samples of the domain in a step.
+        random: Draws them, with replacement.
+        beside: Samples of every step besides those; none where it is empty.
 
     Returns:
         Nats a token; negative where the loss rose.
@@ -42,8 +44,25 @@ def loss_drops(
     drop_st = np.empty((len(num_steps), len(tasks)))
     trained, done = checkpoint.copied(), 0
     for look, steps in enumerate(num_steps):
-        for _ in range(steps - done):
-            trained.step(training.batch(random.choice(members, batch_size)))
+        for step in range(done, steps):
+            chosen = random.choice(members, batch_size)
+            if beside:
+                chosen = np.concatenate([beside[step], chosen])
+            trained.step(training.batch(chosen))
         done = steps
         drop_st[look] = before_t - trained.mean_losses(tasks, items)
     return drop_st
+
+
+def losses_after(
+    checkpoint: Checkpoint,
+    training: Samples,
+    batches: Sequence[Integer[np.ndarray, " c"]],
+    tasks: Sequence[Samples],
+    items: Sequence[Integer[np.ndarray, " m"]],
+) -> Float64[np.ndarray, " t"]:
+    """Mean losses after a step on each of these batches; without any, those of the checkpoint."""
+    trained = checkpoint.copied()
+    for chosen in batches:
+        trained.step(training.batch(chosen))
+    return trained.mean_losses(tasks, items)

@@ -46,9 +46,10 @@ def sentences(audit: Audit) -> list[str]:
 
 def _headline(audit: Audit) -> str:
     found, most = audit.agreement(audit.metric).rho, audit.ceiling.rho
-    num = len(audit.domain_names)
+    settings, num = audit.settings, len(audit.domain_names)
+    where = "alone" if settings.num_own == settings.batch_size else "beside all"
     return (
-        f"After {plural(audit.settings.steps, 'step')} on each of {num} domains alone, impact "
+        f"After {plural(settings.steps, 'step')} on each of {num} domains {where}, impact "
         f"(metric {audit.metric}) has ordered them as training does with ρ = {found:.2f}; two "
         f"measurements of what training does agree with {most:.2f}."
     )
