@@ -501,6 +501,8 @@ def _refuse_several_processes(words: list[str]) -> None:
         return
     alone = [word for word in words if word.partition("=")[0] in _OF_ONE_PROCESS]
     if words[0] not in _ON_SEVERAL_PROCESSES or alone:
+        if not launched_ranks().is_first:  # each finds out by itself; one says so
+            sys.exit(2)
         command = " ".join(["dids", words[0], *alone])
         raise InputError(
             f"{num} processes were started, but `{command}` is one process; start it without "

@@ -92,6 +92,7 @@ def _run(rank, num, port, output, arguments, fault):
         AcceleratorState._reset_state(True)
         GradientState._reset_state()
         launched_ranks.cache_clear()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # not that of a background job
         warnings.resetwarnings()  # a command's warnings are no errors
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num),
