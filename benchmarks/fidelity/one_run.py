@@ -59,8 +59,7 @@ def measured_run(corpus: str, seed: int, folder: Path, protocol: Protocol) -> di
     config = CORPORA[corpus](folder, seed)
     work = run_stages(config, RunFolder(Path(config.run)), ConsoleProgress(), last="domains")
     training = Samples(work.dataset, work.collate)
-    is_scored_n = work.dataset.scored_counts > 0
-    domains = [members[is_scored_n[members]] for members in work.domain_data.members]
+    domains = work.dataset.scored(work.domain_data.members)
     model = work.new_model(config.model)
     checkpoint = Checkpoint(model, new_optimizer(model, protocol.learning_rate))
     random = np.random.default_rng([seed, 1])

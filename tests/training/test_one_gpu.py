@@ -2,7 +2,7 @@
 
 from transformers import TrainingArguments
 
-from dids.training.train import _training_arguments
+from dids.training.train import trainer_arguments
 
 
 def test_a_process_that_sees_two_gpus_does_not_divide_its_batches(tmp_path, monkeypatch):
@@ -14,6 +14,6 @@ def test_a_process_that_sees_two_gpus_does_not_divide_its_batches(tmp_path, monk
 
     monkeypatch.setattr(TrainingArguments, "__post_init__", with_two_gpus)
     assert TrainingArguments(output_dir=str(tmp_path)).n_gpu == 2
-    settings = _training_arguments(tmp_path, {"per_device_train_batch_size": 4}, seed=0)
+    settings = trainer_arguments(tmp_path, {"per_device_train_batch_size": 4}, seed=0)
     assert settings.n_gpu == 1
     assert settings.train_batch_size == 4

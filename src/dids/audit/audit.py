@@ -7,8 +7,6 @@ and other validation items. How well the two agree is the most that any estimate
 Axis letters: k domains, t tasks, r repeats.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from dids.audit.starting_point import (
     starting_key,
     starting_point,
 )
+from dids.checksum import seal
 from dids.errors import InputError
 from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
@@ -36,7 +35,8 @@ from dids.run.workspace import Workspace
 FOLDER_NAME = "audit"
 RESULT_NAME = "audit.json"
 _EFFECTS_NAME = "effects.json"
-_METRICS: tuple[Within, ...] = ("fisher", "step")
+METRICS: tuple[Within, ...] = ("fisher", "step")
+"""That impact is asked in."""
 _REPEATS = 2
 _LEAST_ITEMS = 2
 _ITEMS_STREAM, _BESIDE_STREAM = 17, 2**20
@@ -152,7 +152,7 @@ def audited(work: Workspace, settings: AuditSettings) -> Audit:
     folder = starting_folder(work, settings.at)
     names = _trained_domains(work)
     checkpoint = starting_point(work, settings.at, folder)
-    estimators = {metric: estimator(work, before_training(work), metric) for metric in _METRICS}
+    estimators = {metric: estimator(work, before_training(work), metric) for metric in METRICS}
     kernels = {
         metric: _estimated(work, checkpoint, each, names) for metric, each in estimators.items()
     }
@@ -189,12 +189,9 @@ def _trained_domains(work: Workspace) -> dict[str, np.ndarray]:
             "tasks: no task has a completion, so there is no loss that a domain could lower; give "
             "one a completion or answer."
         )
-    data, is_scored_n = work.domain_data, work.dataset.scored_counts > 0
-    scored = {
-        name: members[is_scored_n[members]]
-        for name, members in zip(data.names, data.members, strict=True)
-    }
-    named = {name: members for name, members in scored.items() if len(members) > 0}
+    data = work.domain_data
+    pairs = zip(data.names, work.dataset.scored(data.members), strict=True)
+    named = {name: members for name, members in pairs if len(members) > 0}
     if len(named) < 2:
         raise InputError(
             f"{work.path('domains')}: an audit orders domains, and there are fewer than two."
@@ -227,24 +224,14 @@ def _trained(
     """What training does; domains that an earlier call has finished are not trained on again."""
     training = Samples(work.dataset, work.collate)
     tasks = [Samples(work.task_dataset(task, "validation"), work.collate) for task in used]
-    items_rt = [
-        [
-            _items(
-                name,
-                task.size,
-                used[name],
-                settings.items,
-                work.config.seed,
-                repeat,
-            )
-            for name, task in zip(used, tasks, strict=True)
-        ]
-        for repeat in range(_REPEATS)
+    items_by_task = [
+        _items(name, task.size, used[name], settings.items, work.config.seed)
+        for name, task in zip(used, tasks, strict=True)
     ]
     kept = _Effects(work.path(FOLDER_NAME) / _EFFECTS_NAME, _key(work, settings, model_key))
     with work.progress.bar("training on every domain", _REPEATS * len(members)) as advance:
         for repeat in range(_REPEATS):
-            items = items_rt[repeat]
+            items = [halves[repeat] for halves in items_by_task]
             beside = _beside(work.config.seed, repeat, list(members.values()), settings)
             before_t = losses_after(checkpoint, training, beside, tasks, items)
             for number, (name, scored) in enumerate(members.items()):
@@ -258,7 +245,9 @@ def _trained(
                     )  # fmt: skip
                     kept.keep(place, drop_st[0].tolist())
                 advance(1.0)
-    return np.array([[kept.drops[f"{repeat}/{name}"] for name in members] for repeat in range(2)])
+    return np.array(
+        [[kept.drops[f"{repeat}/{name}"] for name in members] for repeat in range(_REPEATS)]
+    )
 
 
 def _beside(
@@ -275,8 +264,8 @@ def _beside(
     ]
 
 
-def _items(task: str, size: int, used: np.ndarray, num: int, seed: int, repeat: int) -> np.ndarray:
-    """Validation items of one repeat: none of the other's, none that the estimate has seen."""
+def _items(task: str, size: int, used: np.ndarray, num: int, seed: int) -> list[np.ndarray]:
+    """Validation items of each repeat: none of the other's, none that the estimate has seen."""
     order = np.random.default_rng([seed, _ITEMS_STREAM]).permutation(size)
     left = order[~np.isin(order, used)]
     num = min(num, len(left) // _REPEATS)
@@ -286,20 +275,21 @@ def _items(task: str, size: int, used: np.ndarray, num: int, seed: int, repeat: 
             f"{len(used)} that impact is measured on, but there are {size}; give more, or lower "
             "impact.task_samples."
         )
-    return np.asarray(left[repeat * num : (repeat + 1) * num])
+    return [left[repeat * num : (repeat + 1) * num] for repeat in range(_REPEATS)]
 
 
 def _key(work: Workspace, settings: AuditSettings, model_key: str) -> str:
-    made_of: Sequence[Any] = [
-        model_key,
-        asdict(settings),
-        work.config.seed,
-        work.config.training,
-        work.domains.grouping,
-        work.scored_tasks,
-        [store.key for store in work.source_stores],
-    ]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
+    return seal(
+        {
+            "model": model_key,
+            "settings": asdict(settings),
+            "seed": work.config.seed,
+            "training": work.config.training,
+            "grouping": work.domains.grouping,
+            "tasks": work.scored_tasks,
+            "sources": [store.key for store in work.source_stores],
+        }
+    )
 
 
 class _Effects:

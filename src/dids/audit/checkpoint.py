@@ -4,8 +4,9 @@ Axis letters: b samples of a batch, t tasks.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from jaxtyping import Float64, Integer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dids.gradients.compute_features import Collate, SampleSource
+from dids.evaluation.batches import Collate, losses_by_length
+from dids.gradients.compute_features import SampleSource
 from dids.gradients.losses import sample_losses, scored_counts
-from dids.gradients.model_state import evaluation_mode
 
 MAX_NORM = 1.0
 """What ``transformers.TrainingArguments.max_grad_norm`` is when nobody sets it."""
+_READ_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +65,19 @@ class Checkpoint:
         self, tasks: Sequence["Samples"], chosen: Sequence[Integer[np.ndarray, " n"]]
     ) -> Float64[np.ndarray, " t"]:
         """Mean loss on the chosen items of each task, in nats a token."""
-        with evaluation_mode(self.model), torch.no_grad(), self._precision():
-            return np.array(
-                [
-                    torch.cat(
-                        [
-                            sample_losses(self.model, self._moved(batch)).float()
-                            for batch in task.batches(items, 64)
-                        ]
-                    )
-                    .mean()
-                    .item()
-                    for task, items in zip(tasks, chosen, strict=True)
-                ]
+        pairs = zip(tasks, chosen, strict=True)
+        return np.array([self._mean_loss(task, items) for task, items in pairs])
+
+    def _mean_loss(self, task: "Samples", items: Integer[np.ndarray, " n"]) -> float:
+        with self._precision():
+            losses_n, _ = losses_by_length(
+                self.model,
+                lambda places: task.items(items[places]),
+                task.dataset.lengths[items],
+                task.collate,
+                _READ_AT_ONCE,
             )
+        return float(losses_n.mean())
 
     def _moved(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self._device) for name, tensor in batch.items()}
@@ -101,11 +102,10 @@ class Samples:
         """Number of samples."""
         return len(self.dataset.lengths)
 
+    def items(self, chosen: Integer[np.ndarray, " n"]) -> list[Mapping[str, Any]]:
+        """Samples by number."""
+        return [self.dataset[number] for number in chosen.tolist()]
+
     def batch(self, chosen: Integer[np.ndarray, " n"]) -> dict[str, Tensor]:
         """Samples by number, padded."""
-        return dict(self.collate([self.dataset[number] for number in chosen.tolist()]))
-
-    def batches(self, chosen: Integer[np.ndarray, " n"], size: int) -> Iterator[dict[str, Tensor]]:
-        """Samples by number, those of like length together."""
-        ordered = chosen[np.argsort(self.dataset.lengths[chosen], kind="stable")]
-        return (self.batch(ordered[i : i + size]) for i in range(0, len(ordered), size))
+        return dict(self.collate(self.items(chosen)))

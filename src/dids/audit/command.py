@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from dids.audit import wording
 from dids.audit.audit import FOLDER_NAME, Audit, AuditSettings, audited
 from dids.audit.page import PAGE_NAME, write_page
 from dids.config import Config
+from dids.report.terminal import text_table
 from dids.run.folder import RunFolder
 from dids.run.runner import opened_run
 from dids.run.workspace import Progress
@@ -33,17 +33,7 @@ def audit_run(
         page = work.path(FOLDER_NAME) / PAGE_NAME
         write_page(page, audit)
     console = console or Console()
-    console.print(_table(audit))
+    console.print(text_table(wording.TITLES, wording.table_rows(audit)))
     for line in [*wording.sentences(audit), str(page)]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     return audit
-
-
-def _table(audit: Audit) -> Table:
-    table = Table(box=None)
-    table.add_column("", no_wrap=True)
-    for title in wording.TITLES:
-        table.add_column(title, justify="right")
-    for name, row in wording.table_rows(audit).items():
-        table.add_row(name, *row)
-    return table

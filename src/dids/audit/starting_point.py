@@ -16,7 +16,7 @@ from dids.impact.preconditioner import SecondMoments
 from dids.run.workspace import Workspace
 from dids.training.checkpoints import newest_complete
 from dids.training.models import saved_model
-from dids.training.train import MOMENTS_NAME
+from dids.training.train import MOMENTS_NAME, trainer_arguments
 
 StartingPoint = Literal["proxy", "train"]
 _OPTIMIZER = "optimizer.pt"
@@ -60,12 +60,8 @@ def starting_point(work: Workspace, at: StartingPoint, folder: Path) -> Checkpoi
     Of the proxy's optimizer the second moments alone are known; its momentum begins at zero, and it
     steps at the greatest learning rate. A checkpoint goes on at the rate that it was at.
     """
-    arguments = TrainingArguments(
-        output_dir=str(work.path("audit")),
-        report_to="none",
-        use_cpu=work.device.type == "cpu",
-        **training_arguments(work.config),
-    )
+    asked = training_arguments(work.config)
+    arguments = trainer_arguments(folder, asked, work.config.seed)
     model = saved_model(folder, work.device, trust_remote_code=work.config.trust_remote_code)
     model.train()
     optimizer = _optimizer(model, arguments)

@@ -3,14 +3,12 @@
 Axis letters: k domains, t tasks.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dids.audit.audit import Audit
-from dids.impact.blockwise_products import Within
-from dids.report.numbers import plural
+from dids.audit.audit import METRICS, Audit
+from dids.report.numbers import MINUS, plural
 
 _CLEAR_CEILING = 0.3
 """Where two measurements agree by less, nothing can be said of an estimate."""
@@ -105,21 +103,20 @@ def _rank(score_k: np.ndarray, domain: int) -> int:
     return 1 + int((score_k > score_k[domain]).sum())
 
 
-TITLES: Sequence[str] = ("ρ, fisher", "ρ, step", "ceiling", "best by training", "its rank")
+TITLES = (*(f"ρ, {metric}" for metric in METRICS), "ceiling", "best by training", "its rank")
 
 
 def table_rows(audit: Audit) -> dict[str, list[str]]:
     """What stands in the table, by task, and of all of them."""
-    metrics: tuple[Within, ...] = ("fisher", "step")
     rows = {}
     for task, (domain, rank) in zip(audit.task_names, best_domains(audit), strict=True):
         part = audit.of_task(task)
-        rhos = [part.agreement(metric).rho for metric in metrics]
-        rows[task] = [*_rhos([*rhos, part.ceiling.rho]), domain, str(rank)]
-    rhos = [audit.agreement(metric).rho for metric in metrics]
-    rows["all"] = [*_rhos([*rhos, audit.ceiling.rho]), "", ""]
+        rows[task] = [*_rhos(part), domain, str(rank)]
+    rows["all"] = [*_rhos(audit), "", ""]
     return rows
 
 
-def _rhos(values: Sequence[float]) -> list[str]:
-    return [f"{value:.2f}".replace("-", "\N{MINUS SIGN}") for value in values]
+def _rhos(audit: Audit) -> list[str]:
+    """Of every metric, and the ceiling."""
+    values = [*(audit.agreement(metric).rho for metric in METRICS), audit.ceiling.rho]
+    return [f"{value:.2f}".replace("-", MINUS) for value in values]

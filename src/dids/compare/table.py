@@ -1,15 +1,15 @@
 """What ``dids compare`` prints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from dids.compare import wording
 from dids.compare.contest import Finished
 from dids.compare.entrants import BASELINE, BEST_FIXED
 from dids.compare.standings import Standing, TaskStanding
 from dids.report.numbers import loss_text, percent_text
+from dids.report.terminal import text_table
 
 _SHOWN_RIVALS = 3
 """Columns of the losses by task; the page has all of them."""
@@ -29,7 +29,7 @@ def print_contest(
         for row in rows
     }
     for titles, texts in ((wording.QUALITY, reached), (wording.COST, taken), _tasks(rows)):
-        console.print(_table(titles, texts))
+        console.print(text_table(titles, texts))
         console.print()
     lines = [
         f"{wording.headline(rows)}.",
@@ -38,16 +38,6 @@ def print_contest(
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _table(titles: Sequence[str], texts: Mapping[str, Sequence[str]]) -> Table:
-    table = Table(box=None)
-    table.add_column("", no_wrap=True)
-    for title in titles:
-        table.add_column(title, justify="right")
-    for name, row in texts.items():
-        table.add_row(name, *row)
-    return table
 
 
 def _tasks(rows: Sequence[Standing]) -> tuple[list[str], dict[str, list[str]]]:

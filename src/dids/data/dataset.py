@@ -50,6 +50,11 @@ class TokenDataset(Dataset[Item]):
         empty = np.zeros(0, np.int32)
         return np.concatenate([empty, *(store.scored_counts for store in self.stores)])
 
+    def scored(self, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Of each group of samples, by number, those that have a scored token, in their order."""
+        is_scored_n = self.scored_counts > 0
+        return [group_m[is_scored_n[group_m]] for group_m in groups]
+
     @property
     def source_of_sample(self) -> Int32[np.ndarray, " n"]:
         """Index into ``source_names`` of each sample."""

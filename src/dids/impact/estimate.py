@@ -95,9 +95,7 @@ class ImpactEstimator:
         self.within = within
         self.seed = seed
         self.batch_size = batch_size
-        self._scored_by_domain = [
-            members[dataset.scored_counts[members] > 0] for members in members_by_domain
-        ]
+        self._scored_by_domain = dataset.scored(members_by_domain)
         self._order_by_task = {
             task: np.random.Generator(np.random.Philox(key=[seed, 2**32 + index])).permutation(
                 len(samples)

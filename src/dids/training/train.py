@@ -121,7 +121,7 @@ def train_model(
             checkpoint was made with another global batch.
         StoppedError: If a signal has come.
     """
-    settings = _training_arguments(folder, arguments, seed)
+    settings = trainer_arguments(folder, arguments, seed)
     world_size = settings.world_size
     batch_size = (
         settings.per_device_train_batch_size * settings.gradient_accumulation_steps * world_size
@@ -231,7 +231,14 @@ def expected_steps(
     return max(1, math.ceil(budget_tokens / (batch_size * float(mixture_k @ mean_length_k))))
 
 
-def _training_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> TrainingArguments:
+def trainer_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> TrainingArguments:
+    """What the Trainer is given.
+
+    Args:
+        folder: Of the training.
+        arguments: ``TrainingArguments`` by their own names; they go before the package's.
+        seed: Of the Trainer.
+    """
     settings = TrainingArguments(
         **{
             "output_dir": str(folder),
