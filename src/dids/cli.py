@@ -132,14 +132,27 @@ def run(
             "--no-calibration", help="With --dry-run: count, but try nothing out; no times."
         ),
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            help="With --dry-run: how many processes the run will be started with.",
+        ),
+    ] = None,
     engine: EngineOption = "local",
 ) -> None:
     """Run the whole path, or go on where an earlier call stopped."""
     settings = _settings(config)
     if no_calibration and not dry_run:
         raise InputError("--no-calibration goes with --dry-run; a run has no calibration.")
+    if processes is not None and not dry_run:
+        raise InputError(
+            "--processes goes with --dry-run; those of a run are started by torchrun: torchrun "
+            f"--nproc-per-node {processes} -m dids run …"
+        )
     if dry_run:
-        _print_plan(settings, calibrate=not no_calibration)
+        _print_plan(settings, calibrate=not no_calibration, num_processes=processes or 1)
         return
     _run_until(settings, "report", engine)
     from dids.run.summary import print_summary
@@ -401,7 +414,7 @@ def _settings(path: Path) -> "Config":
     return open_run(path) if path.is_dir() else load_config(path)
 
 
-def _print_plan(settings: "Config", *, calibrate: bool) -> None:
+def _print_plan(settings: "Config", *, calibrate: bool, num_processes: int) -> None:
     from dids.run.memory import keep_freed_memory
     from dids.run.plan.run_plan import run_plan
     from dids.run.plan.table import print_plan
@@ -409,7 +422,8 @@ def _print_plan(settings: "Config", *, calibrate: bool) -> None:
 
     _quieten_libraries()
     keep_freed_memory()
-    print_plan(settings, run_plan(settings, ConsoleProgress(), calibrate=calibrate))
+    plan = run_plan(settings, ConsoleProgress(), calibrate=calibrate, num_processes=num_processes)
+    print_plan(settings, plan)
 
 
 def _run_until(settings: "Config", last: str, engine: str = "local") -> None:
@@ -504,9 +518,10 @@ def _refuse_several_processes(words: list[str]) -> None:
         if not launched_ranks().is_first:  # each finds out by itself; one says so
             sys.exit(2)
         command = " ".join(["dids", words[0], *alone])
+        hint = f", with --processes {num}" if "--dry-run" in command else ""
         raise InputError(
             f"{num} processes were started, but `{command}` is one process; start it without "
-            "torchrun or accelerate."
+            f"torchrun or accelerate{hint}."
         )
 
 

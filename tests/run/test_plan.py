@@ -20,9 +20,11 @@ from dids.data.sources import SourceFiles
 from dids.errors import InputError
 from dids.run.folder import RunFolder
 from dids.run.plan import feature_stages, slices, training_stages
+from dids.run.plan.calibration import Rehearsed
 from dids.run.plan.estimate import Known, StageEstimate, Totals
 from dids.run.plan.made_up_domains import Clustering, ClusteringPrice, dealt_domains
 from dids.run.plan.pace import Pace
+from dids.run.plan.processes import busiest_share, longest_s, without_shards_of_others
 from dids.run.plan.run_plan import run_plan
 from dids.run.plan.stage_clock import Bar, StageClock
 from dids.run.plan.table import print_plan
@@ -263,6 +265,89 @@ def test_the_flag_without_a_dry_run_is_refused(tmp_path, monkeypatch, capsys):
         cli.main()
     assert stop.value.code == 2
     assert "--no-calibration goes with --dry-run" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+# -- the plan for several processes
+
+
+def test_what_the_busiest_of_several_processes_does():
+    assert longest_s([3.0, 1.0, 1.0, 2.0], 1) == 7.0
+    assert longest_s([3.0, 1.0, 1.0, 2.0], 2) == 4.0  # 3, then nothing; 1, 1 and 2
+    assert longest_s([3.0, 1.0], 4) == 3.0
+    assert [busiest_share(7, number) for number in (1, 2, 7, 8)] == [1.0, 4 / 7, 1 / 7, 1 / 7]
+    assert busiest_share(0, 2) == 1.0
+
+
+def test_what_is_sharded_is_divided_and_the_rest_is_not(tmp_path):
+    for number, size in (("4", 100), ("8", 1000)):
+        folder = tmp_path / f"checkpoint-{number}"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"0" * size)
+        (folder / "optimizer.pt").write_bytes(b"0" * 2 * size)
+        (folder / "rng_state.pth").write_bytes(b"0" * 7)
+    (tmp_path / "checkpoint-4" / "more").write_bytes(b"")
+    took = Rehearsed(1.0, 90, 10_000, 5, (), (), 1.0)
+    # Of the newest: 1,000 of weights, as many of gradients, 2,000 of the optimizer.
+    shared = without_shards_of_others(took, tmp_path, 4)
+    assert (shared.device_bytes, shared.memory_bytes) == (10_000 - 3000, 90)
+    assert without_shards_of_others(took, tmp_path, 1) == took
+    on_cpu = Rehearsed(1.0, 90, 0, 5, (), (), 1.0)
+    assert without_shards_of_others(on_cpu, tmp_path, 4) == on_cpu
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"training": {"per_device_train_batch_size": 4, "fsdp": True}}]
+)
+def test_a_process_of_several_rehearses_its_share(tmp_path, monkeypatch, changes, capsys):
+    rehearsed = {}
+
+    def noted(name):
+        stage = STAGES[name]
+
+        def note(work):
+            rehearsed[name] = work.config
+            return stage(work)
+
+        monkeypatch.setitem(STAGES, name, note)
+
+    for name in ("proxy", "impact", "train"):
+        noted(name)
+    impact = {"task_samples": 6, "validation_samples": 9, "overhead": None}
+    config = load_config(write_config(tmp_path, impact=impact, **changes))
+    alone = run_plan(config, Silent(), calibrate=False)
+    per_device = alone.counts.batch_size
+    plan = run_plan(config, Silent(), num_processes=3)
+    assert plan.counts.batch_size == 3 * per_device
+    assert plan.counts.num_steps == pytest.approx(alone.counts.num_steps / 3, abs=1)
+    # The first process warms the proxy up and measures it on the whole batches of all ...
+    assert rehearsed["proxy"].budget.batch_size == 3 * per_device
+    assert rehearsed["impact"].impact.task_samples == plan.counts.measuring.task_samples
+    # ... and each trains on its part.
+    assert rehearsed["train"].budget.batch_size == per_device
+    assert rehearsed["train"].impact.task_samples == -(-plan.counts.measuring.task_samples // 3)
+    assert rehearsed["train"].impact.validation_samples == 3
+    print_plan(config, plan)
+    assert "processes: 3; times are those of the busiest" in capsys.readouterr().out
+    print_plan(config, alone)
+    assert "processes:" not in capsys.readouterr().out
+
+
+def test_steps_that_processes_cannot_share_are_refused(tmp_path):
+    config = load_config(write_config(tmp_path, budget={"tokens": 900, "batch_size": 8}))
+    for calibrate in (True, False):
+        with pytest.raises(InputError, match=r"8 samples cannot be dealt to 3 processes"):
+            run_plan(config, Silent(), calibrate=calibrate, num_processes=3)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_processes_without_a_dry_run_are_refused(tmp_path, monkeypatch, capsys):
+    config = str(write_config(tmp_path))
+    monkeypatch.setattr("sys.argv", ["dids", "run", config, "--processes", "2"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "torchrun --nproc-per-node 2 -m dids run" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

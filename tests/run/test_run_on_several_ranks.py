@@ -257,6 +257,9 @@ def test_commands_of_one_process_refuse_several(tmp_path):
     ended = launched(2, "check", config_in(tmp_path))
     assert ended.statuses == [2, 2]
     assert ended.said.count("2 processes were started, but `dids check` is one process") == 1
+    ended = launched(2, "run", config_in(tmp_path), "--dry-run")
+    assert ended.statuses == [2, 2]
+    assert "start it without torchrun or accelerate, with --processes 2." in ended.said
 
 
 def test_another_global_batch_is_refused_where_a_checkpoint_has_one(tmp_path):

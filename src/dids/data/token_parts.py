@@ -53,7 +53,7 @@ class PlannedStore:
 
     def parts(self) -> list["PlannedStore"]:
         """What can be tokenised each by itself: the store as it is, if the source is small."""
-        groups = _file_groups(self.source)
+        groups = file_groups(self.source)
         if len(groups) <= 1:
             return [self]
         return [
@@ -199,7 +199,7 @@ def _write_joined(path: Path, pieces: Iterator[np.ndarray]) -> str:
         writer.abandon()
 
 
-def _file_groups(source: SourceFiles) -> list[tuple[str, ...]]:
+def file_groups(source: SourceFiles) -> list[tuple[str, ...]]:
     """Paths in the order in which they are read, consecutive ones in groups of like size."""
     groups: list[tuple[str, ...]] = []
     current: list[str] = []

@@ -29,6 +29,9 @@ with all of them kept clustering 512 MB of features took 555 MB, with eight 117.
 _MANIFEST = "manifest.json"
 _FORMAT = 2
 
+SHARD_SAMPLES = 4096
+"""Rows of a shard."""
+
 
 class FeatureStore:
     """Features of ``num_samples`` samples; made by :meth:`open_or_create`."""
@@ -51,7 +54,7 @@ class FeatureStore:
         num_samples: int,
         dim: int,
         *,
-        shard_size: int = 4096,
+        shard_size: int = SHARD_SAMPLES,
         dtype: Precision = "float16",
     ) -> "FeatureStore":
         """An empty store; shards that were in the folder are removed.
@@ -102,7 +105,7 @@ class FeatureStore:
         num_samples: int,
         dim: int,
         *,
-        shard_size: int = 4096,
+        shard_size: int = SHARD_SAMPLES,
         dtype: Precision = "float16",
     ) -> "FeatureStore":
         """The store in a folder if it is the one asked for, otherwise an empty one.

@@ -5,7 +5,7 @@ Costs are counted in tokens, not in seconds: a run that is repeated, or resumed,
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Costs in tokens that are trained on (forward, backward, optimizer step), measured on a CPU: a
 # token of gradients with their squares took 0.9 to 1.2, of a loss alone 0.17 to 0.35. Adding up a
@@ -142,6 +142,20 @@ class MeasuringBudget:
             min(validation_samples, validation_least + math.floor(parts[1] / loss)),
             spread_rounds(number, num_rounds),
             (_LEAST_DOMAIN_SAMPLES + parts[2] / collecting) * num_domains / round_samples,
+        )
+
+    def shared_by(self, num_processes: int) -> "MeasuringBudget":
+        """One process's part where several divide the samples of a measurement among them.
+
+        Example:
+            >>> MeasuringBudget(0, 16, 32).shared_by(3).task_samples
+            6
+        """
+        return replace(
+            self,
+            domain_samples=math.ceil(self.domain_samples / num_processes),
+            task_samples=math.ceil(self.task_samples / num_processes),
+            validation_samples=math.ceil(self.validation_samples / num_processes),
         )
 
     def is_collected(self, step: int, round_number: int) -> bool:

@@ -53,17 +53,20 @@ class RunCounts:
     gradient_samples: int
 
 
-def run_counts(config: Config, sizes: Sequence[tuple[int, int]]) -> RunCounts:
+def run_counts(
+    config: Config, sizes: Sequence[tuple[int, int]], num_processes: int = 1
+) -> RunCounts:
     """What the budget makes of so many samples and tokens.
 
     Args:
         config: As resolved.
         sizes: Samples and tokens of each source.
+        num_processes: That train together.
 
     Raises:
         InputError: If the config asks for what these sizes do not allow.
     """
-    step_samples = batch_size(config)
+    step_samples = batch_size(config, num_processes)
     mean_lengths = np.array([tokens / max(1, samples) for samples, tokens in sizes])
     uniform = np.full(len(sizes), 1.0 / len(sizes))
     unit = config.mixture.unit

@@ -58,6 +58,7 @@ class Calibration:
         sources: What the whole sources hold, by name.
         tasks: What the tasks hold, by split and task.
         slices: What was taken of them; of tasks as ``NAME-SPLIT``.
+        num_processes: Of the whole run.
         counts: Of the whole run, as soon as the small one is tokenised.
     """
 
@@ -67,6 +68,7 @@ class Calibration:
     sources: Mapping[str, Volume]
     tasks: Mapping[str, Mapping[str, Volume]]
     slices: Mapping[str, Slice]
+    num_processes: int = 1
     counts: RunCounts | None = None
 
     def rehearsed(self, stage: str, do: Callable[[], Mapping[str, Any] | None]) -> Rehearsed:

@@ -7,12 +7,14 @@ from typing import Any
 from dids.atomic import whole_folder
 from dids.data.python_corpus import is_python_path
 from dids.data.readers import read_records
+from dids.data.token_parts import file_groups
 from dids.data.tokenizer import train_tokenizer
 from dids.run.counts import run_counts
 from dids.run.engines.engine import Advance, Engine, Shards
 from dids.run.plan.calibration import Calibration, Rehearsed, folder_bytes
 from dids.run.plan.estimate import Known, StageEstimate
 from dids.run.plan.peak_memory import PeakMemory
+from dids.run.plan.processes import longest_s
 from dids.run.plan.stage_clock import Bar
 from dids.run.stages import STAGES
 from dids.run.stages.tokenizer import MAX_CHARACTERS, tokenizer_like, training_texts
@@ -81,13 +83,19 @@ def tokens(here: Calibration) -> StageEstimate:
     work = replace(here.work, engine=_timed(took_s, here.clock.now))
     took = here.rehearsed("tokens", lambda: STAGES["tokens"](work))
     scale = {name: part.scale for name, part in here.slices.items()}
-    tokenised_s = sum(time_s * scale[name] for name, time_s in took_s.items())
+    parts_s = [
+        time_s * scale[name] / num_parts
+        for name, time_s in took_s.items()
+        for num_parts in [_num_parts(here, name)]
+        for _ in range(num_parts)
+    ]
+    tokenised_s = longest_s(parts_s, here.num_processes)
     stores = dict(zip(here.work.sources, here.work.source_stores, strict=True))
     sizes = [
         (round(store.num_samples * scale[name]), round(store.num_tokens * scale[name]))
         for name, store in stores.items()
     ]
-    here.counts = run_counts(here.config, sizes)
+    here.counts = run_counts(here.config, sizes, here.num_processes)
     tasks = {
         f"{task}-{split}": here.work.task_store(task, split)
         for split in SPLITS
@@ -103,6 +111,14 @@ def tokens(here: Calibration) -> StageEstimate:
         Known(on_disk, _is_whole(here)),
         _of_characters(here, "tokenised"),
     )
+
+
+def _num_parts(here: Calibration, name: str) -> int:
+    """Pieces that a source, or a split of a task, is tokenised in."""
+    whole = replace(here.work, config=here.config, with_added=False)
+    files = {split: whole.task_files(split) for split in SPLITS}
+    tasks = {source.name: source for named in files.values() for source in named.values()}
+    return max(1, len(file_groups({**whole.sources, **tasks}[name])))
 
 
 def _timed(took_s: dict[str, float], now: Callable[[], float]) -> Engine:

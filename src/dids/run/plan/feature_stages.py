@@ -13,6 +13,7 @@ from dids.domains.ngram_vectors import LOG_BUCKETS
 from dids.domains.stability import MAX_COMPARED
 from dids.domains.stratified_draw import MAX_CLUSTERS, SAMPLES_PER_CLUSTER, TRAINING_SAMPLES
 from dids.gradients.compute_features import features_of
+from dids.gradients.feature_store import SHARD_SAMPLES
 from dids.run.features import projection_of
 from dids.run.plan.calibration import Calibration, folder_bytes
 from dids.run.plan.estimate import Known, StageEstimate
@@ -22,6 +23,7 @@ from dids.run.plan.made_up_domains import (
     clustering_price,
     dealt_domains,
 )
+from dids.run.plan.processes import busiest_share
 from dids.run.plan.text_price import TextPrice, text_price
 from dids.run.stages.domains import MAP_NAME
 
@@ -87,7 +89,8 @@ def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
             size = max(size, math.floor(size * (FEATURES_S - spent_s) / max(lap_s, 1e-6)))
 
     took = here.rehearsed("features", compute)
-    num_tokens = _tokens_with_feature(here)
+    num_shards = math.ceil(here.counts.num_features / SHARD_SAMPLES)
+    num_tokens = _tokens_with_feature(here) * busiest_share(num_shards, here.num_processes)
     text_s = 0.0 if price is None else price.vector_s * here.num_samples
     return here.estimate(
         "features",

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from dids.config import Config
+from dids.config.batch import batch_size, training_arguments
 from dids.data.sources import SourceFiles
 from dids.mixture.policy import make_policy
 from dids.run.counts import RunCounts, run_counts
@@ -35,6 +36,7 @@ class RunPlan:
         stages: What each stage will take, in their order; those that the run has nothing to do in
             are missing. Empty without a calibration.
         done_s: Stages that are finished in the run folder, with the seconds that they took.
+        num_processes: That the run was planned for.
     """
 
     counts: RunCounts
@@ -42,6 +44,7 @@ class RunPlan:
     parts: Mapping[str, float]
     stages: tuple[StageEstimate, ...]
     done_s: Mapping[str, float]
+    num_processes: int = 1
 
 
 def run_plan(
@@ -49,6 +52,7 @@ def run_plan(
     progress: Progress,
     *,
     calibrate: bool = True,
+    num_processes: int = 1,
     now: Callable[[], float] = time.perf_counter,
 ) -> RunPlan:
     """Count what there is and, with a calibration, see on a small part what the stages take.
@@ -57,6 +61,8 @@ def run_plan(
         config: As resolved.
         progress: Where the calibration's progress goes.
         calibrate: Whether to rehearse the stages; without, nothing is timed.
+        num_processes: That the run will be started with. The calibration is one of them, with its
+            share of what they divide; what they send each other is in no number.
         now: The clock of the estimates, in seconds: `time.process_time` where others use the
             machine too.
 
@@ -67,6 +73,7 @@ def run_plan(
         InputError: For any mistake in the config, its files or its policy.
     """
     make_policy(config.mixture.policy, **config.mixture.settings)
+    training_arguments(config, num_processes)
     folder = RunFolder(Path(config.run))
     files = [
         SourceFiles(name=name, paths=source.path, format=source.format)
@@ -74,7 +81,8 @@ def run_plan(
     ]
     stored = _stored_sizes(config, folder, progress)
     if stored is not None and not calibrate:
-        return RunPlan(run_counts(config, stored), True, {}, (), folder.times_s())
+        counts = run_counts(config, stored, num_processes)
+        return RunPlan(counts, True, {}, (), folder.times_s(), num_processes)
     with progress.bar("reading", len(files)) as advance:
         held = volumes(
             files,
@@ -86,13 +94,13 @@ def run_plan(
     parts = {volume.name: volume.share for volume in held if not volume.is_whole}
     estimates: tuple[StageEstimate, ...] = ()
     if calibrate:
-        counts, estimates = _calibrated(config, held, progress, now)
+        counts, estimates = _calibrated(config, held, progress, num_processes, now)
     else:
-        counts = run_counts(config, _estimated_sizes(config, files, held))
+        counts = run_counts(config, _estimated_sizes(config, files, held), num_processes)
     if stored is not None:
-        counts = run_counts(config, stored)
+        counts = run_counts(config, stored, num_processes)
     done_s = {stage: took for stage, took in folder.times_s().items() if stage in STAGES}
-    return RunPlan(counts, stored is not None, parts, estimates, done_s)
+    return RunPlan(counts, stored is not None, parts, estimates, done_s, num_processes)
 
 
 def _stored_sizes(
@@ -121,7 +129,11 @@ def _estimated_sizes(
 
 
 def _calibrated(
-    config: Config, held: list[Volume], progress: Progress, now: Callable[[], float]
+    config: Config,
+    held: list[Volume],
+    progress: Progress,
+    num_processes: int,
+    now: Callable[[], float],
 ) -> tuple[RunCounts, tuple[StageEstimate, ...]]:
     tasks = {split: _task_volumes(config, split, now) for split in ("validation", "test")}
     sources = {volume.name: volume for volume in held}
@@ -130,11 +142,15 @@ def _calibrated(
         progress.bar("calibrating", len(STAGES)) as advance,
     ):
         small, slices = sliced(config, sources, tasks, Path(temporary))
+        if num_processes > 1:  # what the first does alone, it does on the batches of all
+            samples = batch_size(config, num_processes)
+            budget = small.budget.model_copy(update={"batch_size": samples})
+            small = small.model_copy(update={"budget": budget})
         clock = StageClock(now)
         folder = RunFolder(Path(small.run))
         folder.prepare(small)
         work = Workspace(small, folder, clock)
-        here = Calibration(config, work, clock, sources, tasks, slices)
+        here = Calibration(config, work, clock, sources, tasks, slices, num_processes)
         estimates = _rehearsed_stages(here, Path(temporary), lambda: advance(1))
         assert here.counts is not None
         return here.counts, tuple(each for each in estimates if each is not None)

@@ -16,6 +16,10 @@ _LONGER = (
     (float("inf"), (86_400, "d", 3600, "h")),
 )
 _LEGEND = "~ extrapolated from the calibration; all else was measured, by it or in the run folder"
+_PROCESSES = (
+    "processes: {}; times are those of the busiest, memory is each one's, and what they send each "
+    "other is in neither"
+)
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -95,6 +99,7 @@ def _lines(config: Config, plan: RunPlan) -> list[str]:
         f"gradient features: {counts.num_features:,} of "
         f"{sum(source.num_samples for source in counts.sources):,} samples",
         f"features on disk: {counts.feature_bytes:,} bytes",
+        *([] if plan.num_processes == 1 else [_PROCESSES.format(plan.num_processes)]),
         f"run folder: {config.run}",
     ]
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dids.atomic import read_json
-from dids.config import Config
+from dids.config import Config, sharding
 from dids.impact.measuring_budget import MeasuringBudget
 from dids.run.measuring import round_budget
 from dids.run.plan.calibration import Calibration, Rehearsed
 from dids.run.plan.estimate import Known, StageEstimate
 from dids.run.plan.pace import Pace
+from dids.run.plan.processes import without_shards_of_others
 from dids.run.stages import STAGES
 
 TRAINING_S = 4.0
@@ -25,7 +26,13 @@ _NO_SHARE = 1e9
 
 @dataclass(frozen=True)
 class Paced:
-    """A training's pace, and how it was seen."""
+    """A training's pace, and how it was seen.
+
+    Attributes:
+        pace: Of a process.
+        took: The longer training.
+        tokens_a_step: Of all processes together.
+    """
 
     pace: Pace
     took: Rehearsed
@@ -68,17 +75,21 @@ def training(here: Calibration, stage: str) -> tuple[StageEstimate, Paced]:
     """
     assert here.counts is not None
     measuring, whole = measuring_budget(here), here.config.budget.tokens
+    shared = measuring.shared_by(here.num_processes)
     num_rounds = min(ROUNDS, here.config.mixture.rounds)
 
     def of_length(config: Config, num_steps: int) -> Config:
-        return shortened(here, _measuring(config, measuring), num_steps, num_rounds)
+        return shortened(here, _measuring(config, shared), num_steps, num_rounds)
 
     found = paced(_trained(here, stage, num_rounds, of_length), here.counts.num_steps)
     steps = whole / found.tokens_a_step
     rounds = 1 + measuring.num_measurements(here.config.mixture.rounds)
+    took = found.took
+    if sharding.shards(here.config.training):
+        took = without_shards_of_others(took, here.work.path(stage), here.num_processes)
     return here.estimate(
         stage,
-        found.took,
+        took,
         Known(found.pace.time_s(steps, rounds), is_measured=False),
         Known(found.took.disk_bytes, is_measured=True),
         f"{found.pace.num_steps:,} of about {steps:,.0f} steps, {num_rounds} of "
@@ -89,16 +100,21 @@ def training(here: Calibration, stage: str) -> tuple[StageEstimate, Paced]:
 def shortened(here: Calibration, config: Config, num_steps: int, num_rounds: int) -> Config:
     """A config with a budget of about so many steps, never more than the whole run's.
 
+    Where several processes will train, its steps are one's share of theirs.
+
     A policy that looks at features of the domains' samples finds none in the small run: they are
     computed, which is a little more than reading them.
     """
     assert here.counts is not None
     mean_length = here.num_tokens / max(1, here.num_samples)
-    tokens = round(num_steps * here.counts.batch_size * mean_length)
-    tokens = max(1, min(here.config.budget.tokens, tokens))
+    budget = {"tokens": here.config.budget.tokens}
+    share = here.counts.batch_size // here.num_processes
+    if here.num_processes > 1:
+        budget["batch_size"] = share
+    budget["tokens"] = max(1, min(budget["tokens"], round(num_steps * share * mean_length)))
     return config.model_copy(
         update={
-            "budget": config.budget.model_copy(update={"tokens": tokens}),
+            "budget": config.budget.model_copy(update=budget),
             "mixture": config.mixture.model_copy(update={"rounds": num_rounds}),
             "domains": config.domains.model_copy(update={"number": "sources"}),
         }
@@ -195,9 +211,8 @@ def seen(
     shutil.rmtree(folder, ignore_errors=True)
     took = here.rehearsed(stage, do)
     drawn = read_json(folder / "drawn.json")
-    return Paced(
-        Pace.of(took.bars[0], num_rounds, took.time_s), took, drawn["tokens"] / drawn["steps"]
-    )
+    tokens_a_step = here.num_processes * drawn["tokens"] / drawn["steps"]
+    return Paced(Pace.of(took.bars[0], num_rounds, took.time_s), took, tokens_a_step)
 
 
 def _trained(
