@@ -1,9 +1,12 @@
 """The pages in a real browser: drawn, quiet, answering to the mouse, narrow enough for a phone."""
 
+import numpy as np
 import pytest
 from browser import CHROMIUM, look_at
 from example_run import ROUNDS, WITH_LOSS, example_result
 
+from dids.audit.audit import Audit, AuditSettings
+from dids.audit.page import write_page
 from dids.report import RunRecord, write_comparison, write_report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -36,6 +39,18 @@ LOOK_AT_A_RUN = """
 LOOK_AT_A_COMPARISON = """
   seen.tip = await hover(frame, page.querySelector("[data-mixture]"), 0.5, 0.97);
 """
+AUDITED = ("web", "code", "maths", "</script><script>throw new Error('escaped')</script>")
+LOOK_AT_AN_AUDIT = """
+  seen.points = page.querySelectorAll("[data-panel] .points path").length;
+  const panel = page.querySelector("[data-panel]");
+  panel.scrollIntoView();
+  const plot = panel.querySelector(".nsewdrag").getBoundingClientRect();
+  const place = panel.querySelectorAll(".points path")[1].getBoundingClientRect();
+  await hover(frame, panel,
+    (place.left + place.width / 2 - plot.left) / plot.width,
+    (place.top + place.height / 2 - plot.top) / plot.height);
+  seen.read = panel.querySelector(".hovertext")?.textContent ?? "";
+"""
 WIDTHS = pytest.mark.parametrize("width", ["phone", "desktop"])
 THEMES = {"params": [False, True], "ids": ["light", "dark"]}
 
@@ -64,9 +79,21 @@ def compared(tmp_path_factory, request):
     return look_at(page, LOOK_AT_A_COMPARISON, is_dark=request.param)
 
 
-def test_the_console_stays_silent(seen, compared):
+@pytest.fixture(scope="module", **THEMES)
+def audited(tmp_path_factory, request):
+    page = tmp_path_factory.mktemp("audit") / "audit.html"
+    generator = np.random.default_rng(0)
+    kernel_kt, drop_rkt = generator.normal(size=(4, 3)), generator.normal(size=(2, 4, 3))
+    kernels = {"fisher": kernel_kt, "step": -kernel_kt}
+    settings = AuditSettings()
+    write_page(page, Audit(settings, "fisher", AUDITED, ("a", "b", "<i>"), kernels, drop_rkt))
+    return look_at(page, LOOK_AT_AN_AUDIT, is_dark=request.param)
+
+
+def test_the_console_stays_silent(seen, compared, audited):
     assert seen[1] == []
     assert compared[1] == []
+    assert audited[1] == []
 
 
 @WIDTHS
@@ -80,8 +107,8 @@ def test_every_chart_is_drawn(seen, width):
 
 
 @WIDTHS
-def test_nothing_scrolls_sideways(seen, compared, width):
-    for shown in (seen[0][width], compared[0][width]):
+def test_nothing_scrolls_sideways(seen, compared, audited, width):
+    for shown in (seen[0][width], compared[0][width], audited[0][width]):
         assert shown["width"] <= shown["view"]
 
 
@@ -117,3 +144,14 @@ def test_a_comparison_draws_a_mixture_a_run_and_a_line_a_run(compared, width):
     assert shown["plots"] == shown["charts"] == 3 + len(WITH_LOSS)
     assert shown["lines"] == 3 * len(WITH_LOSS)
     assert "in round 12" in shown["tip"]
+
+
+@WIDTHS
+def test_an_audit_draws_a_point_a_domain_and_names_it(audited, width):
+    shown = audited[0][width]
+    assert shown["plots"] == shown["charts"] == 3
+    assert shown["points"] == 3 * len(AUDITED)
+    assert AUDITED[1] in shown["read"]
+    assert "loss falls by" in shown["read"]
+    assert shown["turned"]["ground"]
+    assert shown["back"]["ground"]
