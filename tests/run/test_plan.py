@@ -32,6 +32,7 @@ from dids.run.plan.task_stages import LmEvalPrice
 from dids.run.plan.text_price import TextPrice
 from dids.run.plan.volumes import share_read, volumes
 from dids.run.stages import STAGES
+from dids.training.checkpoints import write_state
 
 
 class Silent(StageClock):
@@ -286,6 +287,7 @@ def test_what_is_sharded_is_divided_and_the_rest_is_not(tmp_path):
         (folder / "model.safetensors").write_bytes(b"0" * size)
         (folder / "optimizer.pt").write_bytes(b"0" * 2 * size)
         (folder / "rng_state.pth").write_bytes(b"0" * 7)
+        write_state(folder, {})
     (tmp_path / "checkpoint-4" / "more").write_bytes(b"")
     took = Rehearsed(1.0, 90, 10_000, 5, (), (), 1.0)
     # Of the newest: 1,000 of weights, as many of gradients, 2,000 of the optimizer.
@@ -327,6 +329,8 @@ def test_a_process_of_several_rehearses_its_share(tmp_path, monkeypatch, changes
     assert rehearsed["train"].budget.batch_size == per_device
     assert rehearsed["train"].impact.task_samples == -(-plan.counts.measuring.task_samples // 3)
     assert rehearsed["train"].impact.validation_samples == 3
+    train = next(stage for stage in plan.stages if stage.stage == "train")
+    assert train.device_bytes.is_measured == ("training" not in changes)
     print_plan(config, plan)
     assert "processes: 3; times are those of the busiest" in capsys.readouterr().out
     print_plan(config, alone)

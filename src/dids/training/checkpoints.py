@@ -84,7 +84,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
         if not (checkpoint / STATE_NAME).exists():
             shutil.rmtree(checkpoint)
     newest = newest_complete(folder)
-    for checkpoint in _complete(folder):
+    for checkpoint in complete_checkpoints(folder):
         if newest is None or _step(checkpoint) > _step(newest):
             shutil.rmtree(checkpoint)
     return newest
@@ -92,7 +92,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def newest_complete(folder: Path) -> Path | None:
     """The whole checkpoint of the highest step; a damaged one is named, and nothing is touched."""
-    for checkpoint in sorted(_complete(folder), key=_step, reverse=True):
+    for checkpoint in reversed(complete_checkpoints(folder)):
         damaged = damaged_file(checkpoint)
         if damaged is None:
             return checkpoint
@@ -110,14 +110,15 @@ def remove_checkpoints(folder: Path) -> None:
         shutil.rmtree(checkpoint)
 
 
-def _complete(folder: Path) -> list[Path]:
-    """Checkpoints that were written to their end."""
-    return [
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints that were written to their end, by step; whether they are damaged is not seen."""
+    complete = (
         checkpoint
         for checkpoint in folder.glob(f"{CHECKPOINT_PREFIX}*")
         if checkpoint.name.removeprefix(CHECKPOINT_PREFIX).isdigit()
         and (checkpoint / STATE_NAME).exists()
-    ]
+    )
+    return sorted(complete, key=_step)
 
 
 def _step(checkpoint: Path) -> int:

@@ -83,11 +83,11 @@ def tokens(here: Calibration) -> StageEstimate:
     work = replace(here.work, engine=_timed(took_s, here.clock.now))
     took = here.rehearsed("tokens", lambda: STAGES["tokens"](work))
     scale = {name: part.scale for name, part in here.slices.items()}
+    num_parts = _num_parts(here)
     parts_s = [
-        time_s * scale[name] / num_parts
+        time_s * scale[name] / num_parts[name]
         for name, time_s in took_s.items()
-        for num_parts in [_num_parts(here, name)]
-        for _ in range(num_parts)
+        for _ in range(num_parts[name])
     ]
     tokenised_s = longest_s(parts_s, here.num_processes)
     stores = dict(zip(here.work.sources, here.work.source_stores, strict=True))
@@ -113,12 +113,12 @@ def tokens(here: Calibration) -> StageEstimate:
     )
 
 
-def _num_parts(here: Calibration, name: str) -> int:
-    """Pieces that a source, or a split of a task, is tokenised in."""
+def _num_parts(here: Calibration) -> dict[str, int]:
+    """Pieces that each source, and each split of a task, is tokenised in, by name."""
     whole = replace(here.work, config=here.config, with_added=False)
-    files = {split: whole.task_files(split) for split in SPLITS}
-    tasks = {source.name: source for named in files.values() for source in named.values()}
-    return max(1, len(file_groups({**whole.sources, **tasks}[name])))
+    kinds = [whole.sources, *(whole.task_files(split) for split in SPLITS)]
+    sources = [source for named in kinds for source in named.values()]
+    return {source.name: max(1, len(file_groups(source))) for source in sources}
 
 
 def _timed(took_s: dict[str, float], now: Callable[[], float]) -> Engine:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dids.run.plan.calibration import Rehearsed
+from dids.training.checkpoints import complete_checkpoints
 
 _OPTIMIZER, _WEIGHTS = "optimizer.pt", "model*.safetensors"
 
@@ -46,8 +47,7 @@ def without_shards_of_others(took: Rehearsed, folder: Path, num_processes: int) 
         folder: Of that training, with a checkpoint in it.
         num_processes: That share them.
     """
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
-    files = list(checkpoints[-1].iterdir()) if checkpoints else []
+    files = [file for newest in complete_checkpoints(folder)[-1:] for file in newest.iterdir()]
     weights = sum(file.stat().st_size for file in files if file.match(_WEIGHTS))
     state = sum(file.stat().st_size for file in files if file.name == _OPTIMIZER)
     divided = 2 * weights + state

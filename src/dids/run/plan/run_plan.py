@@ -142,10 +142,10 @@ def _calibrated(
         progress.bar("calibrating", len(STAGES)) as advance,
     ):
         small, slices = sliced(config, sources, tasks, Path(temporary))
-        if num_processes > 1:  # what the first does alone, it does on the batches of all
-            samples = batch_size(config, num_processes)
-            budget = small.budget.model_copy(update={"batch_size": samples})
-            small = small.model_copy(update={"budget": budget})
+        # What the first process does alone, it does on the batches of all.
+        samples = batch_size(config, num_processes)
+        budget = small.budget.model_copy(update={"batch_size": samples})
+        small = small.model_copy(update={"budget": budget})
         clock = StageClock(now)
         folder = RunFolder(Path(small.run))
         folder.prepare(small)

@@ -84,17 +84,18 @@ def training(here: Calibration, stage: str) -> tuple[StageEstimate, Paced]:
     found = paced(_trained(here, stage, num_rounds, of_length), here.counts.num_steps)
     steps = whole / found.tokens_a_step
     rounds = 1 + measuring.num_measurements(here.config.mixture.rounds)
-    took = found.took
-    if sharding.shards(here.config.training):
-        took = without_shards_of_others(took, here.work.path(stage), here.num_processes)
-    return here.estimate(
+    estimate = here.estimate(
         stage,
-        took,
+        found.took,
         Known(found.pace.time_s(steps, rounds), is_measured=False),
         Known(found.took.disk_bytes, is_measured=True),
         f"{found.pace.num_steps:,} of about {steps:,.0f} steps, {num_rounds} of "
         f"{here.config.mixture.rounds} rounds",
-    ), found
+    )
+    if here.num_processes > 1 and sharding.shards(here.config.training):
+        left = without_shards_of_others(found.took, here.work.path(stage), here.num_processes)
+        estimate = replace(estimate, device_bytes=Known(left.device_bytes, is_measured=False))
+    return estimate, found
 
 
 def shortened(here: Calibration, config: Config, num_steps: int, num_rounds: int) -> Config:
@@ -107,11 +108,10 @@ def shortened(here: Calibration, config: Config, num_steps: int, num_rounds: int
     """
     assert here.counts is not None
     mean_length = here.num_tokens / max(1, here.num_samples)
-    budget = {"tokens": here.config.budget.tokens}
     share = here.counts.batch_size // here.num_processes
-    if here.num_processes > 1:
-        budget["batch_size"] = share
-    budget["tokens"] = max(1, min(budget["tokens"], round(num_steps * share * mean_length)))
+    tokens = round(num_steps * share * mean_length)
+    tokens = max(1, min(here.config.budget.tokens, tokens))
+    budget = {"tokens": tokens, "batch_size": share}
     return config.model_copy(
         update={
             "budget": config.budget.model_copy(update=budget),
