@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 import traceback
@@ -112,3 +113,42 @@ def _run(rank, num, port, output, arguments, fault):
     finally:
         sys.stdout.flush()
         os._exit(status)
+
+
+def on_two_machines(config: Path, own_environment=None, *, grace_s: float = 300.0) -> list[str]:
+    """``dids train`` by two torchruns of one process each, as on two machines; what either said.
+
+    Args:
+        config: Of the run.
+        own_environment: Variables of each process, by its number.
+        grace_s: How long they may take.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for number in range(2):
+        own = {} if own_environment is None else own_environment(number)
+        meeting = [
+            "--nnodes", "2", "--node-rank", str(number), "--nproc-per-node", "1",
+            "--master-addr", "127.0.0.1", "--master-port", str(port),
+        ]  # fmt: skip
+        processes.append(
+            subprocess.Popen(
+                [
+                    sys.executable, "-m", "torch.distributed.run", *meeting,
+                    "-m", "dids", "train", str(config),
+                ],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **own},
+            )
+        )  # fmt: skip
+    said = []
+    try:
+        for process in processes:
+            said.append(process.communicate(timeout=grace_s)[0])
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    return said

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from launched import launched
+from launched import launched, on_two_machines
 from safetensors.torch import load_file
 from tiny_run import write_config
 
@@ -349,3 +349,8 @@ def test_torchrun_hands_sigterm_on_to_all(tmp_path):
     assert (live.parent / f"checkpoint-{stopped[0]}" / "dids_state.json").exists()
     assert not json.loads(live.read_text())["is_over"]
     assert not RunFolder(tmp_path / "run").is_worked_on
+
+
+def test_two_machines_train_as_two_processes_of_one(undisturbed, tmp_path):
+    on_two_machines(config_in(tmp_path))
+    assert_same(outcome(tmp_path), outcome(undisturbed))

@@ -37,6 +37,17 @@ class Slot:
         """Of what is kept."""
         return self.shape if self.columns is None else (self.shape[0], len(self.columns))
 
+    def shaped(self, entry_np: Tensor) -> Tensor:
+        """A view of this slot's entries, which stand last, in the kept shape.
+
+        Of some columns, one lies after the other in memory: products of many rows and few columns
+        take a third of the time so.
+        """
+        before = entry_np.shape[:-1]
+        if self.columns is None:
+            return entry_np.view(*before, *self.shape)
+        return entry_np.view(*before, *reversed(self.kept_shape)).mT
+
     @property
     def weight(self) -> float:
         """How many entries of the parameter each kept one stands for."""
@@ -47,8 +58,9 @@ class Slot:
 
         Of a shard, all ranks get the whole parameter's; every rank must ask.
         """
-        columns = None if self.columns is None else self.columns.to(tensor.device)
-        return whole(tensor, columns).reshape(-1)
+        if self.columns is None:
+            return whole(tensor, None).reshape(-1)
+        return whole(tensor, self.columns.to(tensor.device)).mT.reshape(-1)
 
     def restrict(self, layer: LayerGradient) -> LayerGradient:
         """What is kept of one use's gradient of this parameter."""

@@ -15,13 +15,16 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from dids.gradients.coordinates import Coordinates, Slot
-from dids.gradients.layer_gradient import LayerGradient, OuterGradient, block_size
+from dids.gradients.coordinates import Coordinates
+from dids.gradients.layer_gradient import LayerGradient, block_size
 from dids.gradients.layers import layer_gradients
 from dids.gradients.model_state import sums_like
 from dids.gradients.sample_rows import GroupSample, SampleRows
 from dids.gradients.statistics import GradientStatistics, require_finite
 from dids.ranks import sum_over_ranks_
+
+# Samples' gradients of one parameter that exist at once on a CPU: 16 MiB in float32.
+_CPU_ENTRIES = 2**22
 
 
 class GroupedGradients:
@@ -46,7 +49,8 @@ class GroupedGradients:
         self._rows = SampleRows(model, coordinates, num_groups)
         self.elapsed_s = 0.0
         """Seconds spent on adding up since ``clear``."""
-        self._places: list[tuple[int, int]] = []
+        self._row_b = torch.zeros(0, dtype=torch.int64)
+        """Of the sums of all halves of all groups, that of each sample of the batch."""
         self._member_nb: Tensor | None = None
         self._per_token = 1.0
 
@@ -74,7 +78,7 @@ class GroupedGradients:
         if nth_b is None:
             nth_b = self._counted(group_b, scored_b)
         half_b = nth_b % 2
-        self._places = list(zip(half_b.tolist(), group_b.tolist(), strict=True))
+        self._row_b = half_b * len(self._count_k) + group_b
         self._count_k.index_add_(0, group_b, torch.ones_like(group_b))
         self._weight_2k.index_put_((half_b, group_b), scored_b.double(), accumulate=True)
         self._rows.begin_batch(group_b, scored_b, nth_b)
@@ -157,10 +161,9 @@ class GroupedGradients:
     def _members(self) -> Tensor:
         """One where a sample, a column, belongs to a half of a group, a row."""
         if self._member_nb is None:
-            num_groups, num_samples = len(self._count_k), len(self._places)
-            row_b = torch.tensor([half * num_groups + group for half, group in self._places])
-            member_nb = torch.zeros(2 * num_groups, num_samples)
-            member_nb[row_b, torch.arange(num_samples)] = 1.0
+            num_samples = len(self._row_b)
+            member_nb = torch.zeros(2 * len(self._count_k), num_samples)
+            member_nb[self._row_b, torch.arange(num_samples)] = 1.0
             self._member_nb = member_nb.to(self._sum_2kp)
         return self._member_nb
 
@@ -170,38 +173,16 @@ class GroupedGradients:
             return
         began_s = time.perf_counter()
         kept, scale = slot.restrict(layer), 1.0 / self._per_token
-        block = block_size(slot.stop - slot.start, kept.device)
-        if block > 1:
-            self._add_blocks(kept, slot, scale, block)
-        else:
-            self._add_one_by_one(layer, kept, slot, scale)
-        self.elapsed_s += time.perf_counter() - began_s
-
-    def _add_blocks(self, kept: LayerGradient, slot: Slot, scale: float, block: int) -> None:
-        """Many samples at once: a GPU would wait for the launch of each."""
-        num_entries, num_samples = slot.stop - slot.start, len(self._places)
+        num_entries, num_samples = slot.stop - slot.start, len(self._row_b)
+        block = max(block_size(num_entries, kept.device), _CPU_ENTRIES // num_entries)
         total_np = self._sum_2kp.flatten(0, 1)[:, slot.start : slot.stop]
-        member_nb = self._members()
         for start in range(0, num_samples, block):
             stop = min(start + block, num_samples)
             gradient_bp = total_np.new_empty(stop - start, num_entries)
-            kept.add_block_(gradient_bp.view(-1, *slot.kept_shape), start, stop, is_first=True)
-            total_np.addmm_(member_nb[:, start:stop], gradient_bp, alpha=scale)
-            self._rows.add_block(start, slot, gradient_bp, scale=scale)
-
-    def _add_one_by_one(
-        self, layer: LayerGradient, kept: LayerGradient, slot: Slot, scale: float
-    ) -> None:
-        gradient_bio = None
-        if slot.columns is not None and isinstance(kept, OuterGradient):
-            gradient_bio = kept.each()
-        for sample, (half, group) in enumerate(self._places):
-            total_p = self._sum_2kp[half, group, slot.start : slot.stop]
-            total = total_p.view(slot.kept_shape)
-            if gradient_bio is not None:
-                total.add_(gradient_bio[sample].T, alpha=scale)
-                self._rows.add(sample, slot, gradient_bio[sample].T, scale=scale)
+            kept.add_block_(slot.shaped(gradient_bp), start, stop, is_first=True)
+            if total_np.is_cuda:  # index_add_ adds there in whatever order threads come
+                total_np.addmm_(self._members()[:, start:stop], gradient_bp, alpha=scale)
             else:
-                kept.add_samples_(total, sample, sample + 1, scale=scale)
-        if gradient_bio is None:
-            self._rows.receive(layer, scale=scale)
+                total_np.index_add_(0, self._row_b[start:stop], gradient_bp, alpha=scale)
+            self._rows.add_block(start, slot, gradient_bp, scale=scale)
+        self.elapsed_s += time.perf_counter() - began_s

@@ -104,16 +104,15 @@ class SampleRows:
             return
         kept = slot.restrict(layer)
         for sample, _ in self._placed():
-            gradient = torch.zeros(slot.kept_shape, **self._like)
-            kept.add_samples_(gradient, sample, sample + 1, scale=scale)
-            self.add(sample, slot, gradient)
+            gradient_p = torch.zeros(slot.stop - slot.start, **self._like)
+            kept.add_samples_(slot.shaped(gradient_p), sample, sample + 1, scale=scale)
+            self.add(sample, slot, gradient_p)
 
-    def add(self, sample: int, slot: Slot, gradient: Tensor, *, scale: float = 1.0) -> None:
+    def add(self, sample: int, slot: Slot, gradient_p: Float[Tensor, " p"]) -> None:
         """What is kept of one sample's gradient of one use of one parameter, if its row is kept."""
         place = self._place_b[sample]
         if place is not None:
-            row_p = self._row_krp[place][slot.start : slot.stop]
-            row_p.view(slot.kept_shape).add_(gradient, alpha=scale)
+            self._row_krp[place][slot.start : slot.stop].add_(gradient_p)
 
     def locate(self) -> Int64[Tensor, "m 2"]:
         """Samples of the batch whose rows are kept, and their rows, all groups end to end."""
@@ -135,6 +134,13 @@ class SampleRows:
             gradient_bp: What is kept of each sample's gradient.
             scale: What it is multiplied by.
         """
+        if not gradient_bp.is_cuda:
+            for sample, place in self._placed():
+                if start <= sample < start + len(gradient_bp):
+                    self._row_krp[place][slot.start : slot.stop].add_(
+                        gradient_bp[sample - start], alpha=scale
+                    )
+            return
         if not any(self._place_b):
             return
         sample_m, place_m = self.locate().unbind(1)

@@ -236,15 +236,16 @@ class _Sums:
                 vectors += [] if self.sum_2p is None else list(self.sum_2p)
                 for vector_p in vectors:
                     part_p = vector_p[slot.start : slot.stop]
-                    part_p.copy_(part_p.view(*reversed(slot.kept_shape)).T.reshape(-1))
+                    part_p.copy_(part_p.view(*reversed(slot.shape)).T.reshape(-1))
 
     def _add(self, uses: list[LayerGradient]) -> None:
         name = uses[0].name
         slot, is_new = self.coordinates.slots[name], name not in self.is_columns_first
         if is_new:
-            is_tall = len(slot.kept_shape) == 2 and slot.kept_shape[0] > slot.kept_shape[1]
+            is_tall = len(slot.shape) == 2 and slot.shape[0] > slot.shape[1]
             is_outer = len(uses) == 1 and isinstance(uses[0], OuterGradient)
-            self.is_columns_first[name] = is_tall and is_outer  # rows of a tied embedding are added
+            # Rows of a tied embedding are added; some columns alone lie so anyway.
+            self.is_columns_first[name] = is_tall and is_outer and slot.columns is None
         if self.square_p is not None and (len(uses) > 1 or isinstance(uses[0], OuterGradient)):
             self._add_samples(uses, slot, is_new)
             return
@@ -317,10 +318,10 @@ class _Sums:
 
     def _shaped(self, part_p: Tensor, name: str) -> Tensor:
         """A parameter's entries, which stand last, in its kept shape."""
-        kept_shape = self.coordinates.slots[name].kept_shape
+        slot = self.coordinates.slots[name]
         if self.is_columns_first[name]:
-            return part_p.view(*part_p.shape[:-1], *reversed(kept_shape)).mT
-        return part_p.view(*part_p.shape[:-1], *kept_shape)
+            return part_p.view(*part_p.shape[:-1], *reversed(slot.shape)).mT
+        return slot.shaped(part_p)
 
     def _scratch(self, like_p: Tensor) -> Tensor:
         """Memory for one parameter's gradient, used again: fresh pages would cost as much."""

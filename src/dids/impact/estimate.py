@@ -103,11 +103,18 @@ class ImpactEstimator:
             for index, (task, samples) in enumerate(tasks.items())
         }
 
-    def grouped_gradients(self, model: nn.Module) -> GroupedGradients | None:
-        """What collects the domains' gradients while a model trains; None if samples are taken."""
+    def grouped_gradients(self, model: nn.Module, *, index: int) -> GroupedGradients | None:
+        """What collects the domains' gradients while a model trains; None if samples are taken.
+
+        Args:
+            model: The model that is trained.
+            index: Of the coordinates: another index takes others, so that the average over
+                measurements sees more of the model than one.
+        """
         if self.domain_gradients == "samples":
             return None
-        return GroupedGradients(model, self._coordinates(model), len(self.members_by_domain))
+        coordinates = self._coordinates(model, index)
+        return GroupedGradients(model, coordinates, len(self.members_by_domain))
 
     def measure(
         self,
@@ -123,10 +130,10 @@ class ImpactEstimator:
             model: The model that is trained.
             optimizer: Its optimizer; None stands for plain gradient steps.
             index: Of the measurement; another index takes other samples.
-            training: The domains' gradients, as training gave them; of this rank, and of all of
+            training: The domains' gradients, which say of which coordinates, as training gave them; of this rank, and of all of
                 them afterwards. Of a domain that it hardly drew from, samples are taken.
         """
-        coordinates = self._coordinates(model)
+        coordinates = self._coordinates(model, index) if training is None else training.coordinates
         preconditioner = Preconditioner.of(model, optimizer, coordinates)
         return self._measured(model, coordinates, preconditioner, index, training)
 
@@ -134,7 +141,7 @@ class ImpactEstimator:
         self, model: nn.Module, moments: SecondMoments | None, *, index: int
     ) -> ImpactMeasurement:
         """Impact at a model whose optimizer has left its second moments alone."""
-        coordinates = self._coordinates(model)
+        coordinates = self._coordinates(model, index)
         preconditioner = Preconditioner.adam(moments, coordinates, next(model.parameters()).device)
         return self._measured(model, coordinates, preconditioner, index, None)
 
@@ -222,8 +229,9 @@ class ImpactEstimator:
             [self._first_batch(model, self.tasks[task], chosen) for task, chosen in tasks],
         )
 
-    def _coordinates(self, model: nn.Module) -> Coordinates:
-        return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=self.seed)
+    def _coordinates(self, model: nn.Module, index: int) -> Coordinates:
+        seed = self.seed * 1_000_003 + index
+        return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=seed)
 
     def _known(self, training: GroupedGradients | None) -> list[MeasuredGradient | None]:
         """What training says of each domain; None where it says nothing."""

@@ -142,8 +142,8 @@ class Preconditioner:
         turned_np = row_np.clone()
         for slot, root_oo in self.root_by_slot.items():
             entries = slice(slot.start, slot.stop)
-            matrix = row_np[..., entries].reshape(*row_np.shape[:-1], *slot.kept_shape)
-            turned_np[..., entries] = (root_oo.to(matrix) @ matrix).flatten(-2)
+            matrix = slot.shaped(row_np[..., entries].contiguous())
+            slot.shaped(turned_np[..., entries]).copy_(root_oo.to(matrix) @ matrix)
         return turned_np
 
 

@@ -24,6 +24,7 @@ from dids.training.sample_numbers import SampleNumbers
 
 _FILES = "dids_gradients_*.safetensors"
 _NUMBERS = "numbers"
+_ORDER = "columns first"  # of a matrix's entries
 
 
 class CollectedGradients:
@@ -54,9 +55,9 @@ class CollectedGradients:
         self.sums: GroupedGradients | None = None
         """What was added up since the last measurement; None where samples are taken instead."""
 
-    def begin(self, model: nn.Module, checkpoint: Path | None) -> None:
-        """Begin with nothing, or with what a checkpoint has kept."""
-        self.sums = self._grouped_gradients(model)
+    def begin(self, model: nn.Module, num_measured: int, checkpoint: Path | None) -> None:
+        """Begin after so many measurements with nothing, or with what a checkpoint has kept."""
+        self.sums = self._grouped_gradients(model, index=num_measured)
         if self.sums is not None and checkpoint is not None:
             self._load(self.sums, checkpoint)
 
@@ -85,12 +86,13 @@ class CollectedGradients:
         nth_m = self._numbers.of_batch(id_m)
         return self.sums.collecting(domain_m, scored_m, per_token(), nth_m)
 
-    def clear(self) -> float:
-        """Begin anew after a measurement; seconds that adding up has taken."""
+    def begin_anew(self, model: nn.Module, num_measured: int) -> float:
+        """Begin with nothing after a measurement; seconds that adding up took for it."""
         if self.sums is None:
             return 0.0
         elapsed_s = self.sums.elapsed_s
-        self.sums.clear()
+        self.sums = None  # one after the other: they are large
+        self.begin(model, num_measured, None)
         self._numbers.clear()
         return elapsed_s
 
@@ -100,16 +102,19 @@ class CollectedGradients:
             return
         kept = {**self.sums.tensors(), _NUMBERS: self._numbers.before_k}
         with whole_file(checkpoint / _FILES.replace("*", f"{rank() or 0:05}")) as unfinished:
-            metadata = {"grouping": str(self._grouping)}
+            metadata = self._metadata()
             save_file(
                 {name: t.contiguous().cpu() for name, t in kept.items()}, unfinished, metadata
             )
+
+    def _metadata(self) -> dict[str, str]:
+        return {"grouping": str(self._grouping), "order": _ORDER}
 
     def _load(self, sums: GroupedGradients, checkpoint: Path) -> None:
         """Take what a checkpoint has kept; its ranks may have been more or fewer."""
         for number, path in enumerate(sorted(checkpoint.glob(_FILES))):
             with safe_open(path, framework="pt") as file:
-                if file.metadata() != {"grouping": str(self._grouping)}:
+                if file.metadata() != self._metadata():
                     return  # of other domains
                 self._numbers.before_k.copy_(file.get_tensor(_NUMBERS))
                 if number % num_ranks() == (rank() or 0):

@@ -26,8 +26,11 @@ class MeasuresImpact(Protocol):
 
     budget: MeasuringBudget
 
-    def grouped_gradients(self, model: nn.Module) -> GroupedGradients | None:
-        """What collects the domains' gradients while the model trains; None: nothing does."""
+    def grouped_gradients(self, model: nn.Module, *, index: int) -> GroupedGradients | None:
+        """What collects the domains' gradients while the model trains; None: nothing does.
+
+        ``index`` is the number of measurements so far.
+        """
 
     def measure(
         self,

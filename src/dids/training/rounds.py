@@ -175,7 +175,7 @@ class MixtureRounds(MixtureCallback):
             self._look_at_the_tasks(0, kwargs["model"])
         if self.gradients is not None:
             resumed_from = self.checkpoint if state.global_step > 0 else None
-            self.gradients.begin(kwargs["model"], resumed_from)
+            self.gradients.begin(kwargs["model"], len(self.history.impact), resumed_from)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -336,12 +336,13 @@ class MixtureRounds(MixtureCallback):
             return None
         collected = None if self.gradients is None else self.gradients.sums
         measured = self.estimator.measure(model, optimizer, index=self.round, training=collected)
-        if self.gradients is not None:
-            self.history.measuring_s += self.gradients.clear()
         self.history.num_gradient_samples += measured.num_gradient_samples
         self.history.impact.append(
             {"round": self.round, "step": step, **impact_by_name(measured.matrices)}
         )
+        if self.gradients is not None:
+            num_measured = len(self.history.impact)
+            self.history.measuring_s += self.gradients.begin_anew(model, num_measured)
         return measured.matrices
 
     def _next_mixture(
