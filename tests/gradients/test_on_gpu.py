@@ -86,7 +86,7 @@ def test_statistics_are_those_of_the_cpu():
 def grouped(model, batch):
     groups = GroupedGradients(model, Coordinates.of(model, max_coordinates=800), 2)
     for _ in range(2):
-        with groups.collecting(torch.tensor([0, 1, 1, 0, 1]), scored(batch), 0.25):
+        with groups.collecting(torch.tensor([0, 1, 1, 0, 1]), scored(batch).cpu(), 0.25):
             train_backward(model, batch, 4.0)
     return groups.statistics(), groups.samples()
 

@@ -1,8 +1,10 @@
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dids.impact.measuring_budget import MeasuringBudget, spread_rounds
+from dids.impact.measuring_budget import MeasuringBudget, padding, spread_rounds
 
 settings = st.fixed_dictionaries(
     {
@@ -14,11 +16,12 @@ settings = st.fixed_dictionaries(
         "validation_samples": st.integers(1, 200),
         "num_domains": st.integers(2, 100),
         "kept_share": st.floats(0.001, 1.0),
+        "padding": st.floats(1.0, 4.0),
     }
 )
 CASE = {
     "round_tokens": 90_000, "num_rounds": 8, "task_tokens": [130.0] * 8, "domain_tokens": 110.0,
-    "task_samples": 16, "validation_samples": 32, "num_domains": 24, "kept_share": 0.1,
+    "task_samples": 16, "validation_samples": 32, "num_domains": 24, "kept_share": 0.1, "padding": 1.0,
 }  # fmt: skip
 
 
@@ -27,8 +30,8 @@ def cost_share(budget, given_):
     tokens = sum(given_["task_tokens"])
     pairs = 35 * len(given_["task_tokens"]) * given_["num_domains"] * given_["kept_share"]
     once = pairs + tokens * (1.2 * budget.task_samples + 0.35 * budget.validation_samples)
-    collecting = (0.04 + 0.75 * given_["kept_share"]) * budget.collected_rounds
-    each = once / given_["round_tokens"] + collecting
+    collecting = (0.08 + 0.38 * given_["kept_share"]) * budget.collected_rounds
+    each = once / given_["round_tokens"] / given_["padding"] + collecting
     return len(budget.measured_rounds) * each / given_["num_rounds"]
 
 
@@ -103,3 +106,10 @@ def test_measurements_come_before_their_rounds():
     budget = MeasuringBudget(0, 2, 1, measured_rounds=(1, 3))
     assert [number for number in range(1, 6) if budget.is_measured(number)] == [1, 3]
     assert all(MeasuringBudget(0, 2, 1).is_measured(number) for number in range(1, 6))
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 3))
+def test_padding_is_the_mean_over_all_batches_that_can_be_drawn(lengths, batch_size):
+    longest = [max(batch) for batch in itertools.product(lengths, repeat=batch_size)]
+    found = padding(np.array(lengths, np.int32), batch_size)
+    np.testing.assert_allclose(found, np.mean(longest) / np.mean(lengths), rtol=1e-12)

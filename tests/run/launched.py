@@ -143,10 +143,8 @@ def on_two_machines(config: Path, own_environment=None, *, grace_s: float = 300.
                 env={**os.environ, "OMP_NUM_THREADS": "1", **own},
             )
         )  # fmt: skip
-    said = []
     try:
-        for process in processes:
-            said.append(process.communicate(timeout=grace_s)[0])
+        said = [process.communicate(timeout=grace_s)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -20,7 +20,7 @@ def batch_size(config: Config, num_ranks: int = 1) -> int:
     if config.budget.batch_size is not None:
         return config.budget.batch_size
     accumulation = int(config.training.get(_ACCUMULATION, 1))
-    return _per_device(config) * accumulation * num_ranks
+    return per_device(config) * accumulation * num_ranks
 
 
 def training_arguments(config: Config, num_ranks: int = 1) -> dict[str, Any]:
@@ -51,14 +51,14 @@ def arguments_of_first_rank(config: Config, num_ranks: int) -> dict[str, Any]:
 
 
 def _with_batch(config: Config, samples: int, num_ranks: int) -> dict[str, Any]:
-    per_device = _per_device(config)
-    accumulation, rest = divmod(samples, per_device * num_ranks)
+    at_once = per_device(config)
+    accumulation, rest = divmod(samples, at_once * num_ranks)
     if rest or accumulation == 0:
         processes = "one process" if num_ranks == 1 else f"{num_ranks} processes"
         raise InputError(
             f"budget.batch_size: {samples} samples cannot be dealt to {processes} in micro-batches "
-            f"of {per_device} (training.{_PER_DEVICE}); make it a multiple of "
-            f"{per_device * num_ranks}."
+            f"of {at_once} (training.{_PER_DEVICE}); make it a multiple of "
+            f"{at_once * num_ranks}."
         )
     arguments = {**config.training, _ACCUMULATION: accumulation}
     if num_ranks == 1:
@@ -66,5 +66,10 @@ def _with_batch(config: Config, samples: int, num_ranks: int) -> dict[str, Any]:
     return arguments
 
 
-def _per_device(config: Config) -> int:
+def per_device(config: Config) -> int:
+    """Samples of one forward and backward pass on one process.
+
+    Args:
+        config: As resolved.
+    """
     return int(config.training.get(_PER_DEVICE, _DEFAULT_PER_DEVICE))

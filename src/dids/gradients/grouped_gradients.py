@@ -66,7 +66,8 @@ class GroupedGradients:
 
         Args:
             group_b: The group of each sample of the batch.
-            scored_b: Scored tokens of each sample: what it weighs in its group's mean.
+            scored_b: Scored tokens of each sample, on the CPU like its group: what it weighs in its
+                group's mean.
             per_token: What the loss multiplies each scored token's negative log-likelihood by:
                 one over the number of tokens that it is a mean over.
             nth_b: Number of each sample among the scored samples of its group since ``clear``, over
