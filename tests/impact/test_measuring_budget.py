@@ -21,7 +21,8 @@ settings = st.fixed_dictionaries(
 )
 CASE = {
     "round_tokens": 90_000, "num_rounds": 8, "task_tokens": [130.0] * 8, "domain_tokens": 110.0,
-    "task_samples": 16, "validation_samples": 32, "num_domains": 24, "kept_share": 0.1, "padding": 1.0,
+    "task_samples": 16, "validation_samples": 32, "num_domains": 24, "kept_share": 0.1,
+    "padding": 1.0,
 }  # fmt: skip
 
 
