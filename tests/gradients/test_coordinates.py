@@ -1,6 +1,7 @@
 import pytest
 import torch
 from tiny_models import tiny_llama
+from torch import nn
 
 from dids.gradients import Coordinates
 
@@ -36,6 +37,27 @@ def test_a_subset_is_a_function_of_the_seed():
     assert torch.equal(first, Coordinates.of(model, max_coordinates=500, seed=1).gather(tensors))
     second = Coordinates.of(model, max_coordinates=500, seed=2).gather(tensors)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("max_coordinates", [None, 500])
+def test_a_vector_of_coordinates_is_seen_in_the_kept_shapes(max_coordinates):
+    model = tiny_llama()
+    tensors = dict(model.named_parameters())
+    coordinates = Coordinates.of(model, max_coordinates=max_coordinates)
+    entry_2p = torch.stack([coordinates.gather(tensors)] * 2)
+    for name, slot in coordinates.slots.items():
+        kept = tensors[name].detach().float()
+        kept = kept if slot.columns is None else kept[:, slot.columns]
+        seen = slot.shaped(entry_2p[:, slot.start : slot.stop])
+        assert torch.equal(seen, torch.stack([kept] * 2))
+        assert seen.shape[1:] == slot.kept_shape
+
+
+def test_auto_keeps_all_of_a_small_model_and_a_tenth_of_a_larger_one():
+    model = tiny_llama()
+    assert Coordinates.of(model, max_coordinates="auto").size == Coordinates.of(model).size
+    large = nn.Sequential(nn.Embedding(2000, 400))
+    assert Coordinates.of(large, max_coordinates="auto").size == 2000 * 40
 
 
 def test_wrong_tensors_are_named():

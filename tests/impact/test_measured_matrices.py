@@ -74,7 +74,7 @@ def slow_gradient(model, dataset, samples, by_tokens):
     return (total / weight).numpy()
 
 
-def estimator(dataset, within):
+def estimator(dataset, within, max_coordinates=None):
     return ImpactEstimator(
         dataset=dataset,
         members_by_domain=MEMBERS,
@@ -82,7 +82,7 @@ def estimator(dataset, within):
         tasks={"first": dataset, "second": dataset},
         collate=PaddingCollator(0),
         budget=MeasuringBudget(domain_samples=18, task_samples=18, validation_samples=4),
-        max_coordinates=None,
+        max_coordinates=max_coordinates,
         labels="data",
         seed=0,
         within=within,
@@ -122,3 +122,18 @@ def test_the_plain_metric_takes_no_squares(model, dataset, monkeypatch):
     estimator(dataset, "plain").measure(model, None, index=0)
     assert asked
     assert not any(asked)
+
+
+def test_measurements_take_other_coordinates_and_their_mean_is_that_of_all(model, dataset):
+    whole = estimator(dataset, "plain").measure(model, None, index=0).matrices.kernel_kt
+    some = estimator(dataset, "plain", max_coordinates=900)
+    found_nkt = np.stack(
+        [some.measure(model, None, index=index).matrices.kernel_kt for index in range(40)]
+    )
+    spread_kt = found_nkt.std(axis=0)
+    assert (spread_kt > 0).all()
+    assert (np.abs(found_nkt.mean(axis=0) - whole) < 4 * spread_kt / 40**0.5).all()
+    first, second = (some.grouped_gradients(model, index=index) for index in range(2))
+    moments = {name: torch.rand_like(p) for name, p in model.named_parameters()}
+    assert first.coordinates.size == second.coordinates.size
+    assert not torch.equal(first.coordinates.gather(moments), second.coordinates.gather(moments))
