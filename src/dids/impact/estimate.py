@@ -38,9 +38,6 @@ from dids.impact.preconditioner import Preconditioner, SecondMoments
 from dids.ranks import sum_over_ranks_
 
 _BRACKET_SAMPLES = 4  # of a domain, at least
-# A CPU gains nothing from more at once, and two of like length are padded less than four: a task's
-# gradients took 0.80 of the time.
-_CPU_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class ImpactEstimator:
             model, ``samples`` from samples of their own.
         within: The metric that steps are compared in.
         seed: Of the choice of samples and coordinates.
-        batch_size: Samples of one forward and backward pass; on a CPU at most two.
+        batch_size: Samples of one forward and backward pass.
     """
 
     def __init__(
@@ -199,7 +196,7 @@ class ImpactEstimator:
                 chosen = self._order_by_task[task][: self.budget.validation_samples]
                 num_samples.append(len(chosen))
                 ordered = _by_length(samples, chosen)
-                for place_b in own_batches(len(chosen), self._batch_size(model)):
+                for place_b in own_batches(len(chosen), self.batch_size):
                     if len(place_b) > 0:
                         batch = self._batch(model, samples, ordered[place_b])
                         sum_t[number] += sample_losses(model, batch).double().sum().cpu()
@@ -258,7 +255,7 @@ class ImpactEstimator:
             coordinates,
             partial(self._batch, model, self.dataset),
             _by_length(self.dataset, chosen),
-            batch_size=self._batch_size(model),
+            batch_size=self.batch_size,
             total_weight=float(self.dataset.scored_counts[chosen].sum()),
             num_rows=ROWS,
             with_squares=False,
@@ -279,7 +276,7 @@ class ImpactEstimator:
             coordinates,
             partial(self._batch, model, samples),
             _by_length(samples, chosen),
-            batch_size=self._batch_size(model),
+            batch_size=self.batch_size,
             total_weight=float(len(chosen)),
             num_rows=len(chosen),
             with_squares=self.within == "fisher",
@@ -291,10 +288,6 @@ class ImpactEstimator:
         self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
     ) -> dict[str, torch.Tensor]:
         return self._batch(model, samples, _by_length(samples, chosen)[: self.batch_size])
-
-    def _batch_size(self, model: nn.Module) -> int:
-        is_on_cpu = next(model.parameters()).device.type == "cpu"
-        return min(self.batch_size, _CPU_BATCH) if is_on_cpu else self.batch_size
 
     def _batch(
         self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
