@@ -20,7 +20,7 @@ from dids.gradients import (
 from dids.gradients.model_state import frozen_weights
 from dids.gradients.projection import Kind
 
-MAX_COORDINATES = "auto"
+MAX_COORDINATES = 250_000
 """The default of ``impact.max_coordinates``."""
 NUM_GROUPS = 24
 _TRAINING_RATE = 1e-6  # the model must not wander off while it is measured

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from tiny_models import tiny_llama
-from torch import nn
 
 from dids.gradients import Coordinates
 
@@ -51,13 +50,6 @@ def test_a_vector_of_coordinates_is_seen_in_the_kept_shapes(max_coordinates):
         seen = slot.shaped(entry_2p[:, slot.start : slot.stop])
         assert torch.equal(seen, torch.stack([kept] * 2))
         assert seen.shape[1:] == slot.kept_shape
-
-
-def test_auto_keeps_all_of_a_small_model_and_a_tenth_of_a_larger_one():
-    model = tiny_llama()
-    assert Coordinates.of(model, max_coordinates="auto").size == Coordinates.of(model).size
-    large = nn.Sequential(nn.Embedding(2000, 400))
-    assert Coordinates.of(large, max_coordinates="auto").size == 2000 * 40
 
 
 def test_wrong_tensors_are_named():

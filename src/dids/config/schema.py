@@ -204,10 +204,9 @@ class ImpactConfig(Section):
     same, each with few samples. 0: the overhead is never exceeded."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
     """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
-    max_coordinates: Annotated[int, Field(ge=1000)] | Literal["auto"] | None = "auto"
+    max_coordinates: Annotated[int, Field(ge=1000)] | None = 250_000
     """Parameters in the inner products: a seeded subset of each matrix's columns, at least one,
-    unbiased, other ones at each measurement. ``auto``: a tenth of the model's, at least 64,000 and
-    at most 250,000. None: all."""
+    unbiased, other ones at each measurement. None: all."""
     metric: Literal["fisher", "step"] = "fisher"
     """What steps of domains and tasks are compared in: the task's Fisher information, or the
     optimizer's own metric, where impact is the loss that one step saves."""

@@ -9,7 +9,6 @@ and a task's whole loss may hang on two of them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,32 +19,6 @@ from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import covered_parameters
 from dids.gradients.random_signs import philox
 from dids.gradients.shards import whole
-
-MaxCoordinates = int | Literal["auto"] | None
-"""How many entries to keep at most; ``auto`` decides by the model's size, None keeps all."""
-
-# A tenth of the entries foretells what training does as well as all, and other columns are taken
-# at every measurement; a tenth of a tiny model would be too few, of a large one more than it needs.
-_AUTO_SHARE, _AUTO_LEAST, _AUTO_MOST = 0.1, 64_000, 250_000
-
-
-def kept_share(num_parameters: int, max_coordinates: MaxCoordinates) -> float:
-    """Of a model's parameters, how many become coordinates.
-
-    Args:
-        num_parameters: Of the model.
-        max_coordinates: How many to keep at most; ``auto``: a tenth, at least 64,000 and at most
-            250,000; None: all.
-
-    Example:
-        >>> kept_share(2_000_000, "auto"), kept_share(50_000, "auto"), kept_share(400, 100)
-        (0.1, 1.0, 0.25)
-    """
-    if max_coordinates is None:
-        return 1.0
-    if max_coordinates == "auto":
-        max_coordinates = int(min(max(_AUTO_SHARE * num_parameters, _AUTO_LEAST), _AUTO_MOST))
-    return min(1.0, max_coordinates / num_parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,15 +77,14 @@ class Coordinates:
 
     @classmethod
     def of(
-        cls, model: nn.Module, *, max_coordinates: MaxCoordinates = None, seed: int = 0
+        cls, model: nn.Module, *, max_coordinates: int | None = None, seed: int = 0
     ) -> "Coordinates":
         """Choose the coordinates of a model.
 
         Args:
             model: Its covered, trainable parameters are used.
             max_coordinates: How many entries to keep at most, vectors and one column of every
-                matrix aside, which are always kept; ``auto`` as in :func:`kept_share`; None for
-                all.
+                matrix aside, which are always kept; None for all.
             seed: Seed of the choice.
 
         Returns:
@@ -121,11 +93,11 @@ class Coordinates:
         Raises:
             ValueError: If ``max_coordinates`` is less than 1.
         """
-        if isinstance(max_coordinates, int) and max_coordinates < 1:
+        if max_coordinates is not None and max_coordinates < 1:
             raise ValueError(f"max_coordinates must be at least 1, but is {max_coordinates}.")
         parameters = covered_parameters(model)
         total = sum(parameter.numel() for parameter in parameters.values())
-        share = kept_share(total, max_coordinates)
+        share = 1.0 if max_coordinates is None else min(1.0, max_coordinates / total)
         slots, start = {}, 0
         for name, parameter in parameters.items():
             columns = None

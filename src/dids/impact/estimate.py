@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dids.data.dataset import PaddingCollator, TokenDataset
-from dids.gradients.coordinates import Coordinates, MaxCoordinates
+from dids.gradients.coordinates import Coordinates
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
@@ -58,8 +58,7 @@ class ImpactEstimator:
         tasks: Validation samples of each task.
         collate: Pads samples into a batch.
         budget: Samples of one measurement.
-        max_coordinates: Parameters in the inner products, at most; ``auto`` decides by the model's
-            size, None takes all.
+        max_coordinates: Parameters in the inner products, at most; None for all.
         labels: Of the Fisher information: from the data or drawn from the model.
         domain_gradients: ``training`` takes the domains' gradients from the steps that train the
             model, ``samples`` from samples of their own.
@@ -77,7 +76,7 @@ class ImpactEstimator:
         tasks: Mapping[str, TokenDataset],
         collate: PaddingCollator,
         budget: MeasuringBudget,
-        max_coordinates: MaxCoordinates,
+        max_coordinates: int | None,
         labels: Literal["data", "model"],
         seed: int,
         domain_gradients: Literal["training", "samples"] = "training",

@@ -3,7 +3,6 @@
 from dids.atomic import read_json
 from dids.config.batch import per_device
 from dids.domains.regrouping import Regrouping
-from dids.gradients.coordinates import kept_share
 from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
@@ -67,7 +66,7 @@ def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
         task_samples=config.impact.task_samples,
         validation_samples=config.impact.validation_samples,
         num_domains=len(work.domain_data.names),
-        kept_share=kept_share(num_parameters, config.impact.max_coordinates),
+        kept_share=min(1.0, (config.impact.max_coordinates or num_parameters) / num_parameters),
         padding=padding(work.dataset.lengths, per_device(config)),
     )
 
