@@ -8,8 +8,8 @@ from dids.gradients import (
     Coordinates,
     GroupedGradients,
     Projection,
+    coordinates,
     gradient_statistics,
-    grouped_gradients,
     projection,
     sample_features,
     statistics,
@@ -23,7 +23,8 @@ MODELS = [tiny_llama, tiny_gpt2, lambda: tiny_llama(tied=False, bias=True)]
 @pytest.fixture(params=[2, 64])
 def in_blocks(request, monkeypatch):
     def use():
-        for module in (projection, statistics, grouped_gradients):
+        monkeypatch.setattr(coordinates, "_CACHED_ENTRIES", 0)
+        for module in (projection, statistics, coordinates):
             monkeypatch.setattr(module, "block_size", lambda entries, device: request.param)
 
     return use
@@ -33,11 +34,11 @@ def in_blocks(request, monkeypatch):
 @pytest.mark.parametrize("make", MODELS)
 def test_statistics(make, max_coordinates, in_blocks):
     model = make()
-    coordinates = Coordinates.of(model, max_coordinates=max_coordinates)
+    kept = Coordinates.of(model, max_coordinates=max_coordinates)
     batches = [BATCH, make_batch([3, 8], seed=1)]
-    expected = gradient_statistics(model, batches, coordinates, with_squares=True)
+    expected = gradient_statistics(model, batches, kept, with_squares=True)
     in_blocks()
-    found = gradient_statistics(model, batches, coordinates, with_squares=True)
+    found = gradient_statistics(model, batches, kept, with_squares=True)
     torch.testing.assert_close(found.square_p, expected.square_p, rtol=1e-9, atol=1e-14)
     torch.testing.assert_close(found.halves_2p, expected.halves_2p, rtol=1e-9, atol=1e-12)
 
@@ -56,8 +57,8 @@ def test_exact_features(make, in_blocks):
 def test_gradients_of_groups(make, max_coordinates, in_blocks):
     def grouped():
         model = make().eval()
-        coordinates = Coordinates.of(model, max_coordinates=max_coordinates)
-        groups = GroupedGradients(model, coordinates, 3)
+        kept = Coordinates.of(model, max_coordinates=max_coordinates)
+        groups = GroupedGradients(model, kept, 3)
         for group_b in ([0, 2, 2, 0, 2], [2, 2, 2, 2, 2], [0, 2, 0, 2, 2]):
             with groups.collecting(torch.tensor(group_b), scored(BATCH), 0.25):
                 train_backward(model, BATCH, 4.0)

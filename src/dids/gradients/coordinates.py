@@ -7,7 +7,7 @@ quarter, where single entries would need all of it. Rows are all kept: those of 
 and a task's whole loss may hang on two of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +15,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dids.gradients.layer_gradient import LayerGradient
+from dids.gradients.layer_gradient import LayerGradient, block_size
 from dids.gradients.layers import covered_parameters
 from dids.gradients.random_signs import philox
 from dids.gradients.shards import whole
+
+# So many entries of several samples are still looked at together on a CPU: 16 MiB in float32.
+_CACHED_ENTRIES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,27 @@ class Slot:
         if self.columns is None:
             return layer
         return layer.with_columns(self.columns.to(layer.device))
+
+    def in_blocks(
+        self, layer: LayerGradient, num_samples: int, dtype: torch.dtype
+    ) -> Iterator[tuple[int, Float[Tensor, "b p"]]]:
+        """What is kept of every sample's gradient of one use, some samples at a time.
+
+        Args:
+            layer: The use.
+            num_samples: Of its batch.
+            dtype: Of what is yielded.
+
+        Yields:
+            The first sample's number and the gradients.
+        """
+        kept, num_entries = self.restrict(layer), self.stop - self.start
+        block = max(block_size(num_entries, kept.device), _CACHED_ENTRIES // num_entries)
+        for start in range(0, num_samples, block):
+            stop = min(start + block, num_samples)
+            gradient_bp = torch.empty(stop - start, num_entries, dtype=dtype, device=kept.device)
+            kept.add_block_(self.shaped(gradient_bp), start, stop, is_first=True)
+            yield start, gradient_bp
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,15 +16,12 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from dids.gradients.coordinates import Coordinates
-from dids.gradients.layer_gradient import LayerGradient, block_size
+from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import layer_gradients
 from dids.gradients.model_state import sums_like
 from dids.gradients.sample_rows import GroupSample, SampleRows
 from dids.gradients.statistics import GradientStatistics, require_finite
 from dids.ranks import sum_over_ranks_
-
-# Samples' gradients of one parameter that exist at once on a CPU: 16 MiB in float32.
-_CPU_ENTRIES = 2**22
 
 
 class GroupedGradients:
@@ -173,17 +170,13 @@ class GroupedGradients:
         if slot is None:
             return
         began_s = time.perf_counter()
-        kept, scale = slot.restrict(layer), 1.0 / self._per_token
-        num_entries, num_samples = slot.stop - slot.start, len(self._row_b)
-        block = max(block_size(num_entries, kept.device), _CPU_ENTRIES // num_entries)
+        scale = 1.0 / self._per_token
         total_np = self._sum_2kp.flatten(0, 1)[:, slot.start : slot.stop]
-        for start in range(0, num_samples, block):
-            stop = min(start + block, num_samples)
-            gradient_bp = total_np.new_empty(stop - start, num_entries)
-            kept.add_block_(slot.shaped(gradient_bp), start, stop, is_first=True)
+        for start, gradient_bp in slot.in_blocks(layer, len(self._row_b), total_np.dtype):
+            stop = start + len(gradient_bp)
             if total_np.is_cuda:  # index_add_ adds there in whatever order threads come
                 total_np.addmm_(self._members()[:, start:stop], gradient_bp, alpha=scale)
             else:
                 total_np.index_add_(0, self._row_b[start:stop], gradient_bp, alpha=scale)
-            self._rows.add_block(start, slot, gradient_bp, scale=scale)
+            self._rows.add(start, slot, gradient_bp, scale=scale)
         self.elapsed_s += time.perf_counter() - began_s

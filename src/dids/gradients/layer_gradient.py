@@ -33,22 +33,18 @@ def block_size(num_entries: int, device: torch.device) -> int:
     return max(1, _BLOCK_ENTRIES // num_entries) if device.type == "cuda" else 1
 
 
-def add_rows_(
-    total_ui: Tensor, row_n: Int64[Tensor, " n"], value_ni: Float[Tensor, "n i"], scale: float = 1.0
-) -> None:
+def add_rows_(total_ui: Tensor, row_n: Int64[Tensor, " n"], value_ni: Float[Tensor, "n i"]) -> None:
     """Add values to rows of a matrix, in an order that does not change from one time to the next.
 
     Args:
         total_ui: The matrix.
         row_n: Rows, which may repeat.
         value_ni: What is added to each.
-        scale: What values are multiplied by.
     """
     if total_ui.is_cuda:  # index_add_ adds there in whatever order threads come
-        value_ni = value_ni if scale == 1.0 else value_ni * scale
         total_ui.index_put_((row_n,), value_ni, accumulate=True)
     else:
-        total_ui.index_add_(0, row_n, value_ni, alpha=scale)
+        total_ui.index_add_(0, row_n, value_ni)
 
 
 def products(left_bot: Tensor, right_bti: Tensor) -> Float[Tensor, "b o i"]:
@@ -103,8 +99,8 @@ class LayerGradient(ABC):
         """Add each of several samples' gradients to its own tensor, or overwrite them."""
 
     @abstractmethod
-    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
-        """Add ``scale`` times the summed gradient of samples ``start`` to ``stop``."""
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+        """Add the summed gradient of samples ``start`` to ``stop``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,11 +139,11 @@ class OuterGradient(LayerGradient):
             beta = 0.0 if is_first else 1.0
             gradient_bui.baddbmm_(wide(left_bot), wide(right_bti), beta=beta)
 
-    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
         """Add the sum of several samples' gradients; see the base class."""
         left_no = wide(self.left_bto[start:stop].flatten(0, 1))
         right_ni = wide(self.right_bti[start:stop].flatten(0, 1))
-        gradient.addmm_(left_no.T, right_ni, alpha=scale)
+        gradient.addmm_(left_no.T, right_ni)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,20 +186,16 @@ class RowGradient(LayerGradient):
 
         A row comes once for every sample that has it.
         """
-        row_u, place_n = torch.unique(self._rows_apart(0, len(self.row_bt)), return_inverse=True)
+        first_b1 = torch.arange(len(self.row_bt), device=self.device).unsqueeze(1) * self.num_rows
+        row_u, place_n = torch.unique((self.row_bt + first_b1).flatten(), return_inverse=True)
         gradient_ui = self.value_bti.new_zeros(len(row_u), self.value_bti.shape[2])
         add_rows_(gradient_ui, place_n, self.value_bti.flatten(0, 1))
         return row_u % self.num_rows, gradient_ui.square_()
 
-    def _rows_apart(self, start: int, stop: int) -> Int64[Tensor, " n"]:
-        """Rows of several samples' parameters, all of them end to end."""
-        first_b1 = torch.arange(stop - start, device=self.device).unsqueeze(1) * self.num_rows
-        return (self.row_bt[start:stop] + first_b1).flatten()
-
-    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
         """Add the sum of several samples' gradients; see the base class."""
         rows_n = self.row_bt[start:stop].flatten()
-        add_rows_(gradient, rows_n, self.value_bti[start:stop].flatten(0, 1), scale)
+        add_rows_(gradient, rows_n, self.value_bti[start:stop].flatten(0, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +225,6 @@ class VectorGradient(LayerGradient):
             gradient_bui.zero_()
         gradient_bui.add_(self.gradient_bo[start:stop])
 
-    def add_samples_(self, gradient: Tensor, start: int, stop: int, *, scale: float = 1.0) -> None:
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
         """Add the sum of several samples' gradients; see the base class."""
-        gradient.add_(self.gradient_bo[start:stop].sum(0), alpha=scale)
+        gradient.add_(self.gradient_bo[start:stop].sum(0))

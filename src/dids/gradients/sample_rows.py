@@ -97,22 +97,13 @@ class SampleRows:
         """Samples of the batch whose rows are kept, and where."""
         return ((b, place) for b, place in enumerate(self._place_b) if place is not None)
 
-    def receive(self, layer: LayerGradient, *, scale: float = 1.0) -> None:
-        """One use of one parameter, of all coordinates: ``scale`` times what it says is kept."""
+    def receive(self, layer: LayerGradient) -> None:
+        """One use of one parameter, of all coordinates."""
         slot = self.coordinates.slots.get(layer.name)
         if slot is None or not any(self._place_b):
             return
-        kept = slot.restrict(layer)
-        for sample, _ in self._placed():
-            gradient_p = torch.zeros(slot.stop - slot.start, **self._like)
-            kept.add_samples_(slot.shaped(gradient_p), sample, sample + 1, scale=scale)
-            self.add(sample, slot, gradient_p)
-
-    def add(self, sample: int, slot: Slot, gradient_p: Float[Tensor, " p"]) -> None:
-        """What is kept of one sample's gradient of one use of one parameter, if its row is kept."""
-        place = self._place_b[sample]
-        if place is not None:
-            self._row_krp[place][slot.start : slot.stop].add_(gradient_p)
+        for start, gradient_bp in slot.in_blocks(layer, len(self._place_b), self._like["dtype"]):
+            self.add(start, slot, gradient_bp)
 
     def locate(self) -> Int64[Tensor, "m 2"]:
         """Samples of the batch whose rows are kept, and their rows, all groups end to end."""
@@ -123,10 +114,10 @@ class SampleRows:
             )
         return self._chosen
 
-    def add_block(
-        self, start: int, slot: Slot, gradient_bp: Float[Tensor, "b p"], *, scale: float
+    def add(
+        self, start: int, slot: Slot, gradient_bp: Float[Tensor, "b p"], *, scale: float = 1.0
     ) -> None:
-        """The same of several samples at once.
+        """Some samples' gradients of one use of one parameter, as far as their rows are kept.
 
         Args:
             start: The first sample's number in the batch.
