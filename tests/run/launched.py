@@ -42,9 +42,8 @@ def launched(num: int, *arguments, fault=None) -> Ended:
     """Run ``dids`` on ranks; ``fault(rank)`` is called in each before it begins."""
     if torch.cuda.is_available():
         pytest.skip("autograd's threads for a GPU do not survive a fork")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # As torchrun does: where they meet outlives every rank.
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     folder = Path(str(arguments[1])).parent
     paths = [folder / f"output-{rank}" for rank in range(num)]
     children = {}
@@ -53,7 +52,7 @@ def launched(num: int, *arguments, fault=None) -> Ended:
             warnings.simplefilter("ignore")  # Python 3.12 warns of every fork
             child = os.fork()
         if child == 0:
-            _run(rank, num, port, paths[rank], arguments, fault)
+            _run(rank, num, store.port, paths[rank], arguments, fault)
         children[child] = rank
     statuses = _awaited(dict(children))
     outputs = [path.read_text() if path.exists() else "" for path in paths]
@@ -98,6 +97,7 @@ def _run(rank, num, port, output, arguments, fault):
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num),
             "LOCAL_WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
             # The threads that an earlier test has tokenised with are not there after a fork.
             "TOKENIZERS_PARALLELISM": "false",
         }  # fmt: skip
