@@ -14,6 +14,7 @@ from dids.gradients import (
     sample_features,
     statistics,
 )
+from dids.gradients.layer_gradient import RowGradient
 
 BATCH = make_batch([9, 2, 5, 12, 7], prompt=1)
 BATCH["input_ids"][0, :4] = 7  # tokens repeat
@@ -75,3 +76,23 @@ def test_gradients_of_groups(make, max_coordinates, in_blocks):
     for one, other in zip(found_rows, expected_rows, strict=True):
         assert torch.equal(one.weight_r, other.weight_r)
         torch.testing.assert_close(one.row_rp, other.row_rp, rtol=0.02, atol=0.02)  # bfloat16
+
+
+def test_rows_that_repeat_are_added_in_the_same_order_whatever_threads_there_are():
+    generator = torch.Generator().manual_seed(0)
+    row_bt = torch.randint(0, 7, (1, 4096), generator=generator)
+    value_bti = torch.randn(1, 4096, 64, generator=generator)
+    layer = RowGradient("embedding", 1, row_bt, value_bti, 50)
+
+    def added():
+        gradient_bui = torch.empty(1, 64, 50).mT  # columns lie one after the other
+        layer.add_block_(gradient_bui, 0, 1, is_first=True)
+        return gradient_bui
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = added()
+        assert all(torch.equal(first, added()) for _ in range(100))
+    finally:
+        torch.set_num_threads(threads)

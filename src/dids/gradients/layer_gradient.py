@@ -172,6 +172,10 @@ class RowGradient(LayerGradient):
 
     def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
         """Add several samples' gradients; see the base class."""
+        if not gradient_bui.is_cuda:  # threads of a CPU would add in whatever order they come
+            for sample, gradient_ui in enumerate(gradient_bui, start):
+                self.add_sample_(gradient_ui, sample, is_first=is_first)
+            return
         if is_first:
             gradient_bui.zero_()
         row_n = self.row_bt[start:stop].flatten()

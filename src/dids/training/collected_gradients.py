@@ -115,7 +115,7 @@ class CollectedGradients:
         for number, path in enumerate(sorted(checkpoint.glob(_FILES))):
             with safe_open(path, framework="pt") as file:
                 if file.metadata() != self._metadata():
-                    return  # of other domains
+                    return  # of other domains, or in the order of an earlier version
                 self._numbers.before_k.copy_(file.get_tensor(_NUMBERS))
                 if number % num_ranks() == (rank() or 0):
                     for name, tensor in sums.tensors().items():

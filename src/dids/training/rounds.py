@@ -334,8 +334,13 @@ class MixtureRounds(MixtureCallback):
         self._follow_task_losses(model, tokens)
         if not self.policy.needs_impact:
             return None
-        collected = None if self.gradients is None else self.gradients.sums
-        measured = self.estimator.measure(model, optimizer, index=self.round, training=collected)
+        measured = self.estimator.measure(
+            model,
+            optimizer,
+            index=self.round,
+            # Not by a name of its own, which would keep them beside the next ones.
+            training=None if self.gradients is None else self.gradients.sums,
+        )
         self.history.num_gradient_samples += measured.num_gradient_samples
         self.history.impact.append(
             {"round": self.round, "step": step, **impact_by_name(measured.matrices)}
