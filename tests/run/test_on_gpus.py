@@ -8,11 +8,16 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from launched import on_two_machines
-from test_run_on_several_ranks import CHECKPOINTED, LORA, config_in, outcome
+from test_run_on_several_ranks import (
+    CHECKPOINTED,
+    LORA,
+    assert_cosines_close,
+    config_in,
+    outcome,
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -74,10 +79,7 @@ def test_two_processes_over_nccl_train_and_measure_as_one(tmp_path, kind):
     is_coarse = "bfloat16" in kind
     close = {"rtol": 0.05, "atol": 0.05} if is_coarse else {"rtol": 1e-3, "atol": 1e-3}
     assert len(one["impact"]) == len(two["impact"]) == 3
-    for first, second in zip(one["impact"], two["impact"], strict=True):
-        for domain, by_task in first["cosine"].items():
-            values = list(second["cosine"][domain].values())
-            np.testing.assert_allclose(values, list(by_task.values()), **close)
+    assert_cosines_close(two, one, **close)
     if not is_coarse:
         assert one["mixture"] == two["mixture"]
         assert one["drawn"] == two["drawn"]

@@ -57,6 +57,13 @@ def assert_same(found: dict, expected: dict) -> None:
         assert torch.equal(found["model"][name], tensor), name
 
 
+def assert_cosines_close(found: dict, expected: dict, *, rtol: float, atol: float) -> None:
+    for one, other in zip(found["impact"], expected["impact"], strict=True):
+        for domain, by_task in other["cosine"].items():
+            values = list(one["cosine"][domain].values())
+            np.testing.assert_allclose(values, list(by_task.values()), rtol=rtol, atol=atol)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -305,10 +312,7 @@ def test_kinds_of_training_measure_the_same_on_two_ranks(tmp_path, kind):
     one, two = found
     close = {"rtol": 0.05, "atol": 0.05} if kind == "bfloat16" else {"rtol": 1e-3, "atol": 1e-4}
     assert len(one["impact"]) == len(two["impact"]) == 3
-    for first, second in zip(one["impact"], two["impact"], strict=True):
-        for domain, by_task in first["cosine"].items():
-            values = list(second["cosine"][domain].values())
-            np.testing.assert_allclose(values, list(by_task.values()), **close)
+    assert_cosines_close(two, one, **close)
     if kind != "bfloat16":
         assert one["mixture"] == two["mixture"]
         assert one["drawn"] == two["drawn"]

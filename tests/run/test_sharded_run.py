@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 from launched import launched
-from test_run_on_several_ranks import LORA, config_in, in_step, outcome, terminate
+from test_run_on_several_ranks import (
+    LORA,
+    assert_cosines_close,
+    config_in,
+    in_step,
+    outcome,
+    terminate,
+)
 from tiny_run import write_config
 
 from dids.config import load_config
@@ -23,10 +30,7 @@ def assert_close(found, expected, weights=1e-5):
     assert found["mixture"] == expected["mixture"]
     assert found["drawn"] == expected["drawn"]
     assert len(found["impact"]) == len(expected["impact"]) == 3
-    for one, other in zip(found["impact"], expected["impact"], strict=True):
-        for domain, by_task in other["cosine"].items():
-            values = list(one["cosine"][domain].values())
-            np.testing.assert_allclose(values, list(by_task.values()), rtol=1e-3, atol=1e-4)
+    assert_cosines_close(found, expected, rtol=1e-3, atol=1e-4)
     assert set(found["model"]) == set(expected["model"])
     for name, tensor in expected["model"].items():
         torch.testing.assert_close(found["model"][name], tensor, rtol=10 * weights, atol=weights)
@@ -163,10 +167,7 @@ def test_bfloat16_shards_measure_to_its_rounding(whole, tmp_path):
     assert ended.statuses == [0, 0], ended.said
     found = outcome(tmp_path)
     assert all(tensor.dtype == torch.float32 for tensor in found["model"].values())
-    for one, two in zip(whole["impact"], found["impact"], strict=True):
-        for domain, by_task in one["cosine"].items():
-            values = list(two["cosine"][domain].values())
-            np.testing.assert_allclose(values, list(by_task.values()), rtol=0.05, atol=0.05)
+    assert_cosines_close(found, whole, rtol=0.05, atol=0.05)
 
 
 REFUSED = {
