@@ -23,6 +23,7 @@ from dids.run.launched_ranks import launched_ranks
 
 _TOLD_AFTER_S = 0.5  # torchrun looks now and then; meanwhile others may end for the same reason
 _GRACE_S = 30.0
+_PORT_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,24 @@ def launched(num: int, *arguments, fault=None) -> Ended:
     """Run ``dids`` on ranks; ``fault(rank)`` is called in each before it begins."""
     if torch.cuda.is_available():
         pytest.skip("autograd's threads for a GPU do not survive a fork")
-    # As torchrun does: where they meet outlives every rank.
-    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     folder = Path(str(arguments[1])).parent
     paths = [folder / f"output-{rank}" for rank in range(num)]
     children = {}
+    told, tell = os.pipe()
     for rank in range(num):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 warns of every fork
             child = os.fork()
         if child == 0:
-            _run(rank, num, store.port, paths[rank], arguments, fault)
+            _run(rank, num, told, paths[rank], arguments, fault)
         children[child] = rank
+    # As torchrun does: where they meet outlives every rank. Its thread looks up names, and a rank
+    # forked meanwhile would wait for ever for the lock that it held.
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    os.write(tell, store.port.to_bytes(_PORT_BYTES) * num)
     statuses = _awaited(dict(children))
+    os.close(told)
+    os.close(tell)
     outputs = [path.read_text() if path.exists() else "" for path in paths]
     return Ended([statuses[rank] for rank in range(num)], outputs)
 
@@ -81,7 +87,7 @@ def _awaited(children: dict[int, int]) -> dict[int, int]:
     return statuses
 
 
-def _run(rank, num, port, output, arguments, fault):
+def _run(rank, num, told, output, arguments, fault):
     status = 1
     gc.freeze()  # the Trainer collects garbage, which takes a second with all that was imported
     try:
@@ -92,6 +98,7 @@ def _run(rank, num, port, output, arguments, fault):
         AcceleratorState._reset_state(True)
         GradientState._reset_state()
         launched_ranks.cache_clear()
+        port = int.from_bytes(os.read(told, _PORT_BYTES))
         signal.signal(signal.SIGINT, signal.default_int_handler)  # not that of a background job
         warnings.resetwarnings()  # a command's warnings are no errors
         os.environ |= {
