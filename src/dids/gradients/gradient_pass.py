@@ -22,10 +22,11 @@ from dids.gradients.losses import (
     NOT_SCORED,
     losses_of_logits,
     scored_counts,
-    scored_logits,
+    scored_inputs,
 )
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.projection import Projection
+from dids.gradients.token_spans import TokenSpans
 
 Labels = Literal["data", "model"]
 
@@ -87,6 +88,7 @@ def gradient_pass(
     generator = generator or torch.Generator().manual_seed(0)
     losses: list[Tensor] = []
     num_samples = 0
+    spans: TokenSpans | None = None  # of the batch at hand
 
     def receive(layer: LayerGradient) -> None:
         for receiver in receivers:
@@ -94,7 +96,7 @@ def gradient_pass(
 
     with (
         evaluation_mode(model),
-        layer_gradients(model, receive, layers=layers),
+        layer_gradients(model, receive, layers=layers, spans=lambda: spans),
         torch.enable_grad(),
     ):
         for batch in batches:
@@ -106,7 +108,10 @@ def gradient_pass(
                 for name in ("input_ids", "labels", "attention_mask")
                 if batch.get(name) is not None
             }
-            logits_bkv, labels_bk = scored_logits(model, ordered)
+            inputs = scored_inputs(model, ordered)
+            labels_bk = inputs.labels_bk
+            spans = TokenSpans.of(inputs.labels_bt, inputs.arguments["attention_mask"])
+            logits_bkv = model(**inputs.arguments).logits
             loss_b = losses_of_logits(logits_bkv, labels_bk)
             losses.append(loss_b.detach()[order_b.argsort()])
             if labels == "model":

@@ -21,6 +21,7 @@ from dids.gradients.layers import layer_gradients
 from dids.gradients.model_state import sums_like
 from dids.gradients.sample_rows import GroupSample, SampleRows
 from dids.gradients.statistics import GradientStatistics, require_finite
+from dids.gradients.token_spans import TokenSpans
 from dids.ranks import sum_over_ranks_
 
 
@@ -58,6 +59,8 @@ class GroupedGradients:
         scored_b: Int64[Tensor, " b"],
         per_token: float,
         nth_b: Int64[Tensor, " b"] | None = None,
+        *,
+        spans: TokenSpans | None = None,
     ) -> Iterator[None]:
         """Add the gradients of one backward pass of a training step that runs inside.
 
@@ -69,6 +72,7 @@ class GroupedGradients:
                 one over the number of tokens that it is a mean over.
             nth_b: Number of each sample among the scored samples of its group since ``clear``, over
                 all ranks. None: there is one rank, and they are counted here.
+            spans: Which tokens can have a gradient. None: all may.
 
         Yields:
             Nothing. ``.grad`` is filled as it would be outside.
@@ -85,7 +89,9 @@ class GroupedGradients:
             self._members()
             self._rows.locate()
         self._per_token = per_token
-        with layer_gradients(self.model, self._receive, weight_gradients=True):
+        with layer_gradients(
+            self.model, self._receive, weight_gradients=True, spans=lambda: spans
+        ):
             yield
 
     def statistics(self) -> list[GradientStatistics | None]:

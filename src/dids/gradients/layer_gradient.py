@@ -10,6 +10,7 @@ Axes: b samples, t tokens, o rows and i columns of the parameter (an embedding's
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -111,6 +112,10 @@ class OuterGradient(LayerGradient):
     """For ``nn.Linear`` the gradient at the output, in the precision it has there."""
     right_bti: Float[Tensor, "b t i"]
     """For ``nn.Linear`` the input activation, in the precision the layer multiplied in."""
+    span_b: Sequence[tuple[int, int]] | None = None
+    """For each sample, the tokens outside of which ``left_t`` is zero; None: it may be nowhere."""
+    columns: Int64[Tensor, " kept"] | None = None
+    """Of ``right_bti``, where others are left out; None: there are no others."""
 
     @property
     def device(self) -> torch.device:
@@ -119,15 +124,31 @@ class OuterGradient(LayerGradient):
 
     def with_columns(self, columns: Int64[Tensor, " kept"]) -> "OuterGradient":
         """Fewer columns; see the base class."""
+        if self.span_b is not None:  # of a few tokens, later
+            return replace(self, columns=columns)
         return replace(self, right_bti=self.right_bti.index_select(-1, columns))
 
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
-        left_to, right_ti = wide(self.left_bto[sample]), wide(self.right_bti[sample])
+        left_to, right_ti = self._sides(sample)
         gradient.addmm_(left_to.T, right_ti, beta=0.0 if is_first else 1.0)
+
+    def _sides(self, sample: int) -> tuple[Tensor, Tensor]:
+        """Both factors of one sample, of those tokens that have any gradient."""
+        left_to, right_ti = self.left_bto[sample], self.right_bti[sample]
+        if self.span_b is not None:
+            tokens = slice(*self.span_b[sample])
+            left_to, right_ti = left_to[tokens], right_ti[tokens]
+        if self.columns is not None:
+            right_ti = right_ti.index_select(-1, self.columns)
+        return wide(left_to), wide(right_ti)
 
     def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
         """Add several samples' gradients; see the base class."""
+        if self.span_b is not None:
+            for sample, gradient_ui in enumerate(gradient_bui, start):
+                self.add_sample_(gradient_ui, sample, is_first=is_first)
+            return
         left_bot, right_bti = self.left_bto[start:stop].mT, self.right_bti[start:stop]
         if left_bot.dtype == right_bti.dtype == torch.bfloat16:
             found_bui = products(left_bot, right_bti)
@@ -141,8 +162,12 @@ class OuterGradient(LayerGradient):
 
     def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
         """Add the sum of several samples' gradients; see the base class."""
-        left_no = wide(self.left_bto[start:stop].flatten(0, 1))
-        right_ni = wide(self.right_bti[start:stop].flatten(0, 1))
+        if self.span_b is None:
+            left_no = wide(self.left_bto[start:stop].flatten(0, 1))
+            right_ni = wide(self.right_bti[start:stop].flatten(0, 1))
+        else:
+            sides = [self._sides(sample) for sample in range(start, stop)]
+            left_no, right_ni = map(torch.cat, zip(*sides, strict=True))
         gradient.addmm_(left_no.T, right_ni)
 
 

@@ -33,6 +33,7 @@ from dids.gradients.layer_gradient import (
 )
 from dids.gradients.model_state import frozen_weights
 from dids.gradients.norms import is_norm, weight_gradient
+from dids.gradients.token_spans import TokenSpans
 
 OnGradient = Callable[[LayerGradient], None]
 
@@ -113,6 +114,7 @@ def layer_gradients(
     weight_gradients: bool = False,
     layers: Sequence[str] | None = None,
     kept_input: KeptInput | None = None,
+    spans: Callable[[], TokenSpans | None] | None = None,
 ) -> Iterator[None]:
     """Call ``on_gradient`` with every covered layer's gradient while a backward pass runs inside.
 
@@ -128,6 +130,7 @@ def layer_gradients(
         layers: Patterns of names, as for :func:`covered_parameters`; others are left alone.
         kept_input: Makes less of a linear layer's input on its way forward: kept whole, inputs
             cost 4 % of a pass on a CPU. ``right_bti`` is then what it returned.
+        spans: Says which tokens of the batch that runs backward can have a gradient. None: all may.
 
     Yields:
         Nothing.
@@ -136,7 +139,9 @@ def layer_gradients(
         InputError: If the model has no covered layer, or one that mixes the samples of a batch.
     """
     names = _names_by_layer(model, covered_parameters(model, layers))
-    hooks = _Hooks(names, on_gradient, kept_input, starts_graph=not weight_gradients)
+    hooks = _Hooks(
+        names, on_gradient, kept_input, spans, _head(model), starts_graph=not weight_gradients
+    )
     with ExitStack() as stack:
         if not weight_gradients:
             stack.enter_context(frozen_weights(model))
@@ -170,6 +175,12 @@ def _names_by_layer(
     return names
 
 
+def _head(model: nn.Module) -> nn.Module | None:
+    named = getattr(model, "get_output_embeddings", None)
+    head: nn.Module | None = None if named is None else named()
+    return head
+
+
 def _is_covered(module: nn.Module) -> bool:
     """Whether the hooks know this module's gradient; not that of subclasses with other math."""
     if isinstance(module, nn.Linear):
@@ -188,6 +199,9 @@ class _Hooks:
     """By layer and attribute."""
     on_gradient: OnGradient
     kept_input: KeptInput | None
+    spans: Callable[[], TokenSpans | None] | None
+    head: nn.Module | None
+    """The layer that makes logits, where the model says which it is."""
     starts_graph: bool
     """Whether weights are frozen, so that gradients must begin at the first covered layer."""
     num_samples: int = 0
@@ -242,7 +256,8 @@ class _Hooks:
             elif weight is not None and inputs is not None:
                 sides = (gradient_bto, self._by_sample(inputs, layer))
                 left, right = sides[::-1] if isinstance(module, Conv1D) else sides
-                self.on_gradient(OuterGradient(weight, uses[weight], left, right))
+                span_b = self._spans(module, gradient_bto.shape[1])
+                self.on_gradient(OuterGradient(weight, uses[weight], left, right, span_b))
             if bias is not None:
                 self.on_gradient(VectorGradient(bias, uses[bias], wide(gradient_bto).sum(1)))
 
@@ -310,6 +325,13 @@ class _Hooks:
                 emit(gradient)
 
         self.handles.append(output.register_hook(emit_in_full))  # type: ignore[no-untyped-call]
+
+    def _spans(self, module: nn.Module, num_tokens: int) -> Sequence[tuple[int, int]] | None:
+        """For each sample, where the gradient at a layer's output can be other than zero."""
+        spans = None if self.spans is None else self.spans()
+        if spans is None or num_tokens != spans.num_tokens:  # it sees tokens in another shape
+            return None
+        return spans.head if module is self.head else spans.body
 
     def _used(self, module: nn.Module, attribute: str) -> str | None:
         name = self.names[module].get(attribute)

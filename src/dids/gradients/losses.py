@@ -8,6 +8,8 @@ Axes: b samples of a batch, t tokens, k tokens whose logits are kept, v vocabula
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -22,10 +24,28 @@ NOT_SCORED = -100
 _LONGEST_TAIL = 0.9  # above it, moving the padding costs more than the logits saved
 
 
-def scored_logits(
-    model: nn.Module, batch: Mapping[str, Tensor]
-) -> tuple[Float[Tensor, "b k v"], Int[Tensor, "b k"]]:
-    """What the model predicts where something is scored, and the labels there.
+@dataclass(frozen=True, eq=False)
+class ScoredInputs:
+    """What to call a model with for the logits of those tokens that are scored.
+
+    Attributes:
+        arguments: Of the model's ``forward``.
+        labels_bt: Of all tokens that it sees, in their places.
+        num_kept: Logits of so many last tokens come out.
+    """
+
+    arguments: Mapping[str, Any]
+    labels_bt: Int[Tensor, "b t"]
+    num_kept: int
+
+    @property
+    def labels_bk(self) -> Int[Tensor, "b k"]:
+        """Of the tokens whose logits come out; those after token t belong to that of t + 1."""
+        return self.labels_bt[:, self.labels_bt.shape[1] - self.num_kept :]
+
+
+def scored_inputs(model: nn.Module, batch: Mapping[str, Tensor]) -> ScoredInputs:
+    """How to ask the model for what it predicts where something is scored.
 
     Completions stand at the end. Where they are short, samples are padded on the left instead, so
     that they end together, and logits are computed for the end alone: with a large vocabulary
@@ -35,10 +55,6 @@ def scored_logits(
         model: A causal language model of Hugging Face's kind.
         batch: ``input_ids``, ``labels`` and, where samples are padded (on the right),
             ``attention_mask``.
-
-    Returns:
-        Logits in the model's own precision and labels, both of the last k tokens; the logits after
-        token t belong to the label of token t + 1.
     """
     labels_bt = batch["labels"]
     num_tokens = labels_bt.shape[1]
@@ -50,26 +66,26 @@ def scored_logits(
     predicted_from_bt = torch.where(is_scored_bt, place_t[:-1] + shift_b[:, None], num_tokens - 1)
     num_kept = num_tokens - int(predicted_from_bt.min()) if num_tokens > 1 else 1
     if num_kept > _LONGEST_TAIL * num_tokens or not _can_keep_the_tail(model):
-        logits: Tensor = model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch.get("attention_mask"),
-            use_cache=False,
-        ).logits
-        return logits, labels_bt
+        arguments = {
+            "input_ids": batch["input_ids"],
+            "attention_mask": batch.get("attention_mask"),
+            "use_cache": False,
+        }
+        return ScoredInputs(arguments, labels_bt, num_tokens)
     source_bt = (place_t - shift_b[:, None]) % num_tokens
     rolled = {
         name: batch[name].gather(1, source_bt)
         for name in ("input_ids", "attention_mask", "labels")
         if batch.get(name) is not None
     }
-    tail: Tensor = model(
-        input_ids=rolled["input_ids"],
-        attention_mask=rolled.get("attention_mask"),
-        position_ids=(place_t - shift_b[:, None]).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=num_kept,
-    ).logits
-    return tail, rolled["labels"][:, num_tokens - num_kept :]
+    arguments = {
+        "input_ids": rolled["input_ids"],
+        "attention_mask": rolled.get("attention_mask"),
+        "position_ids": (place_t - shift_b[:, None]).clamp(min=0),
+        "use_cache": False,
+        "logits_to_keep": num_kept,
+    }
+    return ScoredInputs(arguments, rolled["labels"], num_kept)
 
 
 def _can_keep_the_tail(model: nn.Module) -> bool:
@@ -119,4 +135,5 @@ def sample_losses(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor
     Returns:
         Nats a scored token; 0 for a sample with nothing scored.
     """
-    return losses_of_logits(*scored_logits(model, batch))
+    inputs = scored_inputs(model, batch)
+    return losses_of_logits(model(**inputs.arguments).logits, inputs.labels_bk)

@@ -125,13 +125,6 @@ class SampleRows:
             gradient_bp: What is kept of each sample's gradient.
             scale: What it is multiplied by.
         """
-        if not gradient_bp.is_cuda:
-            for sample, place in self._placed():
-                if start <= sample < start + len(gradient_bp):
-                    self._row_krp[place][slot.start : slot.stop].add_(
-                        gradient_bp[sample - start], alpha=scale
-                    )
-            return
         if not any(self._place_b):
             return
         sample_m, place_m = self.locate().unbind(1)
@@ -139,7 +132,13 @@ class SampleRows:
             is_here_m = (sample_m >= start) & (sample_m < start + len(gradient_bp))
             sample_m, place_m = sample_m[is_here_m], place_m[is_here_m]
         part = self._row_krp.flatten(0, 1)[:, slot.start : slot.stop]
-        part[place_m] += (gradient_bp[sample_m - start] * scale).to(part.dtype)
+        row_mp = gradient_bp.to(part.dtype)
+        if len(sample_m) < len(row_mp):
+            row_mp = row_mp[sample_m - start]
+        if part.is_cuda:  # no place comes twice: nothing depends on an order
+            part[place_m] += row_mp * scale
+        else:
+            part.index_add_(0, place_m, row_mp, alpha=scale)
 
     def receiver(self, group: int, nth_n: Int64[Tensor, " n"] | None = None) -> "GroupReceiver":
         """Takes the rows of a pass over samples of one group.

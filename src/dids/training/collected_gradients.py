@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dids.atomic import whole_file
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import scored_counts
+from dids.gradients.token_spans import TokenSpans
 from dids.ranks import num_ranks, rank
 from dids.sampling.sampler import MixtureSampler
 from dids.training.round_plan import MeasuresImpact
@@ -82,9 +83,14 @@ class CollectedGradients:
             return nullcontext()
         id_m = inputs["sample"].cpu().numpy()
         domain_m = torch.from_numpy(self._domain_of_sample[id_m])
-        scored_m = scored_counts(inputs["labels"]).cpu()
-        nth_m = self._numbers.of_batch(id_m)
-        return self.sums.collecting(domain_m, scored_m, per_token(), nth_m)
+        labels = inputs["labels"]
+        return self.sums.collecting(
+            domain_m,
+            scored_counts(labels).cpu(),
+            per_token(),
+            self._numbers.of_batch(id_m),
+            spans=TokenSpans.of(labels, inputs.get("attention_mask")),
+        )
 
     def begin_anew(self, model: nn.Module, num_measured: int) -> float:
         """Begin with nothing after a measurement; seconds that adding up took for it."""
