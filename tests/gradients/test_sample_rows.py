@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_models import make_batch, scored, slow_gradients, tiny_gpt2, tiny_llama, train_backward
 
-from dids.gradients import Coordinates, GroupedGradients, gradient_statistics
+from dids.gradients import Coordinates, GroupedGradients
 from dids.gradients import sample_rows as module
 from dids.gradients.sample_rows import SampleRows
 
@@ -53,27 +53,6 @@ def test_a_new_round_begins_with_new_rows():
             train_backward(model, batch, 1.0)
     last = torch.stack(slow_rows(model, batch, grouped.coordinates)) * scored(batch)[:, None]
     torch.testing.assert_close(grouped.samples()[0].row_rp.double(), last, **CLOSE)
-
-
-@pytest.mark.parametrize("by_tokens", [False, True])
-def test_rows_come_out_of_the_pass_that_measures_means(by_tokens):
-    model = tiny_llama()
-    coordinates = Coordinates.of(model)
-    batches = [make_batch([9, 2, 5], seed=1, prompt=1), make_batch([4, 6], seed=2)]
-    rows = SampleRows(model, coordinates, 1)
-    gradient_statistics(
-        model, batches, coordinates, with_squares=not by_tokens, by_tokens=by_tokens,
-        receivers=[rows.receiver(0)],
-    )  # fmt: skip
-    expected = torch.stack(
-        [row for batch in batches for row in slow_rows(model, batch, coordinates)]
-    )
-    weight = torch.cat([scored(batch) for batch in batches]).double()
-    if not by_tokens:
-        weight = torch.ones_like(weight)
-    sample = rows.of_group(0, 5, float(weight.sum()))
-    found, order = sample.row_rp.double(), [0, 2, 1, 4, 3]  # even-numbered samples go first
-    torch.testing.assert_close(found, (expected * weight[:, None])[order], **CLOSE)
 
 
 def test_many_groups_have_fewer_rows_each(monkeypatch):

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from gradients.tiny_models import make_batch, scored, tiny_llama, train_backward
+from gradients.tiny_models import RowsOfBatch, make_batch, scored, tiny_llama, train_backward
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from training.ranks import on_ranks
 
+from dids.data.dataset import PaddingCollator
 from dids.errors import InputError
 from dids.gradients import Coordinates, GroupedGradients
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.shards import is_sharded, whole, whole_state
-from dids.impact.divided_pass import measured_gradient
+from dids.impact.divided_pass import SampleGroup, measured_gradients
 from dids.impact.preconditioner import Preconditioner, SecondMoments
 from dids.ranks import from_first_rank, is_first_rank, rank
 
@@ -46,10 +47,9 @@ def measured(num_samples, tied, max_coordinates):
         train_backward(model, whole_batch, 1.0)
         before = [one.grad.to_local().clone() for one in model.parameters()]
 
-    found = measured_gradient(
-        model, coordinates, lambda n: {name: rows[n] for name, rows in whole_batch.items()},
-        torch.arange(num_samples).numpy(), batch_size=2, total_weight=1.0, num_rows=num_samples,
-        with_squares=True,
+    (found,) = measured_gradients(
+        model, coordinates, [SampleGroup(RowsOfBatch(whole_batch), np.arange(num_samples))],
+        PaddingCollator(0), batch_size=2, num_rows=num_samples, with_squares=True,
     )  # fmt: skip
     if rank() is not None:
         after = [one.grad.to_local() for one in model.parameters()]
@@ -58,7 +58,6 @@ def measured(num_samples, tied, max_coordinates):
     return {
         "halves": mean.halves_2p.tolist(),
         "square": mean.square_p.tolist(),
-        "losses": mean.losses_n.tolist(),
         "names": coordinates.names,
         "is_unharmed": is_unharmed,
     }
@@ -71,7 +70,7 @@ def test_sharded_parameters_are_measured_as_whole_ones(tmp_path, num_samples, ti
     for found in on_ranks(tmp_path, 2, measured, num_samples, tied, 800):
         assert found["is_unharmed"]
         assert tuple(found["names"]) == one["names"]
-        for name in ("halves", "square", "losses"):
+        for name in ("halves", "square"):
             np.testing.assert_allclose(found[name], one[name], rtol=1e-6, atol=1e-7)
 
 

@@ -3,6 +3,7 @@
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from dids.data.dataset import TokenDataset
 from dids.gradients.losses import NOT_SCORED
 
 VOCAB = 23
@@ -61,6 +62,22 @@ def make_batch(lengths, *, prompt=1, seed=0, vocab=VOCAB, pad_to=None):
         labels[row, length:] = -100
         attention_mask[row, length:] = 0
     return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask}
+
+
+class RowsOfBatch(TokenDataset):
+    """The rows of a batch, without their padding, as samples."""
+
+    def __init__(self, batch):
+        super().__init__([])
+        self.batch = batch
+
+    @property
+    def lengths(self):
+        return self.batch["attention_mask"].sum(1).int().numpy()
+
+    def __getitem__(self, index):
+        sample = sample_of(self.batch, index)
+        return {"input_ids": sample["input_ids"][0], "labels": sample["labels"][0], "sample": index}
 
 
 def sample_of(batch, row):

@@ -5,38 +5,49 @@ import json
 import numpy as np
 import pytest
 import torch
-from gradients.tiny_models import make_batch, tiny_llama
+from gradients.tiny_models import (
+    RowsOfBatch,
+    make_batch,
+    scored,
+    slow_gradients,
+    tiny_gpt2,
+    tiny_llama,
+)
 from training.ranks import on_ranks
 
+from dids.data.dataset import PaddingCollator
 from dids.gradients import Coordinates
-from dids.impact.divided_pass import measured_gradient, own_batches
+from dids.impact.divided_pass import SampleGroup, measured_gradients, own_batches
 
 LENGTHS = [9, 7, 6, 5, 4, 4, 3]
 
 
+def groups_of(num_samples):
+    """So many samples in two groups, long and short ones in both."""
+    rows = RowsOfBatch(make_batch(LENGTHS, seed=1, prompt=1))
+    every = np.arange(num_samples)
+    return [SampleGroup(rows, every[::2]), SampleGroup(rows, every[1::2])]
+
+
 def measured(num_samples, by_tokens, labels):
     model = tiny_llama()
-    whole = make_batch(LENGTHS, seed=1, prompt=1)
-
-    def batch(samples):
-        return {name: tensor[torch.from_numpy(samples)] for name, tensor in whole.items()}
-
-    found = measured_gradient(
-        model, Coordinates.of(model), batch, np.arange(num_samples), batch_size=2, total_weight=1.0,
-        num_rows=num_samples, with_squares=not by_tokens, by_tokens=by_tokens, labels=labels,
-        generator=torch.Generator().manual_seed(3),
+    found = measured_gradients(
+        model, Coordinates.of(model), groups_of(num_samples), PaddingCollator(0),
+        batch_size=2, num_rows=num_samples, with_squares=not by_tokens, by_tokens=by_tokens,
+        labels=labels, generator=torch.Generator().manual_seed(3),
     )  # fmt: skip
-    mean, sample = found.mean, found.sample
-    order = sample.row_rp.double().sum(1).argsort()
-    return {
-        "halves": mean.halves_2p.tolist(),
-        "weights": mean.weight_2.tolist(),
-        "square": None if mean.square_p is None else mean.square_p.tolist(),
-        "losses": mean.losses_n.tolist(),
-        "rows": sample.row_rp[order].tolist(),
-        "row_weights": sample.weight_r[order].tolist(),
-        "num": mean.num_samples,
-    }
+    return [
+        {
+            "halves": each.mean.halves_2p.tolist(),
+            "weights": each.mean.weight_2.tolist(),
+            "square": None if each.mean.square_p is None else each.mean.square_p.tolist(),
+            "rows": each.sample.row_rp.tolist(),
+            "row_weights": each.sample.weight_r.tolist(),
+            "num": each.mean.num_samples,
+            "of": [each.sample.num_samples, each.sample.total_weight],
+        }
+        for each in found
+    ]
 
 
 @pytest.mark.parametrize("num_samples", [1, 4, 7])
@@ -46,13 +57,48 @@ def measured(num_samples, by_tokens, labels):
 def test_two_ranks_measure_what_one_does(tmp_path, num_samples, by_tokens, labels):
     one = json.loads(json.dumps(measured(num_samples, by_tokens, labels)))
     for found in on_ranks(tmp_path, 2, measured, num_samples, by_tokens, labels):
-        for name in ("weights", "row_weights", "num"):
-            assert found[name] == one[name], name
-        for name in ("halves", "square", "losses", "rows"):
-            if one[name] is None:
-                assert found[name] is None
-                continue
-            np.testing.assert_allclose(found[name], one[name], rtol=1e-5, atol=1e-6)
+        for of_rank, alone in zip(found, one, strict=True):
+            for name in ("weights", "row_weights", "num", "of"):
+                assert of_rank[name] == alone[name], name
+            for name in ("halves", "square", "rows"):
+                if alone[name] is None:
+                    assert of_rank[name] is None
+                    continue
+                np.testing.assert_allclose(of_rank[name], alone[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("max_coordinates", [None, 400])
+@pytest.mark.parametrize("by_tokens", [False, True])
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_groups_that_share_batches_have_what_each_alone_would(make, by_tokens, max_coordinates):
+    model = make()
+    coordinates = Coordinates.of(model, max_coordinates=max_coordinates)
+    found = measured_gradients(
+        model, coordinates, groups_of(7), PaddingCollator(0), batch_size=3, num_rows=2,
+        with_squares=not by_tokens, by_tokens=by_tokens,
+    )  # fmt: skip
+    for each, group in zip(found, groups_of(7), strict=True):
+        batch = {name: rows[group.chosen] for name, rows in group.samples.batch.items()}
+        shortest_first = batch["attention_mask"].sum(1).argsort(stable=True)
+        rows = [
+            torch.cat([coordinates.slots[n].select(gradients[n]) for n in coordinates.names])
+            for gradients in slow_gradients(model, batch)
+        ]
+        row_np = torch.stack(rows)[shortest_first].double()
+        weight_n = scored(batch)[shortest_first].double()
+        weight_n = weight_n if by_tokens else torch.ones_like(weight_n)
+        weighted_np = row_np * weight_n[:, None]
+        halves = [weighted_np[half::2].sum(0) / weight_n[half::2].sum() for half in (0, 1)]
+        close = {"rtol": 1e-5, "atol": 1e-5}
+        torch.testing.assert_close(each.mean.halves_2p.double(), torch.stack(halves), **close)
+        assert each.mean.weight_2.tolist() == [float(weight_n[half::2].sum()) for half in (0, 1)]
+        if not by_tokens:
+            square_p = row_np.square().mean(0)
+            torch.testing.assert_close(each.mean.square_p.double(), square_p, **close)
+        torch.testing.assert_close(
+            each.sample.row_rp.double(), weighted_np[:2], rtol=2**-6, atol=5e-3
+        )
+        assert each.sample.total_weight == float(weight_n.sum())
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])

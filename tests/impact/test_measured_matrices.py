@@ -112,13 +112,13 @@ def test_plain_matrices_are_those_of_a_step_where_the_optimizer_does_nothing(mod
 
 def test_the_plain_metric_takes_no_squares(model, dataset, monkeypatch):
     # They cost a product for every sample, and nothing looks at them.
-    asked, original = [], divided_pass.gradient_statistics
+    asked, original = [], divided_pass.GroupSums
 
     def noted(*args, **settings):
         asked.append(settings["with_squares"])
         return original(*args, **settings)
 
-    monkeypatch.setattr(divided_pass, "gradient_statistics", noted)
+    monkeypatch.setattr(divided_pass, "GroupSums", noted)
     estimator(dataset, "plain").measure(model, None, index=0)
     assert asked
     assert not any(asked)

@@ -7,7 +7,7 @@ quarter, where single entries would need all of it. Rows are all kept: those of 
 and a task's whole loss may hang on two of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,24 +72,26 @@ class Slot:
         return layer.with_columns(self.columns.to(layer.device))
 
     def in_blocks(
-        self, layer: LayerGradient, num_samples: int, dtype: torch.dtype
+        self, uses: Sequence[LayerGradient], num_samples: int, dtype: torch.dtype
     ) -> Iterator[tuple[int, Float[Tensor, "b p"]]]:
-        """What is kept of every sample's gradient of one use, some samples at a time.
+        """What is kept of every sample's gradient of some uses, some samples at a time.
 
         Args:
-            layer: The use.
+            uses: Of this parameter, at least one; their sum is what comes.
             num_samples: Of its batch.
             dtype: Of what is yielded.
 
         Yields:
             The first sample's number and the gradients.
         """
-        kept, num_entries = self.restrict(layer), self.stop - self.start
-        block = max(block_size(num_entries, kept.device), _CACHED_ENTRIES // num_entries)
+        kept, num_entries = [self.restrict(layer) for layer in uses], self.stop - self.start
+        device = kept[0].device
+        block = max(block_size(num_entries, device), _CACHED_ENTRIES // num_entries)
         for start in range(0, num_samples, block):
             stop = min(start + block, num_samples)
-            gradient_bp = torch.empty(stop - start, num_entries, dtype=dtype, device=kept.device)
-            kept.add_block_(self.shaped(gradient_bp), start, stop, is_first=True)
+            gradient_bp = torch.empty(stop - start, num_entries, dtype=dtype, device=device)
+            for number, layer in enumerate(kept):
+                layer.add_block_(self.shaped(gradient_bp), start, stop, is_first=number == 0)
             yield start, gradient_bp
 
 

@@ -16,13 +16,12 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from dids.gradients.coordinates import Coordinates
+from dids.gradients.group_sums import GroupSums
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import layer_gradients
-from dids.gradients.model_state import sums_like
-from dids.gradients.sample_rows import GroupSample, SampleRows
-from dids.gradients.statistics import GradientStatistics, require_finite
+from dids.gradients.sample_rows import GroupSample
+from dids.gradients.statistics import GradientStatistics
 from dids.gradients.token_spans import TokenSpans
-from dids.ranks import sum_over_ranks_
 
 
 class GroupedGradients:
@@ -40,16 +39,11 @@ class GroupedGradients:
     def __init__(self, model: nn.Module, coordinates: Coordinates, num_groups: int) -> None:
         self.model = model
         self.coordinates = coordinates
-        self._sum_2kp = torch.zeros(2, num_groups, coordinates.size, **sums_like(model))
-        self._weight_2k = torch.zeros(2, num_groups, dtype=torch.float64)
-        self._count_k = torch.zeros(num_groups, dtype=torch.int64)
+        self._sums = GroupSums(model, coordinates, num_groups)
         self._num_scored_k = torch.zeros(num_groups, dtype=torch.int64)
-        self._rows = SampleRows(model, coordinates, num_groups)
         self.elapsed_s = 0.0
         """Seconds spent on adding up since ``clear``."""
-        self._row_b = torch.zeros(0, dtype=torch.int64)
-        """Of the sums of all halves of all groups, that of each sample of the batch."""
-        self._member_nb: Tensor | None = None
+        self._num_samples = 0
         self._per_token = 1.0
 
     @contextmanager
@@ -79,19 +73,10 @@ class GroupedGradients:
         """
         if nth_b is None:
             nth_b = self._counted(group_b, scored_b)
-        half_b = nth_b % 2
-        self._row_b = half_b * len(self._count_k) + group_b
-        self._count_k.index_add_(0, group_b, torch.ones_like(group_b))
-        self._weight_2k.index_put_((half_b, group_b), scored_b.double(), accumulate=True)
-        self._rows.begin_batch(group_b, scored_b, nth_b)
-        self._member_nb = None
-        if self._sum_2kp.is_cuda:  # beforehand: it would have to finish the pass for the numbers
-            self._members()
-            self._rows.locate()
+        self._sums.begin_batch(group_b, scored_b, nth_b)
+        self._num_samples = len(group_b)
         self._per_token = per_token
-        with layer_gradients(
-            self.model, self._receive, weight_gradients=True, spans=lambda: spans
-        ):
+        with layer_gradients(self.model, self._receive, weight_gradients=True, spans=lambda: spans):
             yield
 
     def statistics(self) -> list[GradientStatistics | None]:
@@ -100,58 +85,34 @@ class GroupedGradients:
         Raises:
             InputError: If a gradient is not finite.
         """
-        require_finite(self._sum_2kp)
-        groups: list[GradientStatistics | None] = []
-        for group, count in enumerate(self._count_k.tolist()):
-            weight_2 = self._weight_2k[:, group]
-            if not bool((weight_2 > 0).all()):
-                groups.append(None)
-                continue
-            weight_2 = weight_2.to(self._sum_2kp)
-            found = GradientStatistics(
-                halves_2p=self._sum_2kp[:, group] / weight_2.unsqueeze(1),
-                weight_2=weight_2,
-                square_p=None,
-                losses_n=self._sum_2kp.new_zeros(0),
-                num_samples=count,
-            )
-            groups.append(found)
-        return groups
+        return [
+            mean if bool((mean.weight_2 > 0).all()) else None for mean in self._sums.statistics()
+        ]
 
     def samples(self) -> list[GroupSample]:
         """Some samples of each group, by themselves: how far they differ."""
-        pairs = zip(self._count_k.tolist(), self._weight_2k.sum(0).tolist(), strict=True)
-        return [self._rows.of_group(k, count, weight) for k, (count, weight) in enumerate(pairs)]
+        return self._sums.samples()
 
     def sum_over_ranks(self) -> None:
         """Take the sums of all ranks; every rank must ask, and ``clear`` before it collects again.
 
         ``8 K P`` bytes and the rows go over the network, for K groups and P coordinates.
         """
-        sum_over_ranks_(self._sum_2kp, self._weight_2k, self._count_k)
-        self._rows.sum_over_ranks()
+        self._sums.sum_over_ranks()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was added since ``clear``."""
-        return not bool(self._count_k.any())
+        return self._sums.is_empty
 
     def tensors(self) -> dict[str, Tensor]:
         """The sums as they are, by name; plain sums, so those of several ranks may be added."""
-        return {
-            "sums": self._sum_2kp,
-            "weights": self._weight_2k,
-            "counts": self._count_k,
-            **self._rows.tensors(),
-        }
+        return self._sums.tensors()
 
     def clear(self) -> None:
         """Begin a new round."""
         self.elapsed_s = 0.0
-        self._rows.clear()
-        self._sum_2kp.zero_()
-        self._weight_2k.zero_()
-        self._count_k.zero_()
+        self._sums.clear()
         self._num_scored_k.zero_()
 
     def _counted(self, group_b: Tensor, scored_b: Tensor) -> Tensor:
@@ -162,27 +123,11 @@ class GroupedGradients:
             self._num_scored_k[group] += scored > 0
         return torch.tensor(numbers, dtype=torch.int64)
 
-    def _members(self) -> Tensor:
-        """One where a sample, a column, belongs to a half of a group, a row."""
-        if self._member_nb is None:
-            num_samples = len(self._row_b)
-            member_nb = torch.zeros(2 * len(self._count_k), num_samples)
-            member_nb[self._row_b, torch.arange(num_samples)] = 1.0
-            self._member_nb = member_nb.to(self._sum_2kp)
-        return self._member_nb
-
     def _receive(self, layer: LayerGradient) -> None:
         slot = self.coordinates.slots.get(layer.name)
         if slot is None:
             return
         began_s = time.perf_counter()
-        scale = 1.0 / self._per_token
-        total_np = self._sum_2kp.flatten(0, 1)[:, slot.start : slot.stop]
-        for start, gradient_bp in slot.in_blocks(layer, len(self._row_b), total_np.dtype):
-            stop = start + len(gradient_bp)
-            if total_np.is_cuda:  # index_add_ adds there in whatever order threads come
-                total_np.addmm_(self._members()[:, start:stop], gradient_bp, alpha=scale)
-            else:
-                total_np.index_add_(0, self._row_b[start:stop], gradient_bp, alpha=scale)
-            self._rows.add(start, slot, gradient_bp, scale=scale)
+        for start, gradient_bp in slot.in_blocks([layer], self._num_samples, self._sums.dtype):
+            self._sums.add(slot, start, gradient_bp, scale=1.0 / self._per_token)
         self.elapsed_s += time.perf_counter() - began_s

@@ -66,19 +66,19 @@ def scored_inputs(model: nn.Module, batch: Mapping[str, Tensor]) -> ScoredInputs
     predicted_from_bt = torch.where(is_scored_bt, place_t[:-1] + shift_b[:, None], num_tokens - 1)
     num_kept = num_tokens - int(predicted_from_bt.min()) if num_tokens > 1 else 1
     if num_kept > _LONGEST_TAIL * num_tokens or not _can_keep_the_tail(model):
-        arguments = {
+        whole: dict[str, Any] = {
             "input_ids": batch["input_ids"],
             "attention_mask": batch.get("attention_mask"),
             "use_cache": False,
         }
-        return ScoredInputs(arguments, labels_bt, num_tokens)
+        return ScoredInputs(whole, labels_bt, num_tokens)
     source_bt = (place_t - shift_b[:, None]) % num_tokens
     rolled = {
         name: batch[name].gather(1, source_bt)
         for name in ("input_ids", "attention_mask", "labels")
         if batch.get(name) is not None
     }
-    arguments = {
+    arguments: dict[str, Any] = {
         "input_ids": rolled["input_ids"],
         "attention_mask": rolled.get("attention_mask"),
         "position_ids": (place_t - shift_b[:, None]).clamp(min=0),

@@ -1,13 +1,12 @@
-"""The gradient of some samples, divided over ranks and put together again.
+"""The gradients of some samples of every domain or task, divided over ranks and put together again.
 
-Ranks take the samples in pairs, so that each sample is in the half that it would be in on one rank.
-All make equally many passes, because sharded parameters are gathered from all ranks for each.
+All ranks make equally many passes, because sharded parameters are gathered from all for each.
 
 Axes: n samples, m those of this rank, p coordinates, 2 halves.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,16 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from dids.data.dataset import TokenDataset
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.gradient_pass import Labels, gradient_pass
-from dids.gradients.sample_rows import SampleRows
+from dids.gradients.group_sums import GroupReceiver, GroupSums
+from dids.gradients.sample_rows import MAX_BYTES, SampleRows
 from dids.gradients.shards import is_sharded
-from dids.gradients.statistics import GradientStatistics, gradient_statistics
 from dids.impact.blockwise_products import MeasuredGradient
-from dids.ranks import num_ranks, rank, sum_over_ranks_
+from dids.ranks import num_ranks, rank
+
+_CPU_BATCH = 8  # of 16 samples the logits leave the cache: a fifth more time
 
 
 def own_batches(num_samples: int, batch_size: int) -> list[Int64[np.ndarray, " b"]]:
@@ -46,78 +48,119 @@ def _sliced(place_m: Int64[np.ndarray, " m"], batch_size: int) -> list[Int64[np.
     return [place_m[i : i + batch_size] for i in range(0, len(place_m), batch_size)]
 
 
-def measured_gradient(
+@dataclass(frozen=True, eq=False)
+class SampleGroup:
+    """Samples whose mean gradient is measured: some of a domain, or of a task.
+
+    Attributes:
+        samples: The data set that they are in.
+        chosen: Which of it, in an order that does not depend on the ranks.
+    """
+
+    samples: TokenDataset
+    chosen: Int64[np.ndarray, " n"]
+
+
+def measured_gradients(
     model: nn.Module,
     coordinates: Coordinates,
-    batch: Callable[[np.ndarray], Mapping[str, Tensor]],
-    samples: np.ndarray,
+    groups: Sequence[SampleGroup],
+    collate: Callable[[list[Any]], Mapping[str, Tensor]],
     *,
     batch_size: int,
-    total_weight: float,
     num_rows: int,
     with_squares: bool,
     labels: Labels = "data",
-    **options: Any,
-) -> MeasuredGradient:
-    """Mean gradient of samples and some rows of it; every rank must ask, and has the result.
+    generator: torch.Generator | None = None,
+    by_tokens: bool = False,
+) -> list[MeasuredGradient]:
+    """Mean gradients of groups of samples; every rank must ask, and has the result.
+
+    Samples of like length share a batch whatever group they are of.
 
     Args:
         model: As it stands, the same on all ranks.
         coordinates: Which entries to keep.
-        batch: Makes a batch of samples, in their order.
-        samples: In an order that does not depend on the ranks.
-        batch_size: Samples of a batch.
-        total_weight: What they weigh together.
-        num_rows: How many of them to keep by themselves.
-        with_squares: Whether the mean of squares is wanted.
-        labels: ``model`` draws labels one after the other, so each rank takes all the samples.
-        options: Of :func:`~dids.gradients.statistics.gradient_statistics`.
+        groups: The samples.
+        collate: Makes a batch of items.
+        batch_size: Samples of a batch, at most.
+        num_rows: How many of a group to keep by themselves.
+        with_squares: Whether the means of squares are wanted.
+        labels: Of the squares: ``model`` draws them one after the other, so each rank takes all the
+            samples.
+        generator: Source of those draws.
+        by_tokens: Whether a sample weighs its scored tokens instead of one.
+
+    Returns:
+        One for each group.
+
+    Raises:
+        InputError: If a gradient is not finite.
     """
+    order = _Order.of(groups)
     is_divided = labels == "data" and num_ranks() > 1
+    if next(model.parameters()).device.type == "cpu":
+        batch_size = min(batch_size, _CPU_BATCH)
     if is_divided:
-        own = own_batches(len(samples), batch_size)
+        own = own_batches(len(order.group_n), batch_size)
     else:
-        own = _sliced(np.arange(len(samples)), batch_size)
+        own = _sliced(np.arange(len(order.group_n)), batch_size)
     taken = [place_b for place_b in own if len(place_b) > 0]
     place_m = np.concatenate([np.arange(0), *taken])
-    rows = SampleRows(model, coordinates, 1, num_rows)
-    mean = GradientStatistics.nothing(model, coordinates, with_squares=with_squares)
+    rows = SampleRows(model, coordinates, len(groups), num_rows, MAX_BYTES * len(groups))
+    sums = GroupSums(model, coordinates, len(groups), rows=rows, with_squares=with_squares)
+    group_m, nth_m = (torch.from_numpy(each[place_m]) for each in (order.group_n, order.nth_n))
+    device = next(model.parameters()).device
+
+    def batch(place_b: np.ndarray) -> dict[str, Tensor]:
+        items = [
+            groups[order.group_n[place]].samples[int(order.id_n[place])]
+            for place in place_b.tolist()
+        ]
+        return {name: tensor.to(device) for name, tensor in collate(items).items()}
+
     if taken:
-        mean = gradient_statistics(
+        gradient_pass(
             model,
-            (batch(samples[place_b]) for place_b in taken),
-            coordinates,
-            with_squares=with_squares,
+            map(batch, taken),
+            [GroupReceiver(sums, group_m, nth_m)],
             labels=labels,
-            receivers=[rows.receiver(0, torch.from_numpy(place_m))],
-            **options,
+            generator=generator,
+            by_tokens=by_tokens,
         )
     if len(taken) < len(own) and is_sharded(model):  # the others' passes need this rank in them
-        gradient_pass(model, [batch(samples[:1])] * (len(own) - len(taken)), [])
+        spare = batch(np.arange(1))
+        gradient_pass(model, [spare] * (len(own) - len(taken)), [])
     if is_divided:
-        mean = _over_ranks(mean, place_m, len(samples))
-        rows.sum_over_ranks()
-    return MeasuredGradient(mean, rows.of_group(0, len(samples), total_weight))
+        sums.sum_over_ranks()
+    pairs = zip(sums.statistics(), sums.samples(), strict=True)
+    return [MeasuredGradient(mean, sample) for mean, sample in pairs]
 
 
-def _over_ranks(
-    own: GradientStatistics, place_m: Int64[np.ndarray, " m"], num_samples: int
-) -> GradientStatistics:
-    """The statistics of all ranks' samples."""
-    weight_2 = own.weight_2.clone()
-    sum_2p = own.halves_2p * weight_2.unsqueeze(1)
-    losses_n = own.losses_n.new_zeros(num_samples)
-    losses_n[torch.from_numpy(place_m).to(losses_n.device)] = own.losses_n
-    sum_over_ranks_(weight_2, sum_2p, losses_n)
-    square_p = own.square_p
-    if square_p is not None:
-        square_p = square_p * (own.num_samples / num_samples)
-        sum_over_ranks_(square_p)
-    return replace(
-        own,
-        halves_2p=sum_2p / weight_2.clamp(min=1).unsqueeze(1),
-        weight_2=weight_2,
-        square_p=square_p,
-        losses_n=losses_n,
-        num_samples=num_samples,
-    )
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """The samples of all groups, like lengths side by side."""
+
+    group_n: Int64[np.ndarray, " n"]
+    id_n: Int64[np.ndarray, " n"]
+    nth_n: Int64[np.ndarray, " n"]
+    """Number of each among those of its group, the shortest first."""
+
+    @classmethod
+    def of(cls, groups: Sequence[SampleGroup]) -> "_Order":
+        none = np.zeros(0, np.int64)
+        ids: list[np.ndarray] = []
+        lengths: list[np.ndarray] = []
+        length_by_set: dict[TokenDataset, np.ndarray] = {}
+        for group in groups:
+            if group.samples not in length_by_set:  # it is put together every time
+                length_by_set[group.samples] = group.samples.lengths
+            length_m = length_by_set[group.samples][group.chosen]
+            order_m = np.argsort(length_m, kind="stable")
+            ids.append(group.chosen[order_m])
+            lengths.append(length_m[order_m])
+        group_n = np.repeat(np.arange(len(groups)), [len(chosen) for chosen in ids])
+        nth_n = np.concatenate([none, *(np.arange(len(chosen)) for chosen in ids)])
+        id_n, length_n = np.concatenate([none, *ids]), np.concatenate([none, *lengths])
+        order_n = np.argsort(length_n, kind="stable")
+        return cls(group_n[order_n], id_n[order_n], nth_n[order_n])

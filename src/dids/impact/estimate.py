@@ -12,7 +12,6 @@ every time, so that the average over rounds sees all of it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -30,7 +29,7 @@ from dids.gradients.shards import is_sharded
 from dids.gradients.statistics import GradientStatistics
 from dids.impact.blockwise_products import MeasuredGradient, Within
 from dids.impact.brackets import brackets
-from dids.impact.divided_pass import measured_gradient, own_batches
+from dids.impact.divided_pass import SampleGroup, measured_gradients, own_batches
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measured_matrices import measured_matrices
 from dids.impact.measuring_budget import MeasuringBudget
@@ -154,16 +153,12 @@ class ImpactEstimator:
         index: int,
         training: GroupedGradients | None,
     ) -> ImpactMeasurement:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         known = self._known(training)
-        domains = [
-            self._of_domain(model, coordinates, domain, index) if seen is None else seen
-            for domain, seen in enumerate(known)
-        ]
-        tasks = [
-            self._of_task(model, coordinates, task, samples, generator)
-            for task, samples in self.task_samples(index).items()
-        ]
+        unknown = [domain for domain, seen in enumerate(known) if seen is None]
+        taken = self._of_domains(model, coordinates, unknown, index)
+        found = dict(zip(unknown, taken, strict=True))
+        domains = [found[domain] if seen is None else seen for domain, seen in enumerate(known)]
+        tasks = self._of_tasks(model, coordinates, index)
         matrices = measured_matrices(
             domains,
             tasks,
@@ -173,7 +168,6 @@ class ImpactEstimator:
             domain_names=tuple(self.domain_names),
             task_names=tuple(self.tasks),
         )
-        taken = [new for seen, new in zip(known, domains, strict=True) if seen is None]
         num_samples = sum(each.mean.num_samples for each in [*taken, *tasks])
         return ImpactMeasurement(matrices, num_samples)
 
@@ -242,45 +236,42 @@ class ImpactEstimator:
         pairs = zip(training.statistics(), training.samples(), strict=True)
         return [None if mean is None else MeasuredGradient(mean, sample) for mean, sample in pairs]
 
-    def _of_domain(
-        self, model: nn.Module, coordinates: Coordinates, domain: int, index: int
-    ) -> MeasuredGradient:
+    def _of_domains(
+        self, model: nn.Module, coordinates: Coordinates, domains: Sequence[int], index: int
+    ) -> list[MeasuredGradient]:
+        """Of samples taken for it."""
         if self.budget.domain_samples == 0:
-            return MeasuredGradient(GradientStatistics.nothing(model, coordinates), None)
-        chosen = self._samples(domain, index, self.budget.domain_samples)
-        # The trainer's loss is a mean over tokens: so is the step that a domain causes.
-        return measured_gradient(
+            nothing = GradientStatistics.nothing(model, coordinates)
+            return [MeasuredGradient(nothing, None)] * len(domains)
+        if not domains:
+            return []
+        num = self.budget.domain_samples
+        return measured_gradients(
             model,
             coordinates,
-            partial(self._batch, model, self.dataset),
-            _by_length(self.dataset, chosen),
+            [SampleGroup(self.dataset, self._samples(k, index, num)) for k in domains],
+            self.collate,
             batch_size=self.batch_size,
-            total_weight=float(self.dataset.scored_counts[chosen].sum()),
             num_rows=ROWS,
             with_squares=False,
+            # The trainer's loss is a mean over tokens: so is the step that a domain causes.
             by_tokens=True,
         )
 
-    def _of_task(
-        self,
-        model: nn.Module,
-        coordinates: Coordinates,
-        task: str,
-        chosen: np.ndarray,
-        generator: torch.Generator,
-    ) -> MeasuredGradient:
-        samples = self.tasks[task]
-        return measured_gradient(
+    def _of_tasks(
+        self, model: nn.Module, coordinates: Coordinates, index: int
+    ) -> list[MeasuredGradient]:
+        chosen = self.task_samples(index)
+        return measured_gradients(
             model,
             coordinates,
-            partial(self._batch, model, samples),
-            _by_length(samples, chosen),
+            [SampleGroup(self.tasks[task], samples) for task, samples in chosen.items()],
+            self.collate,
             batch_size=self.batch_size,
-            total_weight=float(len(chosen)),
-            num_rows=len(chosen),
+            num_rows=self.budget.task_samples,
             with_squares=self.within == "fisher",
             labels=self.labels,
-            generator=generator,
+            generator=torch.Generator().manual_seed(self.seed * 1_000_003 + index),
         )
 
     def _first_batch(
