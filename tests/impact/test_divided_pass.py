@@ -16,7 +16,7 @@ from gradients.tiny_models import (
 from training.ranks import on_ranks
 
 from dids.data.dataset import PaddingCollator
-from dids.gradients import Coordinates
+from dids.gradients import Coordinates, coordinates
 from dids.impact.divided_pass import SampleGroup, measured_gradients, own_batches
 
 LENGTHS = [9, 7, 6, 5, 4, 4, 3]
@@ -99,6 +99,22 @@ def test_groups_that_share_batches_have_what_each_alone_would(make, by_tokens, m
             each.sample.row_rp.double(), weighted_np[:2], rtol=2**-6, atol=5e-3
         )
         assert each.sample.total_weight == float(weight_n.sum())
+
+
+@pytest.mark.parametrize("block", [2, 64])
+def test_the_way_of_a_gpu_gives_the_same(monkeypatch, block):
+    one = [measured(7, by_tokens, "data") for by_tokens in (False, True)]
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True, raising=False)
+    monkeypatch.setattr(coordinates, "_CACHED_ENTRIES", 0)
+    monkeypatch.setattr(coordinates, "block_size", lambda entries, device: block)
+    for expected, by_tokens in zip(one, (False, True), strict=True):
+        for found, alone in zip(measured(7, by_tokens, "data"), expected, strict=True):
+            for name in ("weights", "row_weights", "num", "of"):
+                assert found[name] == alone[name], name
+            for name in ("halves", "square"):
+                if alone[name] is not None:
+                    np.testing.assert_allclose(found[name], alone[name], rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(found["rows"], alone["rows"], rtol=2**-6, atol=5e-3)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])

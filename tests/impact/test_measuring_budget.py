@@ -29,9 +29,9 @@ CASE = {
 def cost_share(budget, given_):
     """Cost of measuring over that of training, by the costs that the module states."""
     tokens = sum(given_["task_tokens"])
-    pairs = 35 * len(given_["task_tokens"]) * given_["num_domains"] * given_["kept_share"]
-    once = pairs + tokens * (1.2 * budget.task_samples + 0.35 * budget.validation_samples)
-    collecting = (0.08 + 0.38 * given_["kept_share"]) * budget.collected_rounds
+    pairs = 28 * len(given_["task_tokens"]) * given_["num_domains"] * given_["kept_share"]
+    once = pairs + tokens * (1.1 * budget.task_samples + 0.35 * budget.validation_samples)
+    collecting = (0.08 + 0.12 * given_["kept_share"]) * budget.collected_rounds
     each = once / given_["round_tokens"] / given_["padding"] + collecting
     return len(budget.measured_rounds) * each / given_["num_rounds"]
 

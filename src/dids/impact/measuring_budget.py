@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Int32
 
 # Costs in tokens that are trained on (forward, backward, optimizer step), measured on a CPU: a
-# token of gradients with their squares took 0.9 to 1.2, of a loss alone 0.17 to 0.35. Adding up a
-# training token's gradient by domain took 0.10 where 4 % of a model's entries are kept, 0.11 where
-# 10 % and 0.21 where 36 % are. The inner products of a measurement took 35 tokens for each pair of
-# a domain and a task where all entries are kept.
-_GRADIENT_COST = 1.2
+# token of gradients with their squares took 0.9 to 1.1, of a loss alone 0.17 to 0.35. Adding up a
+# training token's gradient by domain took 0.07 where 4 % of a model's entries are kept, 0.10 where
+# 10 %, 0.12 where 36 % and 0.19 where all are. The inner products of a measurement took 28 tokens
+# for each pair of a domain and a task where all entries are kept.
+_GRADIENT_COST = 1.1
 _LOSS_COST = 0.35
-_COLLECTING_COST = 0.08, 0.38
-_PAIR_COST = 35.0
+_COLLECTING_COST = 0.08, 0.12
+_PAIR_COST = 28.0
 # What no measurement goes without: samples of every task, of its loss, and of every domain.
 _LEAST_TASK_SAMPLES = 4
 _LEAST_VALIDATION_SAMPLES = 8
@@ -122,7 +122,7 @@ class MeasuringBudget:
             ...     validation_samples=32, num_domains=10, kept_share=0.1,
             ... )
             >>> budget.task_samples, budget.validation_samples, len(budget.measured_rounds)
-            (7, 12, 24)
+            (8, 13, 24)
         """
         task_samples_least = min(_LEAST_TASK_SAMPLES, task_samples)
         validation_least = min(_LEAST_VALIDATION_SAMPLES, validation_samples)
