@@ -1,5 +1,7 @@
 """The products of one walk over the parameters, by value against each written out in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -87,6 +89,38 @@ def test_every_product_is_the_one_that_its_definition_says(monkeypatch, within, 
         close(found.influence[t], influence_mk)
 
 
+def test_float64_gradients_keep_their_digits_and_nobody_needs_a_sample():
+    generator = torch.Generator().manual_seed(4)
+
+    def wide(num_rows, *, with_squares=False):
+        measured = gradient(generator, num_rows, with_squares=with_squares)
+        mean = measured.mean
+        halves_2p = mean.halves_2p.double() / 3
+        square_p = None if mean.square_p is None else mean.square_p.double() / 3
+        return MeasuredGradient(
+            replace(mean, halves_2p=halves_2p, weight_2=mean.weight_2.double(), square_p=square_p),
+            measured.sample,
+        )
+
+    domains, tasks = [wide(3), wide(2)], [wide(4, with_squares=True)]
+    kept = {"within": "fisher", "preconditioner": Preconditioner(), "weight_p": torch.ones(NUM)}
+    found = step_products(domains, tasks, **kept)
+    update_kp = torch.stack([each.mean.mean_p for each in domains])
+    own_p, square_p = tasks[0].mean.mean_p, tasks[0].mean.square_p
+    row_rp = torch.cat([each.sample.row_rp for each in domains]).double()
+    row_mp = tasks[0].sample.row_rp.double()
+    influence_mk = (row_mp * square_p + row_mp.square() * own_p) @ update_kp.T
+    exactly = {"rtol": 1e-11, "atol": 1e-11}
+    torch.testing.assert_close(found.gram_tkk[0], (update_kp * square_p) @ update_kp.T, **exactly)
+    torch.testing.assert_close(found.along_rt[:, 0], row_rp @ (square_p * own_p), **exactly)
+    torch.testing.assert_close(found.influence[0], influence_mk, **exactly)
+
+    domains, tasks = ([MeasuredGradient(each.mean, None) for each in of] for of in (domains, tasks))
+    without = step_products(domains, tasks, **kept)
+    assert without.along_rt.shape == (0, 1) and without.influence[0].shape == (0, 2)
+    torch.testing.assert_close(without.gram_tkk, found.gram_tkk, rtol=0, atol=0)
+
+
 def test_a_fisher_information_that_cannot_be_one_is_refused():
     generator = torch.Generator().manual_seed(0)
     domains = [gradient(generator, 2, with_squares=False)]
@@ -94,6 +128,7 @@ def test_a_fisher_information_that_cannot_be_one_is_refused():
     with pytest.raises(ValueError, match="squared gradients are needed"):
         step_products(domains, domains, **kept)
     task = gradient(generator, 2, with_squares=True)
-    task.mean.square_p[7] = -1.0
-    with pytest.raises(ValueError, match="zero or more"):
-        step_products(domains, [task], **kept)
+    for wrong in (-1.0, torch.nan):
+        task.mean.square_p[7] = wrong
+        with pytest.raises(ValueError, match="zero or more"):
+            step_products(domains, [task], **kept)

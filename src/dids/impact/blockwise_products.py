@@ -26,8 +26,9 @@ Within = Literal["fisher", "step", "plain"]
 kernel is the loss that one step saves, to first order; or none, where gradients are compared as
 they are."""
 
-# Entries of all domains' gradients, halves and rows in a block: 4 MiB in float32.
-_CPU_ENTRIES, _GPU_ENTRIES = 2**20, 2**26
+# Entries of gradients, rows and steps in every task's metric in a block: 8 MiB in float32. Twice as
+# many, and a CPU's memory for them is fresh pages in every block.
+_CPU_ENTRIES, _GPU_ENTRIES = 2**21, 2**27
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,45 +106,42 @@ def step_products(
 class _Sums:
     """What is added up, in float64."""
 
+    pull_tn: Tensor
+    """Of a task's own step with the steps of all domains, then with all their rows."""
     gram_tkk: Tensor
-    kernel_kt: Tensor
     norm_t: Tensor
     signal_tk: Tensor
     own_signal_t: Tensor
-    along_rt: Tensor
-    influence: list[Tensor]
+    influence_mk: Tensor
+    """Rows of all tasks, end to end."""
 
     @classmethod
     def zero(
-        cls,
-        num_domains: int,
-        num_tasks: int,
-        num_rows: int,
-        rows_of_task: Sequence[int],
-        device: torch.device,
+        cls, num_domains: int, num_tasks: int, num_rows: int, num_task_rows: int, like: Tensor
     ) -> "_Sums":
         def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.float64, device=device)
+            return like.new_zeros(shape, dtype=torch.float64)
 
         return cls(
+            pull_tn=zeros(num_tasks, num_domains + num_rows),
             gram_tkk=zeros(num_tasks, num_domains, num_domains),
-            kernel_kt=zeros(num_domains, num_tasks),
             norm_t=zeros(num_tasks),
             signal_tk=zeros(num_tasks, num_domains),
             own_signal_t=zeros(num_tasks),
-            along_rt=zeros(num_rows, num_tasks),
-            influence=[zeros(count, num_domains) for count in rows_of_task],
+            influence_mk=zeros(num_task_rows, num_domains),
         )
 
-    def products(self) -> StepProducts:
+    def products(self, rows_of_task: Sequence[int]) -> StepProducts:
+        num_domains = self.gram_tkk.shape[-1]
+        pull_nt = self.pull_tn.T.contiguous().cpu()
         return StepProducts(
             gram_tkk=((self.gram_tkk + self.gram_tkk.mT) / 2).cpu(),
-            kernel_kt=self.kernel_kt.cpu(),
+            kernel_kt=pull_nt[:num_domains],
             target_norm_t=self.norm_t.cpu(),
             signal_tk=self.signal_tk.cpu(),
             target_signal_t=self.own_signal_t.cpu(),
-            along_rt=self.along_rt.cpu(),
-            influence=[each.cpu() for each in self.influence],
+            along_rt=pull_nt[num_domains:],
+            influence=self.influence_mk.cpu().split_with_sizes(list(rows_of_task)),
         )
 
 
@@ -164,74 +162,89 @@ class _Walk:
             turned = _twice(turned)
         elif scale_p is not None:
             scale_p = scale_p.sqrt()
-        self.scale_p, self.weight_p = scale_p, weight_p
-
-        def turned_rows(sample: GroupSample) -> Tensor:
-            # Turned in all their digits; where nothing is turned they stay as they are.
-            return turned(sample.row_rp.float()) if preconditioner.root_by_slot else sample.row_rp
 
         self.half_k = [turned(each.mean.halves_2p) for each in domains]
         self.half_t = [turned(each.mean.halves_2p) for each in tasks]
         self.share_k2, self.share_t2 = _shares(domains), _shares(tasks)
+        like = self.half_t[0]
+        self.scale_p, self.weight_p = scale_p, weight_p.to(like)
+
+        def turned_rows(sample: GroupSample) -> Tensor:
+            # Turned in all their digits; where nothing is turned they stay as they are.
+            return turned(sample.row_rp.to(like)) if preconditioner.root_by_slot else sample.row_rp
+
         # Where it is kept of a domain, a sample's gradient is multiplied with the task's step.
         self.row_k = [turned_rows(each.sample) for each in domains if each.sample is not None]
-        none = self.half_t[0][:0]
-        self.row_t = [none if each.sample is None else each.sample.row_rp for each in tasks]
-        self.turned_row_t = [
-            none if each.sample is None else turned_rows(each.sample) for each in tasks
-        ]
+        samples = [each.sample for each in tasks if each.sample is not None]
+        self.row_t = [sample.row_rp for sample in samples]
+        self.turned_row_t = [turned_rows(sample) for sample in samples]
+        count_t = [0 if each.sample is None else len(each.sample.row_rp) for each in tasks]
+        task_t = torch.arange(len(tasks))
+        self.rows_of_task = count_t
+        self.task_m = task_t.repeat_interleave(torch.tensor(count_t)).to(like.device)
         self.square_t = [_squares(each) for each in tasks] if within == "fisher" else None
+
+        # Memory for a block, used again: fresh pages would cost as much as what fills them.
+        num_domains, num_tasks = len(domains), len(tasks)
+        num_own = num_domains + sum(len(row_rp) for row_rp in self.row_k)
+        touched = 2 * num_domains + num_own + num_tasks * num_domains + 2 * len(self.task_m)
+        entries = _GPU_ENTRIES if like.is_cuda else _CPU_ENTRIES
+        self.size = 256 * max(1, entries // (256 * touched))
+        self.own_nc = like.new_empty(num_own, self.size)
+        self.pulled_tkc = like.new_empty(num_tasks, num_domains, self.size)
 
     def products(self) -> StepProducts:
         """Every sum over all blocks."""
-        num_rows = sum(len(row_rp) for row_rp in self.row_k)
-        shape = len(self.half_k), len(self.half_t), num_rows
-        sums = _Sums.zero(*shape, [len(row_mp) for row_mp in self.row_t], self.weight_p.device)
-        entries = _GPU_ENTRIES if self.weight_p.is_cuda else _CPU_ENTRIES
-        size = max(256, entries // max(1, 3 * len(self.half_k) + num_rows))
-        for start in range(0, len(self.weight_p), size):
-            self._add_block(sums, slice(start, start + size))
-        return sums.products()
+        num_domains, num_tasks = len(self.half_k), len(self.half_t)
+        num_rows = len(self.own_nc) - num_domains
+        sums = _Sums.zero(num_domains, num_tasks, num_rows, len(self.task_m), self.weight_p)
+        for start in range(0, len(self.weight_p), self.size):
+            self._add_block(sums, slice(start, start + self.size))
+        return sums.products(self.rows_of_task)
 
-    def _add_block(self, sums: "_Sums", block: slice) -> None:
-        weight_c = self.weight_p[block]
-        scale_c = None if self.scale_p is None else self.scale_p[block]
-        first_kc, second_kc = self._halves(self.half_k, block, scale_c)
-        first_tc, second_tc = self._halves(self.half_t, block, scale_c)
-        step_kc = first_kc * self.share_k2[:, :1] + second_kc * self.share_k2[:, 1:]
+    def _add_block(self, sums: _Sums, block: slice) -> None:
+        """Gradients stay as they are: what scales either side of a product is in the metric."""
+        first_kc, second_kc = torch.stack([half_2p[:, block] for half_2p in self.half_k], dim=1)
+        first_tc, second_tc = torch.stack([half_2p[:, block] for half_2p in self.half_t], dim=1)
+        num_domains, length = first_kc.shape
+        own_nc, pulled_tkc = self.own_nc[:, :length], self.pulled_tkc[:, :, :length]
+
+        step_kc = torch.mul(first_kc, self.share_k2[:, :1], out=own_nc[:num_domains])
+        step_kc.addcmul_(second_kc, self.share_k2[:, 1:])
         own_tc = first_tc * self.share_t2[:, :1] + second_tc * self.share_t2[:, 1:]
-        metric_tc = weight_c.expand(len(own_tc), -1)
-        if self.square_t is not None:
-            metric_tc = torch.stack([square_p[block] for square_p in self.square_t]) * weight_c
-        root_tc, pull_tc = metric_tc.sqrt(), metric_tc * own_tc
-        sums.kernel_kt += step_kc @ pull_tc.T
-        sums.norm_t += (own_tc * root_tc).square().sum(1, dtype=torch.float64)
+        if self.square_t is None:
+            metric_tc = self._scaled(torch.ones_like(own_tc), block)
+        else:
+            square_tc = torch.stack([square_p[block] for square_p in self.square_t])
+            metric_tc = self._scaled(square_tc.to(own_tc), block)
+        pull_tc = metric_tc * own_tc
+        sums.norm_t += (pull_tc * own_tc).sum(1, dtype=torch.float64)
         sums.signal_tk += metric_tc @ (first_kc * second_kc).T
         sums.own_signal_t += (metric_tc * first_tc * second_tc).sum(1, dtype=torch.float64)
-        if self.row_k:
-            row_rc = torch.cat([row_rp[:, block] for row_rp in self.row_k]).float()
-            sums.along_rt += row_rc @ (pull_tc if scale_c is None else pull_tc * scale_c).T
-        for task, root_c in enumerate(root_tc):
-            scaled_kc = step_kc * root_c
-            sums.gram_tkk[task] += scaled_kc @ scaled_kc.T
-            if len(self.row_t[task]) == 0:
-                continue
-            asked_c = metric_tc[task] if scale_c is None else metric_tc[task] * scale_c
-            derived_mc = self.turned_row_t[task][:, block].float() * asked_c
-            if self.square_t is not None:
-                square_mc = self.row_t[task][:, block].float().square()
-                derived_mc = derived_mc + square_mc * (weight_c * own_tc[task])
-            sums.influence[task] += derived_mc @ step_kc.T
 
-    @staticmethod
-    def _halves(
-        halves: Sequence[Tensor], block: slice, scale_c: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The steps of both halves of the samples, in a block."""
-        step_n2c = torch.stack([half_2p[:, block] for half_2p in halves])
-        if scale_c is not None:
-            step_n2c = step_n2c * scale_c
-        return step_n2c[:, 0], step_n2c[:, 1]
+        if self.row_k:
+            own_nc[num_domains:] = torch.cat([row_rp[:, block] for row_rp in self.row_k])
+        sums.pull_tn += pull_tc @ own_nc.T
+
+        torch.mul(step_kc, metric_tc[:, None], out=pulled_tkc)
+        gram_kn = step_kc @ pulled_tkc.flatten(0, 1).T  # one product, not one for every task
+        sums.gram_tkk += gram_kn.view(num_domains, -1, num_domains).transpose(0, 1)
+
+        if self.row_t:
+            derived_mc = torch.cat([row_mp[:, block] for row_mp in self.turned_row_t])
+            derived_mc = metric_tc.index_select(0, self.task_m).mul_(derived_mc)
+            if self.square_t is not None:
+                row_mc = torch.cat([row_mp[:, block] for row_mp in self.row_t]).to(own_tc)
+                scaled_tc = self._scaled(own_tc, block)
+                derived_mc.addcmul_(row_mc.square_(), scaled_tc.index_select(0, self.task_m))
+            sums.influence_mk += derived_mc @ step_kc.T
+
+    def _scaled(self, row_tc: Tensor, block: slice) -> Tensor:
+        """Times the weights, and what scales the gradients on either side."""
+        row_tc = row_tc * self.weight_p[block]
+        if self.scale_p is None:
+            return row_tc
+        return row_tc * self.scale_p[block] * self.scale_p[block]
 
 
 def _twice(turned: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -248,6 +261,6 @@ def _squares(gradient: MeasuredGradient) -> Tensor:
     square_p = gradient.mean.square_p
     if square_p is None:
         raise ValueError("a task's squared gradients are needed for its Fisher information.")
-    if not bool((square_p >= 0).all()):
+    if bool(square_p.clamp(max=0).count_nonzero()):  # "not a number" counts too
         raise ValueError("squared gradients must be zero or more everywhere, but they are not.")
     return square_p
