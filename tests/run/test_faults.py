@@ -71,6 +71,45 @@ def test_tokens_that_are_gone_altogether_are_made_again(tmp_path, monkeypatch, u
     assert essence(result_of(tmp_path)) == undisturbed
 
 
+@pytest.mark.parametrize("how", ["flip", "truncate", "remove"])
+def test_what_stages_have_left_is_named_and_made_again(
+    tmp_path, monkeypatch, undisturbed, caplog, how
+):
+    config = write_config(tmp_path)
+    call(monkeypatch, "train", config)
+    run = tmp_path / "run"
+    damaged = [
+        run / "tokenizer" / "tokenizer.json",
+        run / "proxy" / "model" / "model.safetensors",
+        run / "proxy" / "second_moments.safetensors",
+        run / "domains" / "domain_of_sample.npy",
+        run / "impact.json",
+        run / "train" / "model" / "model.safetensors",
+    ]
+    before = {path: path.read_bytes() for path in damaged}
+    for path in damaged[:2] + damaged[3:]:
+        damage(path, how)
+    with caplog.at_level(logging.WARNING, "dids"):
+        call(monkeypatch, "run", config)
+    assert {path: path.read_bytes() for path in before} == before
+    for path in (*damaged[:2], damaged[3].parent, *damaged[4:]):
+        assert str(path) in caplog.text
+    assert essence(result_of(tmp_path)) == undisturbed
+
+
+@pytest.mark.parametrize("name", ["domains.json", "centroids.npy"])
+def test_damaged_domains_that_a_command_has_regrouped_are_named(
+    tmp_path, capsys, monkeypatch, name
+):
+    config = write_config(tmp_path)
+    call(monkeypatch, "impact", config)
+    call(monkeypatch, "domains", config, "--split", "noise=2")
+    damage(tmp_path / "run" / "domains" / name, "flip")
+    said = sentence(capsys, monkeypatch, "run", config)
+    assert f"{tmp_path / 'run' / 'domains'} cannot be read" in said
+    assert name.split(".")[0] in said
+
+
 @pytest.mark.parametrize(
     "damages",
     [

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_folder, write_json
+from dids.checksum import file_checksum, seal
 from dids.domains.agreement import Agreement
 from dids.errors import InputError
 
-_FORMAT = 1
+_FORMAT = 2
 _ARRAYS = ("domain_of_sample", "centroids", "source_counts")
 
 
@@ -62,19 +63,18 @@ class Domains:
         with whole_folder(folder) as unfinished:
             arrays = (self.domain_of_sample, self.centroid_kd, self.source_counts_ks)
             for name, array in zip(_ARRAYS, arrays, strict=True):
-                np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
-            write_json(
-                unfinished / "domains.json",
-                {
-                    "format": _FORMAT,
-                    "names": self.names,
-                    "central_samples": self.central_samples,
-                    "cosines": self.cosines,
-                    "stability": None if self.stability is None else asdict(self.stability),
-                    "grouping": self.grouping,
-                    "added_sources": dict(self.added_sources),
-                },
-            )
+                np.save(_array(unfinished, name), array, allow_pickle=False)
+            saved = {
+                "format": _FORMAT,
+                "names": self.names,
+                "central_samples": self.central_samples,
+                "cosines": self.cosines,
+                "stability": None if self.stability is None else asdict(self.stability),
+                "grouping": self.grouping,
+                "added_sources": dict(self.added_sources),
+                "checksums": {name: file_checksum(_array(unfinished, name)) for name in _ARRAYS},
+            }
+            write_json(unfinished / "domains.json", {**saved, "seal": seal(saved)})
 
     @classmethod
     def load(cls, folder: Path) -> "Domains":
@@ -91,8 +91,9 @@ class Domains:
         """
         try:
             saved = read_json(folder / "domains.json")
+            _check(folder, saved)
             domain_of_sample, centroid_kd, source_counts_ks = (
-                np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS
+                np.load(_array(folder, name), allow_pickle=False) for name in _ARRAYS
             )
             domains = cls(
                 saved["names"],
@@ -102,13 +103,24 @@ class Domains:
                 saved["central_samples"],
                 saved["cosines"],
                 Agreement(**saved["stability"]) if saved.get("stability") else None,
-                saved.get("grouping", 0),
-                saved.get("added_sources", {}),
+                saved["grouping"],
+                saved["added_sources"],
             )
-            if saved["format"] != _FORMAT or len(domains.centroid_kd) != len(domains):
-                raise ValueError("another format")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"the domains in {folder} cannot be read ({error}); delete it and run again."
-            ) from error
+            raise InputError(f"the domains in {folder} cannot be read ({error}).") from error
         return domains
+
+
+def _array(folder: Path, name: str) -> Path:
+    return folder / f"{name}.npy"
+
+
+def _check(folder: Path, saved: dict[str, Any]) -> None:
+    """Refuse what is not as :meth:`Domains.save` has written it."""
+    if saved["format"] != _FORMAT:
+        raise ValueError("another format")
+    if saved.pop("seal") != seal(saved):
+        raise ValueError("domains.json differs from its checksum")
+    for name, checksum in saved["checksums"].items():
+        if file_checksum(_array(folder, name)) != checksum:
+            raise ValueError(f"{name}.npy differs from its checksum")

@@ -138,6 +138,10 @@ class RunFolder:
         order = len([mark for mark in folder.glob("*.json") if mark.stem != stage])
         write_json(self._mark(stage), {"order": order, **facts})
 
+    def forget(self, stage: str) -> None:
+        """Have a stage done again."""
+        self._mark(stage).unlink()
+
     def facts(self, stage: str) -> dict[str, Any]:
         """What ``mark_done`` recorded."""
         facts: dict[str, Any] = read_json(self._mark(stage))

@@ -14,6 +14,7 @@ from dids.mixture.policy import make_policy
 from dids.run.engines import AllRanks, Engine
 from dids.run.folder import RunFolder
 from dids.run.launched_ranks import LaunchedRanks, Meanwhile
+from dids.run.products import forget_damaged, product_checksums
 from dids.run.recorded_progress import PROGRESS_NAME, RecordedProgress
 from dids.run.stages import ON_ALL_RANKS, STAGES
 from dids.run.stages.check import check_unchanged
@@ -63,6 +64,8 @@ def run_stages(
         work = replace(opened, engine=engine or all_ranks)
 
         def check() -> None:
+            if not folder.is_done(last):
+                forget_damaged(folder)
             if folder.is_done("check"):
                 check_unchanged(work)
             if folder.is_done("tokens") and not folder.is_done(last):
@@ -94,7 +97,8 @@ def _run_stage(work: Workspace, name: str, *, meanwhile: Meanwhile) -> None:
 
     def end(facts: dict[str, Any]) -> None:
         elapsed_s = time.perf_counter() - began_s
-        folder.mark_done(name, elapsed_s=elapsed_s, **facts)
+        checksums = product_checksums(folder.path, name)
+        folder.mark_done(name, elapsed_s=elapsed_s, checksums=checksums, **facts)
         logger.info("stage %s took %.1f s", name, elapsed_s)
 
     def alone() -> None:
