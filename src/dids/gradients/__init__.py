@@ -12,6 +12,7 @@ from dids.gradients.losses import sample_losses
 from dids.gradients.projection import Projection
 from dids.gradients.sample_features import sample_features
 from dids.gradients.statistics import GradientStatistics, fisher_diagonal, gradient_statistics
+from dids.gradients.token_spans import TokenSpans
 
 __all__ = [
     "Coordinates",
@@ -23,6 +24,7 @@ __all__ = [
     "LiveFeatures",
     "Projection",
     "Receiver",
+    "TokenSpans",
     "compute_features",
     "covered_parameters",
     "fisher_diagonal",

@@ -7,7 +7,6 @@ more than an error needs.
 Axes: k groups, r rows of a group, b samples of a batch, m those that are kept, p coordinates.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -95,14 +94,11 @@ class SampleRows:
             self._count_k[group] += 1
         self._chosen = None
 
-    def _placed(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Samples of the batch whose rows are kept, and where."""
-        return ((b, place) for b, place in enumerate(self._place_b) if place is not None)
-
     def locate(self) -> Int64[Tensor, "m 2"]:
         """Samples of the batch whose rows are kept, and their rows, all groups end to end."""
         if self._chosen is None:
-            kept = [(b, k * self.rows + r) for b, (k, r) in self._placed()]
+            pairs = enumerate(self._place_b)
+            kept = [(b, at[0] * self.rows + at[1]) for b, at in pairs if at is not None]
             self._chosen = torch.tensor(kept, dtype=torch.int64, device=self._row_krp.device).view(
                 -1, 2
             )
