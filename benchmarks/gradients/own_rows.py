@@ -21,7 +21,7 @@ from dids.gradients.model_state import frozen_weights
 from dids.gradients.projection import Kind
 
 MAX_COORDINATES = 250_000
-"""The default of ``impact.max_coordinates``."""
+"""Twice the default of ``impact.max_coordinates``: its default when the tables were made."""
 NUM_GROUPS = 24
 _TRAINING_RATE = 1e-6  # the model must not wander off while it is measured
 

@@ -204,7 +204,7 @@ class ImpactConfig(Section):
     same, each with few samples. 0: the overhead is never exceeded."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
     """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
-    max_coordinates: Annotated[int, Field(ge=1000)] | None = 250_000
+    max_coordinates: Annotated[int, Field(ge=1000)] | None = 125_000
     """Parameters in the inner products: a seeded subset of each matrix's columns, at least one,
     unbiased, other ones at each measurement. None: all."""
     metric: Literal["fisher", "step"] = "fisher"
