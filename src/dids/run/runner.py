@@ -98,7 +98,8 @@ def _run_stage(work: Workspace, name: str, *, meanwhile: Meanwhile) -> None:
     def end(facts: dict[str, Any]) -> None:
         elapsed_s = time.perf_counter() - began_s
         checksums = product_checksums(folder.path, name)
-        folder.mark_done(name, elapsed_s=elapsed_s, checksums=checksums, **facts)
+        left = {"checksums": checksums} if checksums else {}
+        folder.mark_done(name, elapsed_s=elapsed_s, **left, **facts)
         logger.info("stage %s took %.1f s", name, elapsed_s)
 
     def alone() -> None:
