@@ -27,6 +27,19 @@ def file_checksum(path: Path, *, start: int = 0) -> str:
     return digest.hexdigest()
 
 
+def is_damaged(path: Path, checksum: str) -> bool:
+    """Whether a file is missing, or is not the one that the checksum was taken of.
+
+    Args:
+        path: The file.
+        checksum: What `file_checksum` has said of it.
+
+    Raises:
+        OSError: If it is there but cannot be read.
+    """
+    return not path.is_file() or file_checksum(path) != checksum
+
+
 def seal(values: Mapping[str, Any]) -> str:
     """SHA-256 of everything that a mapping for a JSON file says, to be written beside it.
 

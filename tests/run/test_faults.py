@@ -37,6 +37,17 @@ def damage(path, how):
         path.write_bytes(octets)
 
 
+def run_after_damage(monkeypatch, caplog, config, damaged, how, also=()):
+    """What a run warns of that goes on after damage; it has made the same files again."""
+    before = {path: path.read_bytes() for path in (*damaged, *also)}
+    for path in damaged:
+        damage(path, how)
+    with caplog.at_level(logging.WARNING, "dids"):
+        call(monkeypatch, "run", config)
+    assert {path: path.read_bytes() for path in before} == before
+    return caplog.text
+
+
 @pytest.mark.parametrize("how", ["flip", "truncate", "remove"])
 def test_damaged_tokens_and_features_are_named_and_rebuilt(
     tmp_path, monkeypatch, undisturbed, caplog, how
@@ -47,14 +58,9 @@ def test_damaged_tokens_and_features_are_named_and_rebuilt(
     (tokens,) = run.glob("tokens/sums-????????????????/tokens.npy")
     (scored,) = run.glob("tokens/colours-test-*/scored.npy")
     shard = run / "features" / "part-00000.npy"
-    before = {path: path.read_bytes() for path in (tokens, scored, shard)}
-    for path in before:
-        damage(path, how)
-    with caplog.at_level(logging.WARNING, "dids"):
-        call(monkeypatch, "run", config)
-    assert {path: path.read_bytes() for path in before} == before
+    warned = run_after_damage(monkeypatch, caplog, config, (tokens, scored, shard), how)
     for name in (tokens.parent.name, scored.parent.name, shard.name):
-        assert name in caplog.text
+        assert name in warned
     assert essence(result_of(tmp_path)) == undisturbed
 
 
@@ -78,22 +84,17 @@ def test_what_stages_have_left_is_named_and_made_again(
     config = write_config(tmp_path)
     call(monkeypatch, "train", config)
     run = tmp_path / "run"
-    damaged = [
+    domains = run / "domains" / "domain_of_sample.npy"
+    others = [
         run / "tokenizer" / "tokenizer.json",
         run / "proxy" / "model" / "model.safetensors",
-        run / "proxy" / "second_moments.safetensors",
-        run / "domains" / "domain_of_sample.npy",
         run / "impact.json",
         run / "train" / "model" / "model.safetensors",
     ]
-    before = {path: path.read_bytes() for path in damaged}
-    for path in damaged[:2] + damaged[3:]:
-        damage(path, how)
-    with caplog.at_level(logging.WARNING, "dids"):
-        call(monkeypatch, "run", config)
-    assert {path: path.read_bytes() for path in before} == before
-    for path in (*damaged[:2], damaged[3].parent, *damaged[4:]):
-        assert str(path) in caplog.text
+    moments = run / "proxy" / "second_moments.safetensors"  # of a stage done again all is the same
+    warned = run_after_damage(monkeypatch, caplog, config, (*others, domains), how, (moments,))
+    for path in (*others, domains.parent):
+        assert str(path) in warned
     assert essence(result_of(tmp_path)) == undisturbed
 
 

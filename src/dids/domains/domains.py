@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_folder, write_json
-from dids.checksum import file_checksum, seal
+from dids.checksum import file_checksum, is_damaged, seal
 from dids.domains.agreement import Agreement
 from dids.errors import InputError
 
@@ -122,5 +122,5 @@ def _check(folder: Path, saved: dict[str, Any]) -> None:
     if saved.pop("seal") != seal(saved):
         raise ValueError("domains.json differs from its checksum")
     for name, checksum in saved["checksums"].items():
-        if file_checksum(_array(folder, name)) != checksum:
-            raise ValueError(f"{name}.npy differs from its checksum")
+        if is_damaged(_array(folder, name), checksum):
+            raise ValueError(f"{name}.npy is missing or differs from its checksum")

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_file, write_json
-from dids.checksum import file_checksum, seal
+from dids.checksum import file_checksum, is_damaged, seal
 from dids.errors import InputError, is_disk_full
 
 logger = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class FeatureStore:
     def _drop_corrupt_shards(self) -> None:
         for shard, checksum in list(self._checksums.items()):
             path = self._path(int(shard))
-            if not path.is_file() or file_checksum(path) != checksum:
+            if is_damaged(path, checksum):
                 logger.warning("%s is missing or corrupt and will be computed again.", path)
                 del self._checksums[shard]
 

@@ -4,10 +4,11 @@ Token stores, features, domains and checkpoints have checksums of their own; her
 """
 
 import logging
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from dids.checksum import file_checksum
+from dids.checksum import file_checksum, is_damaged
 from dids.domains.domains import Domains
 from dids.errors import InputError
 from dids.run.folder import RunFolder
@@ -45,7 +46,7 @@ def forget_damaged(folder: RunFolder) -> None:
             continue
         for name, checksum in folder.facts(stage).get("checksums", {}).items():
             path = folder.path / name
-            if not path.is_file() or file_checksum(path) != checksum:
+            if is_damaged(path, checksum):
                 logger.warning("%s is missing or damaged: it is made again.", path)
                 folder.forget(stage)
                 break
@@ -58,10 +59,8 @@ def forget_damaged(folder: RunFolder) -> None:
                 raise
             logger.warning("%s They are made again.", error)
             folder.forget("domains")
-            for path in domains.glob("*"):
-                path.unlink()
             if domains.exists():
-                domains.rmdir()
+                shutil.rmtree(domains)
 
 
 def _files(run: Path, stage: str) -> Iterable[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dids.atomic import read_json, whole_file, write_json
-from dids.checksum import file_checksum, seal
+from dids.checksum import file_checksum, is_damaged, seal
 from dids.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -53,8 +53,7 @@ def damaged_file(checkpoint: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return CHECKSUMS_NAME
     for name, checksum in checksums.items():
-        path = checkpoint / name
-        if not path.is_file() or file_checksum(path) != checksum:
+        if is_damaged(checkpoint / name, checksum):
             return name
     return None
 
