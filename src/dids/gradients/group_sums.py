@@ -4,13 +4,15 @@ Axes: b samples of a batch, n samples of a pass, k groups, p coordinates, 2 halv
 sample of a group).
 """
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float, Int64, Num
+from jaxtyping import Int64, Num
 from torch import Tensor, nn
 
 from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.gradient_pass import BatchRows
-from dids.gradients.layer_gradient import LayerGradient
+from dids.gradients.layer_gradient import LayerGradient, PendingUses
 from dids.gradients.model_state import sums_like
 from dids.gradients.sample_rows import GroupSample, SampleRows, add_to_rows_
 from dids.gradients.statistics import GradientStatistics, require_finite
@@ -39,8 +41,7 @@ class GroupSums:
     ) -> None:
         like = sums_like(model)
         self.coordinates = coordinates
-        self.dtype: torch.dtype = like["dtype"]
-        self.rows = rows or SampleRows(model, coordinates, num_groups)
+        self._rows = rows or SampleRows(model, coordinates, num_groups)
         self._sum_2kp = torch.zeros(2, num_groups, coordinates.size, **like)
         self._square_kp = (
             torch.zeros(num_groups, coordinates.size, **like) if with_squares else None
@@ -67,48 +68,44 @@ class GroupSums:
         self._group_b, self._half_b = group_b, nth_b % 2
         self._count_k.index_add_(0, group_b, torch.ones_like(group_b))
         self._weight_2k.index_put_((self._half_b, group_b), weight_b.double(), accumulate=True)
-        self.rows.begin_batch(group_b, weight_b, nth_b)
+        self._rows.begin_batch(group_b, weight_b, nth_b)
         self._member_nb = None
         if self._sum_2kp.is_cuda:  # beforehand: it would have to finish the pass for the numbers
             self._members()
-            self.rows.locate()
+            self._rows.locate()
 
-    def add(
-        self, slot: Slot, start: int, gradient_bp: Float[Tensor, "b p"], *, scale: float = 1.0
-    ) -> None:
-        """Add some samples' gradients of one use of one parameter.
+    def add(self, uses: Sequence[LayerGradient], *, scale: float = 1.0) -> None:
+        """Add the batch's gradients of some uses of one parameter.
 
         Args:
-            slot: Of the parameter.
-            start: The first sample's number in the batch.
-            gradient_bp: What is kept of each sample's gradient.
-            scale: What it is multiplied by.
+            uses: At least one; for squares all that there are.
+            scale: What they are multiplied by.
         """
-        here = slice(start, start + len(gradient_bp))
+        slot = self.coordinates.slots.get(uses[0].name)
+        if slot is None:
+            return
+        for start, gradient_bp in slot.in_blocks(uses, len(self._group_b), self._sum_2kp.dtype):
+            here = slice(start, start + len(gradient_bp))
+            self._add_block(slot, here, gradient_bp, scale)
+            self._rows.add(start, slot, gradient_bp, scale=scale)
+            if self._square_kp is not None:
+                total_kp = self._square_kp[:, slot.start : slot.stop]
+                self._add_squares(total_kp, here, gradient_bp.square_(), scale**2)
+
+    def _add_block(self, slot: Slot, here: slice, gradient_bp: Tensor, scale: float) -> None:
         total_np = self._sum_2kp.flatten(0, 1)[:, slot.start : slot.stop]
         if total_np.is_cuda:  # index_add_ adds there in whatever order threads come
             total_np.addmm_(self._members()[:, here], gradient_bp, alpha=scale)
         else:
             row_b = self._half_b[here] * len(self._count_k) + self._group_b[here]
             add_to_rows_(total_np, row_b, gradient_bp, scale)
-        self.rows.add(start, slot, gradient_bp, scale=scale)
 
-    def add_squares(self, slot: Slot, start: int, gradient_bp: Float[Tensor, "b p"]) -> None:
-        """Add squares of some samples' gradients of one parameter, all of its uses together.
-
-        Args:
-            slot: Of the parameter.
-            start: The first sample's number in the batch.
-            gradient_bp: What is kept of each sample's gradient; it is not kept.
-        """
-        assert self._square_kp is not None
-        here = slice(start, start + len(gradient_bp))
-        total_kp = self._square_kp[:, slot.start : slot.stop]
+    def _add_squares(self, total_kp: Tensor, here: slice, square_bp: Tensor, scale: float) -> None:
         if total_kp.is_cuda:
             member_2kb = self._members()[:, here].view(2, len(self._count_k), -1)
-            total_kp.addmm_(member_2kb.sum(0), gradient_bp.square_())
+            total_kp.addmm_(member_2kb.sum(0), square_bp, alpha=scale)
         else:
-            add_to_rows_(total_kp, self._group_b[here], gradient_bp.square_(), 1.0)
+            add_to_rows_(total_kp, self._group_b[here], square_bp, scale)
 
     def _members(self) -> Tensor:
         """One where a sample, a column, belongs to a half of a group, a row."""
@@ -146,19 +143,14 @@ class GroupSums:
     def samples(self) -> list[GroupSample]:
         """Some samples of each group, by themselves: how far they differ."""
         pairs = zip(self._count_k.tolist(), self._weight_2k.sum(0).tolist(), strict=True)
-        return [self.rows.of_group(k, count, weight) for k, (count, weight) in enumerate(pairs)]
+        return [self._rows.of_group(k, count, weight) for k, (count, weight) in enumerate(pairs)]
 
     def sum_over_ranks(self) -> None:
         """Take the sums of all ranks; every rank must ask, once."""
         sum_over_ranks_(self._sum_2kp, self._weight_2k, self._count_k)
         if self._square_kp is not None:
             sum_over_ranks_(self._square_kp)
-        self.rows.sum_over_ranks()
-
-    @property
-    def with_squares(self) -> bool:
-        """Whether squares are summed up, too."""
-        return self._square_kp is not None
+        self._rows.sum_over_ranks()
 
     @property
     def is_empty(self) -> bool:
@@ -173,7 +165,7 @@ class GroupSums:
             "weights": self._weight_2k,
             "counts": self._count_k,
             **squares,
-            **self.rows.tensors(),
+            **self._rows.tensors(),
         }
 
     def clear(self) -> None:
@@ -197,33 +189,20 @@ class GroupReceiver:
         self.sums = sums
         self.group_n = group_n
         self.nth_n = nth_n
-        self._num_samples = 0
-        self._pending: dict[str, list[LayerGradient]] = {}
+        self._pending = PendingUses()
 
     def begin(self, rows: BatchRows) -> None:
         """A batch whose samples may be of several groups."""
         number_b = rows.number_b
-        self._num_samples = len(number_b)
         self.sums.begin_batch(self.group_n[number_b], rows.weight_b.cpu(), self.nth_n[number_b])
 
     def receive(self, layer: LayerGradient) -> None:
         """One use of one parameter, which the pass has weighted; all are added together."""
-        uses = self._pending.setdefault(layer.name, [])
-        uses.append(layer)
-        if len(uses) == layer.num_uses:
-            self._add(self._pending.pop(layer.name))
+        uses = self._pending.completed(layer)
+        if uses is not None:
+            self.sums.add(uses)
 
     def end(self) -> None:
         """Add parameters one of whose uses never met the loss."""
-        for uses in self._pending.values():
-            self._add(uses)
-        self._pending = {}
-
-    def _add(self, uses: list[LayerGradient]) -> None:
-        slot = self.sums.coordinates.slots.get(uses[0].name)
-        if slot is None:
-            return
-        for start, gradient_bp in slot.in_blocks(uses, self._num_samples, self.sums.dtype):
-            self.sums.add(slot, start, gradient_bp)
-            if self.sums.with_squares:
-                self.sums.add_squares(slot, start, gradient_bp)
+        for uses in self._pending.rest():
+            self.sums.add(uses)

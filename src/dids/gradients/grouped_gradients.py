@@ -43,7 +43,6 @@ class GroupedGradients:
         self._num_scored_k = torch.zeros(num_groups, dtype=torch.int64)
         self.elapsed_s = 0.0
         """Seconds spent on adding up since ``clear``."""
-        self._num_samples = 0
         self._per_token = 1.0
 
     @contextmanager
@@ -74,7 +73,6 @@ class GroupedGradients:
         if nth_b is None:
             nth_b = self._counted(group_b, scored_b)
         self._sums.begin_batch(group_b, scored_b, nth_b)
-        self._num_samples = len(group_b)
         self._per_token = per_token
         with layer_gradients(self.model, self._receive, weight_gradients=True, spans=lambda: spans):
             yield
@@ -124,10 +122,6 @@ class GroupedGradients:
         return torch.tensor(numbers, dtype=torch.int64)
 
     def _receive(self, layer: LayerGradient) -> None:
-        slot = self.coordinates.slots.get(layer.name)
-        if slot is None:
-            return
         began_s = time.perf_counter()
-        for start, gradient_bp in slot.in_blocks([layer], self._num_samples, self._sums.dtype):
-            self._sums.add(slot, start, gradient_bp, scale=1.0 / self._per_token)
+        self._sums.add([layer], scale=1.0 / self._per_token)
         self.elapsed_s += time.perf_counter() - began_s

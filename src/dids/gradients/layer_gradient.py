@@ -104,6 +104,25 @@ class LayerGradient(ABC):
         """Add the summed gradient of samples ``start`` to ``stop``."""
 
 
+class PendingUses:
+    """Uses of parameters that wait until all of the parameter's have come: their sum is squared."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, list[LayerGradient]] = {}
+
+    def completed(self, layer: LayerGradient) -> list[LayerGradient] | None:
+        """All uses of a parameter with its last one; None while some are missing."""
+        uses = self._by_name.setdefault(layer.name, [])
+        uses.append(layer)
+        return self._by_name.pop(layer.name) if len(uses) == layer.num_uses else None
+
+    def rest(self) -> list[list[LayerGradient]]:
+        """Of parameters one of whose uses never met the loss, those that did."""
+        left = list(self._by_name.values())
+        self._by_name = {}
+        return left
+
+
 @dataclass(frozen=True, eq=False)
 class OuterGradient(LayerGradient):
     """A matrix whose gradient is the sum over tokens of ``left_t right_tᵀ``: linear layers."""

@@ -41,7 +41,7 @@ class GroupSample:
 
 
 class SampleRows:
-    """The first rows of every group since ``clear``.
+    """The first rows of every group.
 
     Args:
         model: Says where the rows lie.
@@ -133,7 +133,7 @@ class SampleRows:
     def of_group(self, group: int, num_samples: int, total_weight: float) -> "GroupSample":
         """What is kept of a group whose mean is over so many samples of this weight together.
 
-        It is a view: it holds until ``clear``.
+        It is a view: it holds until ``tensors`` are written over.
         """
         count = int(self._count_k[group])
         rows, weights = self._row_krp[group, :count], self._weight_kr[group, :count]
@@ -144,14 +144,8 @@ class SampleRows:
         sum_over_ranks_(self._row_krp, self._weight_kr, self._count_k)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that is kept, by name: to be saved, or written over by what was."""
+        """All that is kept, by name: to be saved, or written over."""
         return {"rows": self._row_krp, "row_weights": self._weight_kr, "row_counts": self._count_k}
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self._row_krp.zero_()
-        self._weight_kr.zero_()
-        self._count_k.zero_()
 
 
 def add_to_rows_(

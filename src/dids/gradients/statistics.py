@@ -21,6 +21,7 @@ from dids.gradients.gradient_pass import BatchRows, Labels, Receiver, gradient_p
 from dids.gradients.layer_gradient import (
     LayerGradient,
     OuterGradient,
+    PendingUses,
     RowGradient,
     VectorGradient,
     add_rows_,
@@ -45,17 +46,14 @@ class GradientStatistics:
     num_samples: int
 
     @classmethod
-    def nothing(
-        cls, model: nn.Module, coordinates: Coordinates, *, with_squares: bool = False
-    ) -> "GradientStatistics":
-        """Of no sample: zero everywhere."""
+    def nothing(cls, model: nn.Module, coordinates: Coordinates) -> "GradientStatistics":
+        """Of no sample: zero everywhere, and without squares."""
         halves_2p = torch.zeros(2, coordinates.size, **sums_like(model))
-        square_p, none = torch.zeros_like(halves_2p[0]), halves_2p.new_zeros(0)
         return cls(
             halves_2p,
             halves_2p.new_zeros(2),
-            square_p=square_p if with_squares else None,
-            losses_n=none,
+            square_p=None,
+            losses_n=halves_2p.new_zeros(0),
             num_samples=0,
         )
 
@@ -182,7 +180,7 @@ class _Sums:
     num_samples: int = 0
     batch_even: int = 0
     batch_size: int = 0
-    pending: dict[str, list[LayerGradient]] = field(default_factory=dict)
+    pending: PendingUses = field(default_factory=PendingUses)
     buffer: Tensor | None = None
     is_columns_first: dict[str, bool] = field(default_factory=dict)
     """By parameter that has got something."""
@@ -200,17 +198,14 @@ class _Sums:
         slot = self.coordinates.slots.get(layer.name)
         if slot is None:
             return
-        uses = self.pending.setdefault(layer.name, [])
-        layer = slot.restrict(layer)
-        uses.append(layer)
-        if len(uses) == layer.num_uses:
-            self._add(self.pending.pop(layer.name))
+        uses = self.pending.completed(slot.restrict(layer))
+        if uses is not None:
+            self._add(uses)
 
     def end(self) -> None:
         """Add parameters one of whose uses never met the loss."""
-        for uses in self.pending.values():
+        for uses in self.pending.rest():
             self._add(uses)
-        self.pending = {}
 
     def statistics(self, losses_n: Tensor) -> GradientStatistics:
         """What came out; the sums become the means."""

@@ -96,10 +96,14 @@ def measured_gradients(
 
     Raises:
         InputError: If a gradient is not finite.
+        ValueError: If squares are asked for by tokens: they are means over samples.
     """
+    if by_tokens and with_squares:
+        raise ValueError("squares are means over samples; take them without by_tokens.")
     order = _Order.of(groups)
     is_divided = labels == "data" and num_ranks() > 1
-    if next(model.parameters()).device.type == "cpu":
+    device = next(model.parameters()).device
+    if device.type == "cpu":
         batch_size = min(batch_size, _CPU_BATCH)
     if is_divided:
         own = own_batches(len(order.group_n), batch_size)
@@ -110,7 +114,6 @@ def measured_gradients(
     rows = SampleRows(model, coordinates, len(groups), num_rows, MAX_BYTES * len(groups))
     sums = GroupSums(model, coordinates, len(groups), rows=rows, with_squares=with_squares)
     group_m, nth_m = (torch.from_numpy(each[place_m]) for each in (order.group_n, order.nth_n))
-    device = next(model.parameters()).device
 
     def batch(place_b: np.ndarray) -> dict[str, Tensor]:
         items = [
