@@ -94,7 +94,7 @@ def test_lm_eval_has_a_price_for_importing_models_and_items():
 
 
 def test_placing_by_text_has_a_price_for_vectors_learning_and_solving():
-    price = TextPrice(vector_s=0.5, known_s=2.0, solve_s=7.0)
+    price = TextPrice(memory_s=90.0, vector_s=0.5, known_s=2.0, solve_s=7.0)
     assert price.placing_s(num_groups=3, num_known=10, num_others=4) == 21.0 + 20.0 + 2.0
 
 

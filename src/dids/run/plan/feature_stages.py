@@ -91,7 +91,7 @@ def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
     took = here.rehearsed("features", compute)
     num_shards = math.ceil(here.counts.num_features / SHARD_SAMPLES)
     num_tokens = _tokens_with_feature(here) * busiest_share(num_shards, here.num_processes)
-    text_s = 0.0 if price is None else price.vector_s * here.num_samples
+    text_s = 0.0 if price is None else price.memory_s + price.vector_s * here.num_samples
     return here.estimate(
         "features",
         took,
@@ -138,11 +138,13 @@ def _domains(
     _draw_map(here)
     text_s = 0.0
     if text is not None:
-        known, all_samples = whole.num_samples, here.num_samples
-        again = min(1.0, MAX_COMPARED / max(1, all_samples))
-        num_groups = sum(count > 1 for count in whole.counts)
-        others = all_samples - known
-        text_s = text.placing_s(2 * num_groups, (1 + again) * known, (1 + again) * others)
+        # Where a group stays whole, nothing is asked of its text.
+        divided = [
+            size for size, count in zip(whole.group_sizes, whole.counts, strict=True) if count > 1
+        ]
+        times = 1 + min(1.0, MAX_COMPARED / max(1, here.num_samples))
+        known, others = sum(divided), sum(divided) * (1 / here.config.features.share - 1)
+        text_s = text.placing_s(2 * len(divided), times * known, times * others)
     is_given = isinstance(here.config.domains.number, int)
     is_whole = is_given and text is None and price.num_samples >= whole.num_samples
     return here.estimate(

@@ -103,9 +103,12 @@ def report(here: Calibration) -> StageEstimate:
 
 
 def _padded_scale(here: Calibration, task: str) -> float:
-    """What testing on all of a task's items is of testing on the slice's, by padded tokens."""
+    """What testing on all of a task's items is of testing on the slice's, by padded tokens.
+
+    Samples grow as characters do, not as records: a long text is cut into many.
+    """
     lengths_n = np.sort(here.work.task_store(task, "test").lengths)[::-1]
-    scale = here.tasks["test"][task].records / here.slices[f"{task}-test"].records
+    scale = here.slices[f"{task}-test"].scale
     batch_size = here.config.evaluation.batch_size
     return padded_tokens(lengths_n, scale, batch_size) / padded_tokens(lengths_n, 1.0, batch_size)
 
