@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def test_smoothing_averages_and_starts_with_the_first():
     np.testing.assert_allclose(smooth.signal_tk, 0.8 * first.signal_tk + 0.2 * second.signal_tk)
     with pytest.raises(ValueError, match="same domains"):
         matrices_of(0, num_domains=3)[0].smoothed(first, 0.5)
+
+
+def test_smoothing_without_memory_forgets_an_error_that_was_not_known():
+    first, second = (
+        replace(matrices_of(seed)[0], error_kt=np.full_like(matrices_of(seed)[0].kernel_kt, error))
+        for seed, error in ((0, np.inf), (1, 2.0))
+    )
+    assert np.isinf(second.smoothed(first, 0.5).error_kt).all()
+    np.testing.assert_array_equal(second.smoothed(first, 0.0).error_kt, second.error_kt)
 
 
 def test_debiasing_takes_out_the_length_that_noise_adds():

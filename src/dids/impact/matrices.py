@@ -175,6 +175,8 @@ class ImpactMatrices:
             return self
         if (previous.domain_names, previous.task_names) != (self.domain_names, self.task_names):
             raise ValueError("only impacts of the same domains on the same tasks can be averaged.")
+        if decay == 0.0:  # nothing of it counts, not even that something was not known
+            return self
         averages = {}
         for name in _ARRAYS:
             before, now = getattr(previous, name), getattr(self, name)
