@@ -18,6 +18,8 @@ from training.ranks import on_ranks
 from dids.data.dataset import PaddingCollator
 from dids.gradients import Coordinates, coordinates
 from dids.impact.divided_pass import SampleGroup, measured_gradients, own_batches
+from dids.impact.measured_matrices import measured_matrices
+from dids.impact.preconditioner import Preconditioner
 
 LENGTHS = [9, 7, 6, 5, 4, 4, 3]
 
@@ -56,15 +58,49 @@ def measured(num_samples, by_tokens, labels):
 )
 def test_two_ranks_measure_what_one_does(tmp_path, num_samples, by_tokens, labels):
     one = json.loads(json.dumps(measured(num_samples, by_tokens, labels)))
-    for found in on_ranks(tmp_path, 2, measured, num_samples, by_tokens, labels):
+    both = on_ranks(tmp_path, 2, measured, num_samples, by_tokens, labels)
+    for found in both:
         for of_rank, alone in zip(found, one, strict=True):
             for name in ("weights", "row_weights", "num", "of"):
                 assert of_rank[name] == alone[name], name
-            for name in ("halves", "square", "rows"):
+            for name in ("halves", "square"):
                 if alone[name] is None:
                     assert of_rank[name] is None
                     continue
                 np.testing.assert_allclose(of_rank[name], alone[name], rtol=1e-5, atol=1e-6)
+    for first, second, alone in zip(*both, one, strict=True):
+        first_rp, second_rp = (np.array(each["rows"]) for each in (first, second))
+        has_first_r, has_second_r = first_rp.any(-1), second_rp.any(-1)
+        assert not (has_first_r & has_second_r).any()
+        np.testing.assert_allclose(first_rp + second_rp, alone["rows"], rtol=1e-5, atol=1e-6)
+
+
+def impact_matrices(labels):
+    model = tiny_llama()
+    coordinates = Coordinates.of(model)
+    kept = {"batch_size": 2, "num_rows": 3, "generator": torch.Generator().manual_seed(3)}
+    tasks, domains = (
+        measured_gradients(
+            model, coordinates, groups_of(7), PaddingCollator(0), with_squares=not by_tokens,
+            by_tokens=by_tokens, labels="data" if by_tokens else labels, **kept,
+        )
+        for by_tokens in (False, True)
+    )  # fmt: skip
+    return measured_matrices(
+        domains, tasks, within="fisher", preconditioner=Preconditioner(),
+        weight_p=coordinates.weight_p, domain_names=("a", "b"), task_names=("s", "t"),
+    ).to_json()  # fmt: skip
+
+
+@pytest.mark.parametrize("labels", ["data", "model"])
+def test_two_ranks_find_the_error_that_one_does_though_samples_stay_where_they_are(
+    tmp_path, labels
+):
+    alone = impact_matrices(labels)
+    assert np.isfinite(alone["error_kt"]).all()
+    for found in on_ranks(tmp_path, 2, impact_matrices, labels):
+        for name in ("error_kt", "kernel_kt", "gram_tkk", "signal_tk"):
+            np.testing.assert_allclose(found[name], alone[name], rtol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("max_coordinates", [None, 400])

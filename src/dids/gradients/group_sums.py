@@ -146,11 +146,11 @@ class GroupSums:
         return [self._rows.of_group(k, count, weight) for k, (count, weight) in enumerate(pairs)]
 
     def sum_over_ranks(self) -> None:
-        """Take the sums of all ranks; every rank must ask, once."""
+        """Take the sums of all ranks; every rank must ask, once. Rows stay where they are."""
         sum_over_ranks_(self._sum_2kp, self._weight_2k, self._count_k)
         if self._square_kp is not None:
             sum_over_ranks_(self._square_kp)
-        self._rows.sum_over_ranks()
+        self._rows.count_over_ranks()
 
     @property
     def is_empty(self) -> bool:

@@ -94,7 +94,8 @@ class GroupedGradients:
     def sum_over_ranks(self) -> None:
         """Take the sums of all ranks; every rank must ask, and ``clear`` before it collects again.
 
-        ``8 K P`` bytes and the rows go over the network, for K groups and P coordinates.
+        ``8 K P`` bytes go over the network, for K groups and P coordinates. Of `samples`, each rank
+        keeps its own: on the others their gradients are zero.
         """
         self._sums.sum_over_ranks()
 

@@ -28,7 +28,8 @@ class GroupSample:
     """Some samples of a group, out of those that its mean is made of.
 
     Attributes:
-        row_rp: Their gradients, each times its weight in the mean, in bfloat16.
+        row_rp: Their gradients, each times its weight in the mean, in bfloat16; of several ranks
+            one has a row, and on the others it is zero.
         weight_r: These weights.
         num_samples: Samples that the mean is made of.
         total_weight: Sum of all their weights.
@@ -139,9 +140,16 @@ class SampleRows:
         rows, weights = self._row_krp[group, :count], self._weight_kr[group, :count]
         return GroupSample(rows, weights.clone(), num_samples, total_weight)
 
-    def sum_over_ranks(self) -> None:
-        """Take the rows of all ranks, each of which has others; every rank must ask."""
-        sum_over_ranks_(self._row_krp, self._weight_kr, self._count_k)
+    def count_over_ranks(self) -> None:
+        """Take weights and counts of all ranks; every rank must ask.
+
+        A row stays on the rank that has it, and is zero on the others.
+        """
+        sum_over_ranks_(self._weight_kr, self._count_k)
+
+    def leave_to_others(self) -> None:
+        """Make every row zero: another rank has the same ones."""
+        self._row_krp.zero_()
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is kept, by name: to be saved, or written over."""

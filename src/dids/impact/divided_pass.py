@@ -21,7 +21,7 @@ from dids.gradients.group_sums import GroupReceiver, GroupSums
 from dids.gradients.sample_rows import MAX_BYTES, SampleRows
 from dids.gradients.shards import is_sharded
 from dids.impact.blockwise_products import MeasuredGradient
-from dids.ranks import num_ranks, rank
+from dids.ranks import is_first_rank, num_ranks, rank
 
 _CPU_BATCH = 8  # of 16 samples the logits leave the cache: a fifth more time
 
@@ -74,7 +74,7 @@ def measured_gradients(
     generator: torch.Generator | None = None,
     by_tokens: bool = False,
 ) -> list[MeasuredGradient]:
-    """Mean gradients of groups of samples; every rank must ask, and has the result.
+    """Mean gradients of groups of samples; every rank must ask, and has all means.
 
     Samples of like length share a batch whatever group they are of.
 
@@ -92,7 +92,7 @@ def measured_gradients(
         by_tokens: Whether a sample weighs its scored tokens instead of one.
 
     Returns:
-        One for each group.
+        One for each group; of the samples by themselves, each is on one rank.
 
     Raises:
         InputError: If a gradient is not finite.
@@ -136,6 +136,8 @@ def measured_gradients(
         gradient_pass(model, [spare] * (len(own) - len(taken)), [])
     if is_divided:
         sums.sum_over_ranks()
+    elif not is_first_rank():
+        rows.leave_to_others()
     pairs = zip(sums.statistics(), sums.samples(), strict=True)
     return [MeasuredGradient(mean, sample) for mean, sample in pairs]
 

@@ -10,6 +10,7 @@ from dids.impact.blockwise_products import MeasuredGradient, Within, step_produc
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import Preconditioner
 from dids.impact.standard_error import domain_variance, preference_error
+from dids.ranks import sum_over_ranks_
 
 
 def measured_matrices(
@@ -22,7 +23,10 @@ def measured_matrices(
     domain_names: tuple[str, ...],
     task_names: tuple[str, ...],
 ) -> ImpactMatrices:
-    """The impact matrices with the standard error of every kernel.
+    """The impact matrices with the standard error of every kernel; every rank must ask.
+
+    Means are the same on all ranks. Of samples by themselves each rank has its own, and what goes
+    over the network is their products with the means, a few kilobytes.
 
     Args:
         domains: In the order of their names.
@@ -36,6 +40,7 @@ def measured_matrices(
     products = step_products(
         domains, tasks, within=within, preconditioner=preconditioner, weight_p=weight_p
     )
+    sum_over_ranks_(products.along_rt, *products.influence)
     variance_kt = domain_variance(
         [each.sample for each in domains], products.along_rt, products.kernel_kt
     )
