@@ -3,8 +3,7 @@
 Each product by itself would read the gradients of all domains, tasks and samples again, and at a
 few hundred thousand parameters it is memory that one waits for. Here every block of parameters is
 read once, while it is near the cache everything that needs it is added up. The functions of
-`dids.impact.metric` say what each product is; these are the same numbers, for the Fisher
-information of `dids.impact.shrunk_fisher`.
+`dids.impact.metric` say what each product is; these are the same numbers.
 
 Axis letters: k domains, t tasks, r rows of all domains, m rows of a task, p parameters, c
 parameters of a block.
@@ -21,7 +20,6 @@ from torch import Tensor
 from dids.gradients.sample_rows import GroupSample
 from dids.gradients.statistics import GradientStatistics
 from dids.impact.preconditioner import Preconditioner
-from dids.impact.shrunk_fisher import ShrunkFisher
 
 Within = Literal["fisher", "step", "plain"]
 """What steps are compared in: each task's Fisher information; the optimizer's own metric, where a
@@ -83,8 +81,8 @@ def step_products(
 
     With ``M_t`` the metric (the Fisher diagonal, or ones) and ``S`` what makes steps of gradients
     (``P``, or its root), a kernel is ``g' S M_t S h``; the derivative of it by a sample s of the
-    task is ``s' S M_t S g``, and where the metric is made of the same samples, ``a s^2 . (S g) . (S
-    h)`` more, where a is what they have of it (`ShrunkFisher`).
+    task is ``s' S M_t S g``, and where the metric is made of the same samples, ``s^2 . (S g) . (S
+    h)`` more.
 
     Args:
         domains: Gradients.
@@ -184,7 +182,7 @@ class _Walk:
         task_t = torch.arange(len(tasks))
         self.rows_of_task = count_t
         self.task_m = task_t.repeat_interleave(torch.tensor(count_t)).to(like.device)
-        self.fisher = _fisher(tasks) if within == "fisher" else None
+        self.square_t = [_squares(each) for each in tasks] if within == "fisher" else None
 
         # Memory for a block, used again: fresh pages would cost as much as what fills them.
         num_domains, num_tasks = len(domains), len(tasks)
@@ -214,10 +212,10 @@ class _Walk:
         step_kc = torch.mul(first_kc, self.share_k2[:, :1], out=own_nc[:num_domains])
         step_kc.addcmul_(second_kc, self.share_k2[:, 1:])
         own_tc = first_tc * self.share_t2[:, :1] + second_tc * self.share_t2[:, 1:]
-        if self.fisher is None:
+        if self.square_t is None:
             metric_tc = self._scaled(torch.ones_like(own_tc), block)
         else:
-            square_tc = torch.stack([square_p[block] for square_p in self.fisher.square_t])
+            square_tc = torch.stack([square_p[block] for square_p in self.square_t])
             metric_tc = self._scaled(square_tc.to(own_tc), block)
         pull_tc = metric_tc * own_tc
         sums.norm_t += (pull_tc * own_tc).sum(1, dtype=torch.float64)
@@ -235,10 +233,9 @@ class _Walk:
         if self.row_t:
             derived_mc = torch.cat([row_mp[:, block] for row_mp in self.turned_row_t])
             derived_mc = metric_tc.index_select(0, self.task_m).mul_(derived_mc)
-            if self.fisher is not None:
+            if self.square_t is not None:
                 row_mc = torch.cat([row_mp[:, block] for row_mp in self.row_t]).to(own_tc)
-                share_t1 = own_tc.new_tensor(self.fisher.own_t).unsqueeze(1)
-                scaled_tc = self._scaled(own_tc, block) * share_t1
+                scaled_tc = self._scaled(own_tc, block)
                 derived_mc.addcmul_(row_mc.square_(), scaled_tc.index_select(0, self.task_m))
             sums.influence_mk += derived_mc @ step_kc.T
 
@@ -258,11 +255,6 @@ def _shares(gradients: Sequence[MeasuredGradient]) -> Tensor:
     """What either half weighs in a mean."""
     weight_n2 = torch.stack([each.mean.weight_2 for each in gradients])
     return weight_n2 / weight_n2.sum(1, keepdim=True).clamp(min=torch.finfo(weight_n2.dtype).tiny)
-
-
-def _fisher(tasks: Sequence[MeasuredGradient]) -> ShrunkFisher:
-    square_t = [_squares(each) for each in tasks]
-    return ShrunkFisher.of(square_t, [each.mean.num_samples for each in tasks])
 
 
 def _squares(gradient: MeasuredGradient) -> Tensor:
