@@ -57,7 +57,7 @@ def text_price(
     """
     vectors = NgramVectors(samples)
     at_once = np.arange(min(CHUNK, num_samples)) % len(samples)
-    first_s, again_s = (_vectors_s(vectors, at_once, now) for _ in range(2))
+    first_s, again_s = (_took_s(lambda: vectors[at_once], now) for _ in range(2))
     generator = np.random.default_rng(0)
     feature_md = generator.standard_normal((_MANY, dim), dtype=np.float32)
     # The first one touches new memory and is not counted.
@@ -89,9 +89,9 @@ class _Repeated:
         return self.vectors[samples % self.num_samples]
 
 
-def _vectors_s(vectors: NgramVectors, samples: np.ndarray, now: Callable[[], float]) -> float:
+def _took_s(do: Callable[[], object], now: Callable[[], float]) -> float:
     began_s = now()
-    vectors[samples]
+    do()
     return now() - began_s
 
 
@@ -101,6 +101,4 @@ def _learning_s(vectors: _Repeated, feature_md: np.ndarray, now: Callable[[], fl
         feature_md[:_CENTRES], axis=1, keepdims=True
     )
     known = np.arange(len(feature_md))
-    began_s = now()
-    placed_clusters(vectors, feature_md, known, centroid_kd, known[:1])
-    return now() - began_s
+    return _took_s(lambda: placed_clusters(vectors, feature_md, known, centroid_kd, known[:1]), now)
