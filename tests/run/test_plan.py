@@ -94,8 +94,13 @@ def test_lm_eval_has_a_price_for_importing_models_and_items():
 
 
 def test_placing_by_text_has_a_price_for_vectors_learning_and_solving():
-    price = TextPrice(memory_s=90.0, vector_s=0.5, known_s=2.0, solve_s=7.0)
-    assert price.placing_s(num_groups=3, num_known=10, num_others=4) == 21.0 + 20.0 + 2.0
+    price = TextPrice(
+        memory_s=90.0, vector_s=0.5, product_s=0.1, known_s=2.0, other_s=3.0, solve_s=7.0
+    )
+    assert price.placing_s(num_groups=3, num_known=10, num_others=4) == 21.0 + 20.0 + 12.0
+    # 300 samples have 2 centres: 64 train them for 20 rounds, all are assigned, the start is 256.
+    products = 300 * 2 + 20 * 64 * 2 + 64 * 2 * 2
+    assert price.drawing_s([300]) == pytest.approx(90.0 + 0.5 * 364 + 0.1 * products)
 
 
 def test_totals_add_times_and_disk_and_take_the_highest_memory():

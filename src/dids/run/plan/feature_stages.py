@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dids.domains.feature_map import feature_map
 from dids.domains.needed_features import needed_shares
-from dids.domains.ngram_vectors import LOG_BUCKETS
 from dids.domains.stability import MAX_COMPARED
-from dids.domains.stratified_draw import MAX_CLUSTERS, SAMPLES_PER_CLUSTER, TRAINING_SAMPLES
 from dids.gradients.compute_features import features_of
 from dids.gradients.feature_store import SHARD_SAMPLES
 from dids.run.features import projection_of
@@ -47,11 +44,8 @@ def features_and_domains(here: Calibration, folder: Path) -> Iterator[StageEstim
         yield _kept_sources(here)
         return
     features, text = _features(here)
-    domains, price = _domains(here, text, folder)
-    drawn_s = 0.0 if text is None else price.product_s * _drawing(here)
-    time_s = Known(features.time_s.value + drawn_s, is_measured=False)
-    yield replace(features, time_s=time_s)
-    yield domains
+    yield features
+    yield _domains(here, text, folder)
 
 
 def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
@@ -91,7 +85,7 @@ def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
     took = here.rehearsed("features", compute)
     num_shards = math.ceil(here.counts.num_features / SHARD_SAMPLES)
     num_tokens = _tokens_with_feature(here) * busiest_share(num_shards, here.num_processes)
-    text_s = 0.0 if price is None else price.memory_s + price.vector_s * here.num_samples
+    text_s = 0.0 if price is None else price.drawing_s(_drawn_by_text(here))
     return here.estimate(
         "features",
         took,
@@ -108,20 +102,7 @@ def _kept_sources(here: Calibration) -> StageEstimate:
     )
 
 
-def _drawing(here: Calibration) -> float:
-    """Products of clustering by text, to draw a share: as many as of features of its length."""
-    assert here.counts is not None
-    sizes = [source.num_samples for source in here.counts.sources]
-    if here.config.domains.within == "all":
-        sizes = [sum(sizes)]
-    counts = [max(1, min(MAX_CLUSTERS, size // SAMPLES_PER_CLUSTER)) for size in sizes]
-    products = Clustering(tuple(sizes), tuple(counts)).products_of(TRAINING_SAMPLES)
-    return products * (1 << LOG_BUCKETS) / here.config.features.dim
-
-
-def _domains(
-    here: Calibration, text: TextPrice | None, folder: Path
-) -> tuple[StageEstimate, ClusteringPrice]:
+def _domains(here: Calibration, text: TextPrice | None, folder: Path) -> StageEstimate:
     """By sizes; the small run goes on with domains that are dealt out."""
     assert here.counts is not None
     number = here.counts.num_domains
@@ -154,7 +135,7 @@ def _domains(
         _on_disk(here),
         f"clustered {price.num_samples:,} made-up features, for {whole.num_samples:,}, into "
         f"{number:,}{'' if is_given else ', a guess'}",
-    ), price
+    )
 
 
 def _deal(here: Calibration) -> dict[str, int]:
@@ -174,6 +155,16 @@ def _on_disk(here: Calibration) -> Known:
     centres = 4 * here.config.features.dim * here.counts.num_domains if has_centres else 0
     small = folder_bytes(here.work.path("domains"))
     return Known(small + _BYTES_A_SAMPLE * more + centres, is_measured=False)
+
+
+def _drawn_by_text(here: Calibration) -> list[int]:
+    """Samples of every group of which a share gets a feature, drawn by text."""
+    assert here.counts is not None
+    config, sizes = here.config, [source.num_samples for source in here.counts.sources]
+    if config.domains.within == "all":
+        sizes = [sum(sizes)]
+    least = config.features.share  # where less is needed, it is drawn plainly
+    return [size for size, share in zip(sizes, _needed(here), strict=True) if least <= share < 1.0]
 
 
 def _clustering(here: Calibration, number: int) -> Clustering:
@@ -207,14 +198,18 @@ def _drawn(here: Calibration) -> np.ndarray:
     return np.argsort(generator.exponential(size=len(source_n)) / np.maximum(weight_n, 1e-9))
 
 
+def _needed(here: Calibration) -> list[float]:
+    """Of the samples of each group that is clustered on its own, how many get a feature."""
+    assert here.counts is not None
+    config, sizes = here.config, [source.num_samples for source in here.counts.sources]
+    return needed_shares(sizes, config.domains.number, config.domains.within, config.features.share)
+
+
 def _shares(here: Calibration) -> list[float]:
     """Of the samples of each source, how many get a feature."""
     assert here.counts is not None
-    config, sizes = here.config, [source.num_samples for source in here.counts.sources]
-    shares = needed_shares(
-        sizes, config.domains.number, config.domains.within, config.features.share
-    )
-    return shares if len(shares) == len(sizes) else shares * len(sizes)
+    shares, num_sources = _needed(here), len(here.counts.sources)
+    return shares if len(shares) == num_sources else shares * num_sources
 
 
 def _feature_counts(here: Calibration) -> list[int]:
