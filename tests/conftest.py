@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Before anything loads it: a test process has a thread, and xdist has as many as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook

@@ -1,6 +1,7 @@
 """DoGE, DGA and R&B: their formulas from the gradients themselves, and where they rest."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -163,9 +164,9 @@ def test_where_nothing_changes_the_domain_that_points_the_tasks_way_takes_all(po
 def test_no_number_of_rounds_overflows(policy):
     # Weights that are multiplied as they are overflow float64 after some two thousand rounds.
     held = policy()
-    g, h = gradients(0, scale=1e3)
+    seen = seen_at(0, *gradients(0, scale=1e3))
     for number in range(2500):
-        decision = held.mixture(seen_at(10_000 * number, g, h))
+        decision = held.mixture(replace(seen, step=10_000 * number))
     assert FREE.allows(decision.mixture)
     json.dumps(held.state_dict(), allow_nan=False)
 

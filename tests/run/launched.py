@@ -1,4 +1,4 @@
-"""Starts a command on several ranks as torchrun does: forked, and all ended when one fails."""
+"""Starts a command in forked processes: one to be killed, or ranks as torchrun has them."""
 
 import gc
 import os
@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 
-import dids.run.runner  # noqa: F401  # four seconds that every rank would take by itself
+import dids.run.runner  # noqa: F401  # four seconds that every process would take by itself
 from dids import cli
 from dids.run.launched_ranks import launched_ranks
 
@@ -41,19 +42,18 @@ class Ended:
 
 def launched(num: int, *arguments, fault=None) -> Ended:
     """Run ``dids`` on ranks; ``fault(rank)`` is called in each before it begins."""
-    if torch.cuda.is_available():
-        pytest.skip("autograd's threads for a GPU do not survive a fork")
     folder = Path(str(arguments[1])).parent
     paths = [folder / f"output-{rank}" for rank in range(num)]
     children = {}
     told, tell = os.pipe()
     for rank in range(num):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python 3.12 warns of every fork
-            child = os.fork()
-        if child == 0:
-            _run(rank, num, told, paths[rank], arguments, fault)
-        children[child] = rank
+
+        def begin(rank: int = rank) -> None:
+            _become(rank, num, told)
+            if fault is not None:
+                fault(rank)
+
+        children[_forked(paths[rank], arguments, begin)] = rank
     # As torchrun does: where they meet outlives every rank. Its thread looks up names, and a rank
     # forked meanwhile would wait for ever for the lock that it held.
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -87,7 +87,31 @@ def _awaited(children: dict[int, int]) -> dict[int, int]:
     return statuses
 
 
-def _run(rank, num, told, output, arguments, fault):
+def killed_when(folder: Path, config: Path, is_reached: Callable[[Path], bool]) -> bool:
+    """Start a run in a process of its own and kill it at a place; False if it was too fast."""
+    child = _forked(folder / "output", ("run", config), lambda: None)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if is_reached(folder):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def _forked(output: Path, arguments, begin: Callable[[], None]) -> int:
+    """A process that runs ``dids``, after what it begins with; its number."""
+    if torch.cuda.is_available():
+        pytest.skip("autograd's threads for a GPU do not survive a fork")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of every fork
+        child = os.fork()
+    if child == 0:
+        _run(output, arguments, begin)
+    return child
+
+
+def _run(output, arguments, begin):
     status = 1
     gc.freeze()  # the Trainer collects garbage, which takes a second with all that was imported
     try:
@@ -98,18 +122,11 @@ def _run(rank, num, told, output, arguments, fault):
         AcceleratorState._reset_state(True)
         GradientState._reset_state()
         launched_ranks.cache_clear()
-        port = int.from_bytes(os.read(told, _PORT_BYTES))
         signal.signal(signal.SIGINT, signal.default_int_handler)  # not that of a background job
         warnings.resetwarnings()  # a command's warnings are no errors
-        os.environ |= {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num),
-            "LOCAL_WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-            "TORCHELASTIC_USE_AGENT_STORE": "True",
-            # The threads that an earlier test has tokenised with are not there after a fork.
-            "TOKENIZERS_PARALLELISM": "false",
-        }  # fmt: skip
-        if fault is not None:
-            fault(rank)
+        # The threads that an earlier test has tokenised with are not there after a fork.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        begin()
         sys.argv = ["dids", *map(str, arguments)]
         cli.main()
         status = 0
@@ -120,6 +137,16 @@ def _run(rank, num, told, output, arguments, fault):
     finally:
         sys.stdout.flush()
         os._exit(status)
+
+
+def _become(rank, num, told):
+    """Wait for the port where all meet, and have the environment of a rank."""
+    port = int.from_bytes(os.read(told, _PORT_BYTES))
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num),
+        "LOCAL_WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }  # fmt: skip
 
 
 def on_two_machines(config: Path, own_environment=None, *, grace_s: float = 300.0) -> list[str]:

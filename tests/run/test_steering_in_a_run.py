@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from launched import killed_when
 from test_bad_input import sentence
-from test_whole_run import call, essence, killed_when, result_of
+from test_whole_run import call, essence, result_of
 from tiny_run import write_config
 
 from dids.steering.log import SteeringLog

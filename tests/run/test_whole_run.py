@@ -2,17 +2,14 @@
 
 import json
 import math
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
+from launched import killed_when
 from tiny_run import WORDS, write_config
 
 from dids import cli
@@ -282,24 +279,6 @@ def test_damaged_features_are_named_and_rebuilt_when_they_are_needed(
     assert str(features / file) in capsys.readouterr().err.replace("\n", "")
     assert log_says(tmp_path, f"WARNING dids.gradients.feature_store: {features / file} is")
     assert {path.name: path.read_bytes() for path in features.iterdir()} == before
-
-
-def killed_when(folder: Path, config: Path, is_reached) -> bool:
-    """Start a run in a process of its own and kill it at a place; False if it was too fast."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "dids", "run", str(config)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while process.poll() is None:
-            if is_reached(folder):
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                return True
-            time.sleep(0.002)
-    return False
 
 
 def log_says(folder: Path, text: str) -> bool:

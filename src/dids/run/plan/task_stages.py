@@ -84,7 +84,7 @@ def evaluate(here: Calibration) -> StageEstimate:
         "evaluate",
         took,
         Known(rest_s + tested_s + lm_eval_s, small == whole and price is None),
-        Known(took.disk_bytes * whole / small, small == whole),
+        Known(took.disk_bytes * _items_scale(here), small == whole),
         f"{small:,} of {whole:,.0f} test items"
         + (f"; lm-eval {many} of {_limit(here):,} items a task" if price is not None else ""),
     )
@@ -111,6 +111,18 @@ def _padded_scale(here: Calibration, task: str) -> float:
     scale = here.slices[f"{task}-test"].scale
     batch_size = here.config.evaluation.batch_size
     return padded_tokens(lengths_n, scale, batch_size) / padded_tokens(lengths_n, 1.0, batch_size)
+
+
+def _items_scale(here: Calibration) -> float:
+    """What all items that lm-eval gets are of the slices', by their length."""
+    folder = here.work.path("lm_eval") / "items"
+    small = whole = 0.0
+    for task in here.config.tasks:
+        path = folder / f"{task}.jsonl"
+        size = path.stat().st_size if path.exists() else 0
+        small += size
+        whole += size * here.slices[f"{task}-test"].scale
+    return whole / small if small else 1.0
 
 
 def padded_tokens(lengths_n: np.ndarray, times: float, batch_size: int) -> float:
