@@ -20,7 +20,7 @@ from dids.run.stages import STAGES
 from dids.run.stages.tokenizer import MAX_CHARACTERS, tokenizer_like, training_texts
 from dids.run.workspace import Split
 
-TOKENIZER_CHARACTERS = 20_000_000
+TOKENIZER_CHARACTERS = 40_000_000
 """That a tokenizer is trained on here, at most."""
 
 SPLITS: tuple[Split, ...] = ("validation", "test")

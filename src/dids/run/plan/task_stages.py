@@ -63,10 +63,10 @@ def impact(here: Calibration) -> StageEstimate:
 def evaluate(here: Calibration) -> StageEstimate:
     """Task by task, by items; lm-eval by its own items."""
     few, many = (min(limit, _limit(here)) for limit in _LM_EVAL_ITEMS)
-    took = _evaluated(here, few)
+    first = took = _evaluated(here, few)
     price = None
-    if _lm_eval_s(took):
-        first_s, took = _lm_eval_s(took)[0], _evaluated(here, few)
+    if _lm_eval_s(first):
+        first_s, took = _lm_eval_s(first)[0], _evaluated(here, few)
         few_s, took = _lm_eval_s(took)[0], _evaluated(here, many)
         counts = [_lm_eval_items(here, limit, whole=False) for limit in (few, many)]
         price = LmEvalPrice.of(first_s, few_s, _lm_eval_s(took)[0], *counts)
@@ -84,7 +84,7 @@ def evaluate(here: Calibration) -> StageEstimate:
         "evaluate",
         took,
         Known(rest_s + tested_s + lm_eval_s, small == whole and price is None),
-        Known(took.disk_bytes * _items_scale(here), small == whole),
+        Known(first.disk_bytes * _items_scale(here), small == whole),  # the others find it there
         f"{small:,} of {whole:,.0f} test items"
         + (f"; lm-eval {many} of {_limit(here):,} items a task" if price is not None else ""),
     )
