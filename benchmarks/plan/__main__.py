@@ -16,10 +16,11 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    """Plan and run every case, each in a process of its own, and print its table."""
+    """Plan every case a few times and run it, each in a process of its own; print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--clock", default="cpu", choices=["cpu", "wall"])
+    parser.add_argument("--plans", type=int, default=3, help="of each case, one after the other")
     parser.add_argument(
         "--kept", type=Path, help="folder where what runs took is kept, to plan them again"
     )
@@ -27,9 +28,11 @@ def main() -> None:
     for name in arguments.cases:
         with TemporaryDirectory() as folder:
             config = case_config(name, Path(folder))
-            plan = _in_a_process(planned, config, arguments.clock)
+            plans = [
+                _in_a_process(planned, config, arguments.clock) for _ in range(arguments.plans)
+            ]
             run = _run(config, arguments.clock, name, arguments.kept)
-        print(f"### {name}\n\n{table(*plan, run)}\n", flush=True)
+        print(f"### {name}\n\n{table(plans, run)}\n", flush=True)
 
 
 def _run(config: Path, clock: str, name: str, kept: Path | None) -> Took:

@@ -36,13 +36,22 @@ def test_generated_stages_are_taken_one_by_one(tmp_path):
     assert (tmp_path / "run" / "domains" / "domains.json").exists()
 
 
-def test_the_table_of_the_plan_compares_stages_and_totals():
-    plan = {"train": [20.0, 2e8, 3e6], "report": [0.2, 3e8, 1e6]}
+def test_the_table_of_plans_compares_stages_and_totals():
+    plans = [
+        ({"train": [train_s, 2e8, 3e6], "report": [0.2, memory, 1e6]}, 25.0)
+        for train_s, memory in ((20.0, 3e8), (12.0, 3e8), (24.0, 1e8))
+    ]
     run = {"train": [16.0, 2e8, 3e6], "report": [0.1, 2e8, 1e6], "search": [9.0, 9e9, 9e9]}
-    lines = table(plan, 30.0, 25.0, run).splitlines()
-    assert lines[4] == "| train | 20.0, 16.0 | 1.25 | 200, 200 | 1.00 | 3.00, 3.00 | 1.00 |"
-    assert lines[5].startswith("| report | 0.2, 0.1 |  | 300, 200 | 1.50 |")
-    assert lines[6].startswith("| **in all** | 20.2, 16.1 | 1.25 | 300, 200 | 1.50 | 4.00, 4.00 |")
+    lines = table(plans, run).splitlines()
+    assert lines[0] == "Plans took 25, 25, 25 s of processor time."
+    assert lines[4] == (
+        "| train | 20.0 · 12.0 · 24.0, 16.0 | 1.25 (0.75–1.50) | 200, 200 | 1.00 | 3.00, 3.00 | "
+        "1.00 |"
+    )
+    assert lines[5].startswith("| report | 0.2 · 0.2 · 0.2, 0.1 |  | 300, 200 | 1.50 |")
+    assert lines[6].startswith(
+        "| **in all** | 20.2 · 12.2 · 24.2, 16.1 | 1.25 (0.76–1.50) | 300, 200 | 1.50"
+    )
 
 
 @pytest.mark.parametrize("name", list(CASES))
