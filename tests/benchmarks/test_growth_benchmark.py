@@ -50,7 +50,8 @@ def test_the_table_of_plans_compares_stages_and_totals():
     )
     assert lines[5].startswith("| report | 0.2 · 0.2 · 0.2, 0.1 |  | 300, 200 | 1.50 |")
     assert lines[6].startswith(
-        "| **in all** | 20.2 · 12.2 · 24.2, 16.1 | 1.25 (0.76–1.50) | 300, 200 | 1.50"
+        "| **in all** | 20.2 · 12.2 · 24.2, 16.1 | 1.25 (0.76–1.50) | 300, 200 | 1.50 | "
+        "4.00, 4.00 |"
     )
 
 
