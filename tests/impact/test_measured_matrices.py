@@ -14,6 +14,7 @@ from dids.data.tokenizer import train_tokenizer
 from dids.impact import divided_pass
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.measuring_budget import MeasuringBudget
+from dids.impact.standard_error import preference_error
 from dids.training.models import build_model
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "two", "birds", "fly", "over", "it"]
@@ -137,3 +138,13 @@ def test_measurements_take_other_coordinates_and_their_mean_is_that_of_all(model
     moments = {name: torch.rand_like(p) for name, p in model.named_parameters()}
     assert first.coordinates.size == second.coordinates.size
     assert not torch.equal(first.coordinates.gather(moments), second.coordinates.gather(moments))
+
+
+def test_an_error_is_that_of_all_samples_though_some_are_kept():
+    generator = torch.Generator().manual_seed(3)
+    kernel_k = torch.randn(5, generator=generator, dtype=torch.float64)
+    influence_mk = torch.randn(9, 5, generator=generator, dtype=torch.float64)
+    exact_k = torch.zeros(5, dtype=torch.float64)
+    of_kept = preference_error(kernel_k, exact_k, influence_mk, 9)
+    of_all = preference_error(kernel_k, exact_k, influence_mk, 36)
+    torch.testing.assert_close(of_all, of_kept / 2)

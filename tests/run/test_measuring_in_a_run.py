@@ -1,14 +1,15 @@
 """A run measures as often as its overhead pays for, and says how sure it is."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from tiny_run import write_config
+from tiny_run import tiny_config, write_config
 
 from dids.config import load_config
 from dids.errors import InputError
 from dids.run.folder import RunFolder
-from dids.run.measuring import before_training, round_budget
+from dids.run.measuring import before_training, every_round, initial_impact, round_budget
 from dids.run.progress import ConsoleProgress
 from dids.run.runner import run_stages
 
@@ -52,6 +53,33 @@ def test_an_overhead_decides_how_often_and_how_much_is_measured(tmp_path, plain)
     assert len(measured) < len(plain[1]["impact"][1:])
     assert "that were allowed" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert before_training(work).domain_samples > 0
+
+
+def test_a_proxy_of_its_own_is_measured_on_more_samples(tmp_path):
+    model = tiny_config(tmp_path)["model"]["config"]
+    proxy = {"config": {**model, "hidden_size": 8, "intermediate_size": 16}, "warmup_steps": 4}
+    impact = {"proxy_domain_samples": 12, "proxy_task_samples": 10, "max_share": 4.0}
+    work, result = result_of(tmp_path, proxy=proxy, impact=impact)
+    budget, in_a_round = before_training(work), every_round(work)
+    assert (budget.domain_samples, budget.task_samples) == (12, 10)
+    assert (in_a_round.domain_samples, in_a_round.task_samples) == (4, 8)
+    assert initial_impact(work).num_samples_t.tolist() == [8.0, 10.0]  # eight are all there are
+    of_domains = sum(min(12, domain["samples"]) for domain in result["domains"].values())
+    assert work.folder.facts("impact")["num_gradient_samples"] == of_domains + 8 + 10
+    # As a fraction of what the run trains on.
+    run_samples = int(work.config.budget.tokens / work.dataset.lengths.mean())
+    some = work.config.impact.model_copy(update={"max_share": 0.3})
+    some_work = replace(work, config=work.config.model_copy(update={"impact": some}))
+    assert before_training(some_work).task_samples == int(
+        10 * 0.3 * run_samples / (12 * len(result["domains"]) + 2 * 10)
+    )
+
+
+def test_a_mixture_is_made_in_every_round_of_what_was_measured_so_far(tmp_path):
+    _, result = result_of(tmp_path, impact={"min_measurements": 1})
+    assert [impact["round"] for impact in result["impact"]] == [0, 1]
+    assert [mixture["round"] for mixture in result["mixture"]] == [0, 1, 2, 3]
+    assert all(mixture["explanation"]["domains"] for mixture in result["mixture"])
 
 
 def test_a_short_run_makes_a_few_measurements_beyond_its_overhead_and_says_so(tmp_path):

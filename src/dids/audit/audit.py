@@ -8,7 +8,7 @@ Axis letters: k domains, t tasks, r repeats.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from dids.checksum import seal
 from dids.errors import InputError
 from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
-from dids.run.measuring import before_training, estimator
+from dids.impact.measuring_budget import MeasuringBudget
+from dids.run.measuring import before_training, estimator, every_round
 from dids.run.workspace import Workspace
 
 FOLDER_NAME = "audit"
@@ -152,7 +153,8 @@ def audited(work: Workspace, settings: AuditSettings) -> Audit:
     folder = starting_folder(work, settings.at)
     names = _trained_domains(work)
     checkpoint = starting_point(work, settings.at, folder)
-    estimators = {metric: estimator(work, before_training(work), metric) for metric in METRICS}
+    budget = _budget(work, settings)
+    estimators = {metric: estimator(work, budget, metric) for metric in METRICS}
     kernels = {
         metric: _estimated(work, checkpoint, each, names) for metric, each in estimators.items()
     }
@@ -168,6 +170,17 @@ def audited(work: Workspace, settings: AuditSettings) -> Audit:
     )
     write_json(work.path(FOLDER_NAME) / RESULT_NAME, audit.to_json())
     return audit
+
+
+def _budget(work: Workspace, settings: AuditSettings) -> MeasuringBudget:
+    """What the measurement audited takes; of the proxy's, what leaves items to audit it with."""
+    in_a_round = every_round(work)
+    if settings.at != "proxy":
+        return in_a_round
+    budget = before_training(work)
+    size = min(len(work.task_dataset(task, "validation")) for task in work.scored_tasks)
+    left = max(size - _REPEATS * settings.items, in_a_round.task_samples)
+    return replace(budget, task_samples=min(budget.task_samples, left))
 
 
 def _refuse_too_little(settings: AuditSettings) -> None:

@@ -189,10 +189,14 @@ class ImpactConfig(Section):
     domain_gradients: Literal["training", "samples"] = "training"
     """Where the domains' gradients come from: the steps that train the model, or extra samples."""
     domain_samples: Annotated[int, Field(ge=2)] = 4
-    """Extra samples of each domain, at most: on the proxy before training, and where training did
-    not draw from a domain."""
+    """Extra samples of each domain where training did not draw from it, at most."""
     task_samples: Annotated[int, Field(ge=2)] = 8
     """Validation samples of each task, at most; the next ones every round."""
+    proxy_domain_samples: Annotated[int, Field(ge=2)] = 48
+    """Samples of each domain before training, on a proxy that is not the model itself, at most. It
+    is small, and what a task of long answers asks for takes a hundred samples to be heard."""
+    proxy_task_samples: Annotated[int, Field(ge=2)] = 128
+    """Validation samples of each task there, at most."""
     validation_samples: Annotated[int, Field(ge=1)] = 32
     """Samples of each task whose loss is followed: the same ones every round."""
     overhead: Annotated[float, Field(gt=0.0, le=1.0)] | None = 0.02
@@ -203,7 +207,8 @@ class ImpactConfig(Section):
     """A run too short to pay for so many measurements with its ``overhead`` makes them all the
     same, each with few samples. 0: the overhead is never exceeded."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
-    """Gradient samples of a round, at most, as a fraction of the samples it trains on."""
+    """Gradient samples of a round, at most, as a fraction of the samples it trains on; those on the
+    proxy, as a fraction of the samples that the whole run trains on."""
     max_coordinates: Annotated[int, Field(ge=1000)] | None = 125_000
     """Parameters in the inner products: a seeded subset of each matrix's columns, at least one,
     unbiased, other ones at each measurement. None: all."""
@@ -328,8 +333,13 @@ class Config(Section):
         return 0 if self.proxy_model.config is None else 200
 
     @property
+    def has_own_proxy(self) -> bool:
+        """Whether another model stands in for the one that is trained."""
+        return self.proxy.name is not None or self.proxy.config is not None
+
+    @property
     def proxy_model(self) -> ModelConfig:
         """The model config of the proxy: its own, or the trained model's, without adapters."""
-        if self.proxy.name is None and self.proxy.config is None:
+        if not self.has_own_proxy:
             return self.model.model_copy(update={"lora": None})
         return ModelConfig(name=self.proxy.name, config=self.proxy.config, dtype=self.proxy.dtype)

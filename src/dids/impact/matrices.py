@@ -19,7 +19,15 @@ from dids.impact.nearest_psd import nearest_psd
 
 # A task's own change that is mostly noise must not make the task all-important without its noise.
 _LEAST_SIGNAL = 0.1
-_ARRAYS = ("gram_tkk", "kernel_kt", "target_norm_t", "signal_tk", "target_signal_t", "error_kt")
+_ARRAYS = (
+    "gram_tkk",
+    "kernel_kt",
+    "target_norm_t",
+    "signal_tk",
+    "target_signal_t",
+    "error_kt",
+    "num_samples_t",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class ImpactMatrices:
         target_signal_t: The same of the tasks' own changes.
         error_kt: Standard error of ``kernel_kt``, a factor that all of a task have in common
             aside; infinite where there were too few samples to say. None: not measured.
+        num_samples_t: Samples of each task, which say how well that error is known. None: many.
     """
 
     gram_tkk: Float64[np.ndarray, "t k k"]
@@ -47,6 +56,7 @@ class ImpactMatrices:
     signal_tk: Float64[np.ndarray, "t k"] | None = None
     target_signal_t: Float64[np.ndarray, " t"] | None = None
     error_kt: Float64[np.ndarray, "k t"] | None = None
+    num_samples_t: Float64[np.ndarray, " t"] | None = None
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
@@ -159,6 +169,7 @@ class ImpactMatrices:
             signal_tk=None if self.signal_tk is None else self.signal_tk / square_t[:, None],
             target_signal_t=None,  # a noisy task asks for no less than others, and for no more
             error_kt=None if self.error_kt is None else self.error_kt / (typical_t * own_t),
+            num_samples_t=self.num_samples_t,
         )
 
     def smoothed(self, previous: "ImpactMatrices | None", decay: float) -> "ImpactMatrices":
@@ -219,6 +230,7 @@ class ImpactMatrices:
             kernel_kt=self.kernel_kt,
             target_norm_t=norm_t,
             error_kt=self.error_kt,
+            num_samples_t=self.num_samples_t,
         )
 
     def regrouped(
@@ -260,6 +272,7 @@ class ImpactMatrices:
             signal_tk=None if self.signal_tk is None else exact_tk,
             target_signal_t=self.target_signal_t,
             error_kt=error_kt,
+            num_samples_t=self.num_samples_t,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -45,10 +46,12 @@ def measured_matrices(
         [each.sample for each in domains], products.along_rt, products.kernel_kt
     )
     errors = [
-        torch.full_like(variance_kt[:, task], torch.inf)
-        if tasks[task].sample is None
-        else preference_error(products.kernel_kt[:, task], variance_kt[:, task], influence_mk)
-        for task, influence_mk in enumerate(products.influence)
+        torch.full_like(variance_k, torch.inf)
+        if task.sample is None
+        else preference_error(kernel_k, variance_k, influence_mk, task.sample.num_samples)
+        for task, kernel_k, variance_k, influence_mk in zip(
+            tasks, products.kernel_kt.T, variance_kt.T, products.influence, strict=True
+        )
     ]
     return ImpactMatrices(
         gram_tkk=products.gram_tkk.numpy(),
@@ -59,4 +62,5 @@ def measured_matrices(
         signal_tk=products.signal_tk.numpy(),
         target_signal_t=products.target_signal_t.numpy(),
         error_kt=torch.stack(errors, dim=1).numpy(),
+        num_samples_t=np.array([float(task.mean.num_samples) for task in tasks]),
     )

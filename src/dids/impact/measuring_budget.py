@@ -55,10 +55,10 @@ class MeasuringBudget:
         validation_samples: int,
         num_domains: int,
         num_tasks: int,
-        round_samples: int,
+        trained_samples: int,
         max_share: float,
     ) -> "MeasuringBudget":
-        """What was asked for, scaled down to a share of the samples that a round trains on.
+        """What was asked for, scaled down to a share of the samples that are trained on.
 
         At least two samples of each domain and task stay: fewer give no estimate at all.
 
@@ -69,11 +69,11 @@ class MeasuringBudget:
             num_domains: Domains that need samples of their own; 0 where training gives their
                 gradients.
             num_tasks: Tasks.
-            round_samples: Samples that a round trains on.
+            trained_samples: Samples that a round trains on; before training, those of the run.
             max_share: Of these, at most.
         """
         asked = num_domains * domain_samples + num_tasks * task_samples
-        factor = min(1.0, max_share * round_samples / asked)
+        factor = min(1.0, max_share * trained_samples / asked)
         return cls(
             max(2, math.floor(domain_samples * factor)),
             max(2, math.floor(task_samples * factor)),

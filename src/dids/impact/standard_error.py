@@ -56,6 +56,7 @@ def preference_error(
     kernel_k: Float64[Tensor, " k"],
     domain_variance_k: Float64[Tensor, " k"],
     influence_mk: Float64[Tensor, "m k"],
+    num_samples: int,
 ) -> Float64[Tensor, " k"]:
     """Standard error of a task's kernels, all of them scaled to their root mean square.
 
@@ -67,13 +68,14 @@ def preference_error(
     Args:
         kernel_k: One task's kernels.
         domain_variance_k: Their variances over the domains' samples, which are independent.
-        influence_mk: What each of the task's samples adds.
+        influence_mk: What each of some of the task's samples adds.
+        num_samples: How many the task's mean is made of.
 
     Returns:
         Infinite where the samples of the domain, or of the task, are too few to say.
     """
-    num_samples, num_domains = influence_mk.shape
-    if num_samples < 2:
+    num_rows, num_domains = influence_mk.shape
+    if num_rows < 2:
         return torch.full_like(kernel_k, torch.inf)
     size = kernel_k.square().mean().sqrt()
     vote_k = kernel_k / size if size > 0 else torch.zeros_like(kernel_k)

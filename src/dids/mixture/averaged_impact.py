@@ -40,7 +40,9 @@ class AveragedImpact:
         comparable = measured.in_typical_steps()
         if seen == 0:
             self.votes = Votes.none(*comparable.kernel_kt.shape)
-        self.votes = self.votes.after(comparable.kernel_kt, self.decay, comparable.error_kt)
+        self.votes = self.votes.after(
+            comparable.kernel_kt, self.decay, comparable.error_kt, comparable.num_samples_t
+        )
         self.matrices = comparable.smoothed(self.matrices, before)
         self.variance = before**2 * self.variance + (1.0 - before) ** 2
         self._num_measurements = seen + 1

@@ -13,6 +13,7 @@ class Needs:
             without the optimizer's step. None: as the config says.
         every_steps: It is asked again after so many optimizer steps within a round; impact is
             measured at the ends of rounds alone. None: at the ends of rounds only.
+        every_round: It is asked at the end of every round, not only where something is measured.
         task_losses: Whether validation losses of the tasks are measured for those steps, too.
         training_losses: Whether it looks at the losses of the domains' own samples, read off the
             steps that train the model.
@@ -27,6 +28,7 @@ class Needs:
 
     metric: Literal["fisher", "step", "plain"] | None = None
     every_steps: int | None = None
+    every_round: bool = False
     task_losses: bool = False
     training_losses: bool = False
     reference: bool = False

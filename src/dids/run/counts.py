@@ -10,6 +10,7 @@ from dids.config import Config
 from dids.config.batch import batch_size
 from dids.domains.needed_features import needed_shares
 from dids.impact.measuring_budget import MeasuringBudget
+from dids.run.measuring import in_a_round, on_the_proxy
 from dids.sampling.forecast import DomainForecast, forecast
 from dids.sampling.token_unit import sample_shares
 from dids.training.train import expected_steps
@@ -35,8 +36,8 @@ class RunCounts:
 
     Attributes:
         num_domains: As many as are asked for; where features choose, a guess (`GUESSED_DOMAINS`).
-        measuring: Samples of one measurement of impact, before training and where no overhead is
-            given.
+        measuring: Samples of one measurement of impact where no overhead is given.
+        on_proxy: Of the one before training.
         gradient_samples: Of one measurement in training.
     """
 
@@ -50,6 +51,7 @@ class RunCounts:
     feature_bytes: int
     num_domains: int
     measuring: MeasuringBudget
+    on_proxy: MeasuringBudget
     gradient_samples: int
 
 
@@ -84,17 +86,9 @@ def run_counts(
     )
     num_features = _num_features(config, [samples for samples, _ in sizes])
     num_domains = _num_domains(config)
-    round_samples = num_steps * step_samples / config.mixture.rounds
     num_measured = 0 if config.impact.domain_gradients == "training" else num_domains
-    measuring = MeasuringBudget.within(
-        domain_samples=config.impact.domain_samples,
-        task_samples=config.impact.task_samples,
-        validation_samples=config.impact.validation_samples,
-        num_domains=num_measured,
-        num_tasks=len(config.tasks),
-        round_samples=round(round_samples),
-        max_share=config.impact.max_share,
-    )
+    run_samples = num_steps * step_samples
+    measuring = in_a_round(config, num_domains, len(config.tasks), run_samples)
     return RunCounts(
         sources=tuple(
             SourceCounts(name, samples, tokens, drawn)
@@ -111,6 +105,7 @@ def run_counts(
         feature_bytes=num_features * config.features.dim * _BYTES[config.features.dtype],
         num_domains=num_domains,
         measuring=measuring,
+        on_proxy=on_the_proxy(config, num_domains, len(config.tasks), run_samples),
         gradient_samples=num_measured * measuring.domain_samples
         + len(config.tasks) * measuring.task_samples,
     )

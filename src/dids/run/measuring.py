@@ -1,6 +1,7 @@
 """What measures impact in a run, how much it may take, and what was known before training."""
 
 from dids.atomic import read_json
+from dids.config import Config
 from dids.config.batch import per_device
 from dids.domains.regrouping import Regrouping
 from dids.impact.blockwise_products import Within
@@ -54,7 +55,7 @@ def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
     """What measuring may take in a round of training a model with so many parameters."""
     config = work.config
     if config.impact.overhead is None:
-        return before_training(work)
+        return every_round(work)
     lengths = [work.task_dataset(task, "validation").lengths for task in work.scored_tasks]
     return MeasuringBudget.for_overhead(
         config.impact.overhead,
@@ -71,17 +72,64 @@ def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
     )
 
 
+def every_round(work: Workspace) -> MeasuringBudget:
+    """What measuring may take in a round where no overhead is given."""
+    return in_a_round(work.config, *_sizes(work))
+
+
 def before_training(work: Workspace) -> MeasuringBudget:
-    """What measuring may take where no overhead is given, and on the proxy before training."""
-    config = work.config
-    mean_length = float(work.dataset.lengths.mean())
-    from_training = config.impact.domain_gradients == "training"
+    """What measuring may take on the proxy."""
+    return on_the_proxy(work.config, *_sizes(work))
+
+
+def in_a_round(
+    config: Config, num_domains: int, num_tasks: int, run_samples: float
+) -> MeasuringBudget:
+    """The samples of a round that the config asks for, as far as it allows them.
+
+    Args:
+        config: As resolved.
+        num_domains: Domains.
+        num_tasks: Tasks that count.
+        run_samples: Samples that the whole run trains on.
+    """
+    impact = config.impact
     return MeasuringBudget.within(
-        domain_samples=config.impact.domain_samples,
-        task_samples=config.impact.task_samples,
-        validation_samples=config.impact.validation_samples,
-        num_domains=0 if from_training else len(work.domain_data.names),
-        num_tasks=len(work.scored_tasks),
-        round_samples=int(config.budget.tokens / mean_length / config.mixture.rounds),
-        max_share=config.impact.max_share,
+        domain_samples=impact.domain_samples,
+        task_samples=impact.task_samples,
+        validation_samples=impact.validation_samples,
+        num_domains=0 if impact.domain_gradients == "training" else num_domains,
+        num_tasks=num_tasks,
+        trained_samples=int(run_samples / config.mixture.rounds),
+        max_share=impact.max_share,
     )
+
+
+def on_the_proxy(
+    config: Config, num_domains: int, num_tasks: int, run_samples: float
+) -> MeasuringBudget:
+    """The samples before training: many where a small model stands in for the one that is trained.
+
+    Args:
+        config: As resolved.
+        num_domains: Domains.
+        num_tasks: Tasks that count.
+        run_samples: Samples that the whole run trains on.
+    """
+    impact = config.impact
+    if not config.has_own_proxy:
+        return in_a_round(config, num_domains, num_tasks, run_samples)
+    return MeasuringBudget.within(
+        domain_samples=impact.proxy_domain_samples,
+        task_samples=impact.proxy_task_samples,
+        validation_samples=impact.validation_samples,
+        num_domains=num_domains,
+        num_tasks=num_tasks,
+        trained_samples=int(run_samples),
+        max_share=impact.max_share,
+    )
+
+
+def _sizes(work: Workspace) -> tuple[int, int, float]:
+    run_samples = work.config.budget.tokens / float(work.dataset.lengths.mean())
+    return len(work.domain_data.names), len(work.scored_tasks), run_samples

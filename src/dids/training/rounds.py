@@ -287,13 +287,13 @@ class MixtureRounds(MixtureCallback):
         self._began_s = now_s
 
     def _end_round(self, step: int, model: nn.Module, optimizer: Optimizer) -> None:
-        """Set the next mixture where impact is measured or something else is steered for."""
+        """Set the next mixture where there is something new to make it from."""
         began_s = time.perf_counter()
         tokens = self.sampler.tokens(step)
         is_steered = self._steer(step, tokens)
         is_measured = self.estimator is None or self.estimator.budget.is_measured(self.round)
         matrices = self._measured(step, tokens, model, optimizer) if is_measured else None
-        if is_measured or is_steered:
+        if is_measured or is_steered or self.needs.every_round:
             brackets_kk = None
             if self.needs.brackets and self.estimator is not None:
                 brackets_kk = self.estimator.brackets(model, index=self.round)

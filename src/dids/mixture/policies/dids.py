@@ -9,6 +9,7 @@ from typing import Any
 from dids.domains.regrouping import Regrouping
 from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
+from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.task_mixtures import diminished, net_pull, task_mixtures
@@ -28,7 +29,8 @@ class Dids:
             count, and it counts by what is beyond them.
         prior_vote: The prior's own vote in every task's mixture, above 0.
         damping: How little it is trusted that domains whose steps look alike do the same.
-        returns: The power that a domain's part of the mixture is raised to: returns diminish.
+        returns: The power that a domain's part of the mixture is raised to at first, since returns
+            diminish. It grows to 1 by the end of the run: what is learnt last stays.
         potential_weight: How far the tasks' weights follow their potential: 0 weighs them as the
             user did, 1 by what their losses still promise alone.
 
@@ -39,6 +41,8 @@ class Dids:
     """
 
     needs_impact = True
+    # Domains are used up and returns change between measurements, too.
+    needs = Needs(every_round=True)
 
     def __init__(
         self,
@@ -60,10 +64,12 @@ class Dids:
         self._average = AveragedImpact(decay)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
-        """The mixture for the round that begins; the one before where nothing was measured."""
-        if observation.impact is None:
+        """The mixture for the round that begins, by all that was measured so far."""
+        average = self._average.matrices
+        if observation.impact is not None:
+            average = self._average.with_measurement(observation.impact)
+        if average is None:
             return unmeasured(observation)
-        average = self._average.with_measurement(observation.impact)
         names = average.task_names
         progress = progress_of_tasks(names, observation.task_losses, observation.horizon_tokens)
         weight_t = tilted_weights(observation.task_weights, progress, self.potential_weight)
@@ -77,7 +83,8 @@ class Dids:
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
-        wanted_k = diminished(weight_t @ mixture_tk, observation.prior, self.returns)
+        returns = self.returns + (1.0 - self.returns) * observation.progress
+        wanted_k = diminished(weight_t @ mixture_tk, observation.prior, returns)
         best_k = observation.limits.project(wanted_k)
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k

@@ -71,7 +71,8 @@ def sliced(
         written(name, volume, len(volume.estimate.drawn), CHARACTERS // len(sources))
     impact = config.impact
     for split, by_task in tasks.items():
-        items = max(64, impact.validation_samples, 4 * impact.task_samples)
+        gradients = max(4 * impact.task_samples, impact.proxy_task_samples)
+        items = max(64, impact.validation_samples, gradients)
         for task, volume in by_task.items():
             most = items if split == "validation" else TEST_ITEMS
             written(f"{task}-{split}", volume, most, CHARACTERS)

@@ -155,7 +155,7 @@ def measuring_budget(here: Calibration) -> MeasuringBudget:
 def with_measuring(here: Calibration) -> Config:
     """The small config with the samples that the whole run's measurement before training takes."""
     assert here.counts is not None
-    return _measuring(here.work.config, here.counts.measuring)
+    return _measuring(here.work.config, here.counts.on_proxy)
 
 
 def _measuring(config: Config, budget: MeasuringBudget) -> Config:
@@ -164,6 +164,8 @@ def _measuring(config: Config, budget: MeasuringBudget) -> Config:
         update={
             "domain_samples": max(2, budget.domain_samples),
             "task_samples": budget.task_samples,
+            "proxy_domain_samples": max(2, budget.domain_samples),
+            "proxy_task_samples": budget.task_samples,
             "validation_samples": budget.validation_samples,
             "max_share": _NO_SHARE,
             "overhead": None,
