@@ -291,7 +291,7 @@ def test_slip_11_measuring_takes_no_more_than_its_share_of_what_a_round_trains_o
     # Impact took the gradients of more samples than a round trained on.
     budget = MeasuringBudget.within(
         domain_samples=40, task_samples=40, validation_samples=4, num_domains=2, num_tasks=1,
-        round_samples=60, max_share=0.33,
+        trained_samples=60, max_share=0.33,
     )  # fmt: skip
     assert (budget.domain_samples, budget.task_samples) == (6, 6)  # 120 * 0.165 = 19.8 = 3 * 6.6
     estimator = ImpactEstimator(

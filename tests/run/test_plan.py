@@ -330,8 +330,8 @@ def test_a_process_of_several_rehearses_its_share(tmp_path, monkeypatch, changes
     # The first process warms the proxy up and measures it on the whole batches of all ...
     assert rehearsed["proxy"].budget.batch_size == 3 * per_device
     asked = rehearsed["impact"].impact
-    assert asked.proxy_task_samples == plan.counts.on_proxy.task_samples == 6
-    assert asked.proxy_domain_samples == plan.counts.on_proxy.domain_samples
+    assert plan.counts.on_proxy == plan.counts.measuring  # the model is its own proxy
+    assert asked.task_samples == asked.proxy_task_samples == plan.counts.measuring.task_samples
     # ... and each trains on its part.
     assert rehearsed["train"].budget.batch_size == per_device
     assert rehearsed["train"].impact.task_samples == -(-plan.counts.measuring.task_samples // 3)

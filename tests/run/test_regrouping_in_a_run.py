@@ -38,7 +38,7 @@ def stopped_run(folder):
 
 
 def mean_vote(state):
-    return np.array(state["policy"]["votes"]["mean_kt"])
+    return np.array(state["policy"]["votes"]["average_kt"])
 
 
 def test_regrouped_run_keeps_what_it_learned_and_ends_the_same_however_it_is_stopped(
