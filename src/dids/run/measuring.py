@@ -3,6 +3,7 @@
 from dids.atomic import read_json
 from dids.config import Config
 from dids.config.batch import per_device
+from dids.config.schema import ImpactConfig
 from dids.domains.regrouping import Regrouping
 from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
@@ -94,15 +95,9 @@ def in_a_round(
         run_samples: Samples that the whole run trains on.
     """
     impact = config.impact
-    return MeasuringBudget.within(
-        domain_samples=impact.domain_samples,
-        task_samples=impact.task_samples,
-        validation_samples=impact.validation_samples,
-        num_domains=0 if impact.domain_gradients == "training" else num_domains,
-        num_tasks=num_tasks,
-        trained_samples=int(run_samples / config.mixture.rounds),
-        max_share=impact.max_share,
-    )
+    measured = 0 if impact.domain_gradients == "training" else num_domains
+    asked = impact.domain_samples, impact.task_samples
+    return _within(impact, asked, measured, num_tasks, run_samples / config.mixture.rounds)
 
 
 def on_the_proxy(
@@ -119,13 +114,26 @@ def on_the_proxy(
     impact = config.impact
     if not config.has_own_proxy:
         return in_a_round(config, num_domains, num_tasks, run_samples)
+    asked = impact.proxy_domain_samples, impact.proxy_task_samples
+    return _within(impact, asked, num_domains, num_tasks, run_samples)
+
+
+def _within(
+    impact: ImpactConfig,
+    asked: tuple[int, int],
+    num_domains: int,
+    num_tasks: int,
+    trained_samples: float,
+) -> MeasuringBudget:
+    """Samples asked of a domain and of a task, held to their share of those trained on."""
+    domain_samples, task_samples = asked
     return MeasuringBudget.within(
-        domain_samples=impact.proxy_domain_samples,
-        task_samples=impact.proxy_task_samples,
+        domain_samples=domain_samples,
+        task_samples=task_samples,
         validation_samples=impact.validation_samples,
         num_domains=num_domains,
         num_tasks=num_tasks,
-        trained_samples=int(run_samples),
+        trained_samples=int(trained_samples),
         max_share=impact.max_share,
     )
 
