@@ -4,6 +4,7 @@ import pytest
 from tiny_trainer import tiny_trainer, trained
 
 from dids.errors import InputError
+from dids.training import checkpoints
 from dids.training.checkpoints import damaged_file, newest_checkpoint, read_state, write_state
 
 
@@ -16,6 +17,15 @@ def test_interrupted_checkpoint_does_not_count_and_is_removed(tmp_path):
     assert newest_checkpoint(tmp_path) == whole
     assert not cut_short.exists()
     assert read_state(whole) == {"step": 90}
+
+
+def test_checkpoint_of_another_version_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(checkpoints, "_FORMAT", 0)
+        trained(tmp_path, max_steps=2, save_steps=2)
+    resumed = tiny_trainer(tmp_path, max_steps=4, save_steps=2)
+    with pytest.raises(InputError, match=r"checkpoint-2: another version of dids wrote it"):
+        resumed.train(resume_from_checkpoint=True)
 
 
 def test_newest_is_by_number_and_not_by_name(tmp_path):

@@ -20,12 +20,14 @@ logger = logging.getLogger(__name__)
 STATE_NAME = "dids_state.json"
 CHECKSUMS_NAME = "dids_checksums.json"
 CHECKPOINT_PREFIX = "checkpoint-"
+_FORMAT = 1  # of the state; one more whenever what is kept in it changes its meaning or its names
 
 
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:
     """Complete a checkpoint with its state and every file's checksum; after this it counts."""
     with whole_file(checkpoint / STATE_NAME) as unfinished:
-        unfinished.write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
+        text = json.dumps({"format": _FORMAT, **state}, ensure_ascii=False, indent=1)
+        unfinished.write_text(text, encoding="utf-8")
         files = {
             path.relative_to(checkpoint).as_posix(): path
             for path in sorted(checkpoint.rglob("*"))
@@ -38,8 +40,18 @@ def write_state(checkpoint: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The state that ``write_state`` left."""
+    """The state that ``write_state`` left.
+
+    Raises:
+        InputError: If a version of this package wrote it that keeps its state otherwise.
+    """
     state: dict[str, Any] = read_json(checkpoint / STATE_NAME)
+    if state.pop("format", None) != _FORMAT:
+        raise InputError(
+            f"{checkpoint}: another version of dids wrote it, which this one cannot go on from; end "
+            "the run with the version that began it, or move this folder's checkpoints away and "
+            "train from the beginning."
+        )
     return state
 
 
