@@ -18,6 +18,7 @@ from training.ranks import on_ranks
 from dids.data.dataset import PaddingCollator
 from dids.gradients import Coordinates, coordinates
 from dids.impact.divided_pass import SampleGroup, measured_gradients, own_batches
+from dids.impact.matrices import ImpactMatrices
 from dids.impact.measured_matrices import measured_matrices
 from dids.impact.preconditioner import Preconditioner
 
@@ -96,11 +97,13 @@ def impact_matrices(labels):
 def test_two_ranks_find_the_error_that_one_does_though_samples_stay_where_they_are(
     tmp_path, labels
 ):
-    alone = impact_matrices(labels)
-    assert np.isfinite(alone["error_kt"]).all()
-    for found in on_ranks(tmp_path, 2, impact_matrices, labels):
+    alone = ImpactMatrices.from_json(impact_matrices(labels))
+    assert np.isfinite(alone.error_kt).all()
+    for found in map(ImpactMatrices.from_json, on_ranks(tmp_path, 2, impact_matrices, labels)):
         for name in ("error_kt", "kernel_kt", "gram_tkk", "signal_tk"):
-            np.testing.assert_allclose(found[name], alone[name], rtol=1e-4, err_msg=name)
+            np.testing.assert_allclose(
+                getattr(found, name), getattr(alone, name), rtol=1e-4, err_msg=name
+            )
 
 
 @pytest.mark.parametrize("max_coordinates", [None, 400])

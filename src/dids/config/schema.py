@@ -203,7 +203,7 @@ class ImpactConfig(Section):
     """Cost of measuring over the cost of training, at most: decides how many samples of the tasks
     are taken, how often, and how many training steps give the domains' gradients. None: the samples
     above, every round, and all steps; so it is where ``domain_gradients`` is ``samples``."""
-    min_measurements: Annotated[int, Field(ge=0)] = 4
+    min_measurements: Annotated[int, Field(ge=0)] = 2
     """A run too short to pay for so many measurements with its ``overhead`` makes them all the
     same, each with few samples. 0: the overhead is never exceeded."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33

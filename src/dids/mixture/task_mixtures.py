@@ -4,12 +4,14 @@ One problem for all tasks weighs what they ask for against each other, and the t
 align best, or the domain whose steps are shortest, draws the data. Here every task has a share of
 the data to itself and spends it where it is served best.
 
-Axis letters: k domains, t tasks.
+Axis letters: k domains, d those that a task is pulled to, t tasks.
 """
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.optimize import lsq_linear
+
+from dids.impact.nearest_psd import without_noise
 
 # Of the unit diagonal: keeps the problem strictly convex, and copies sharing their weight.
 _LEAST_EIGENVALUE = 1e-6
@@ -20,6 +22,7 @@ def task_mixtures(
     pull_kt: Float64[np.ndarray, "k t"],
     prior_k: Float64[np.ndarray, " k"],
     *,
+    signal_tk: Float64[np.ndarray, "t k"] | None = None,
     prior_vote: float,
     damping: float,
 ) -> Float64[np.ndarray, "t k"]:
@@ -29,13 +32,16 @@ def task_mixtures(
     scaled to a sum of 1. A mixture is one task's, yet all tasks live with it: ``v`` should be what
     `net_pull` leaves. ``C_t`` holds the cosines of the domains' steps in the task's metric where
     they are positive: what one of two like domains gives, the other need not give again. A domain
-    that a task is not pulled to gets nothing from it but its part of the prior: were negative
-    cosines let in, domains that help nobody would be drawn to cancel what others do.
+    that a task is not pulled to gets nothing from it but its part of the prior, and changes nothing
+    for the others: were negative cosines let in, domains that help nobody would be drawn to cancel
+    what others do.
 
     Args:
         gram_tkk: Inner products of the domains' steps in each task's metric.
         pull_kt: v, how far a task is pulled to a domain, in votes of one size; negative: away.
         prior_k: A mixture, for those who know nothing.
+        signal_tk: Squared lengths of the steps without the noise of estimating them
+            (`ImpactMatrices`). None: there is none in ``gram_tkk``.
         prior_vote: c, the prior's own vote: a task's pulls that add up to it get half of its share.
         damping: d, how little the cosines are trusted: 0 takes copies for one domain, infinity all
             domains for different.
@@ -58,9 +64,15 @@ def task_mixtures(
         )
     mixtures = np.empty((len(gram_tkk), len(prior_k)))
     for task, (gram_kk, pull_k) in enumerate(zip(gram_tkk, pull_kt.T, strict=True)):
-        shared_kk = common_part(gram_kk) + damping * np.eye(len(prior_k))
-        share_k = _nonnegative_minimiser(shared_kk, (1.0 + damping) * pull_k)
-        share_k = share_k + prior_vote * prior_k
+        share_k = prior_vote * prior_k
+        # C has no negative entry, so that no other domain is drawn: its slope is upwards.
+        drawn_d = np.flatnonzero(pull_k > 0.0)
+        if len(drawn_d):
+            gram_dd = gram_kk[np.ix_(drawn_d, drawn_d)]
+            if signal_tk is not None:
+                (gram_dd,) = without_noise(gram_dd[None], signal_tk[task, drawn_d][None])
+            shared_dd = common_part(gram_dd) + damping * np.eye(len(drawn_d))
+            share_k[drawn_d] += _nonnegative_minimiser(shared_dd, (1.0 + damping) * pull_k[drawn_d])
         mixtures[task] = share_k / share_k.sum()
     return mixtures
 

@@ -76,10 +76,11 @@ class Dids:
         value_k = marginal_value(repeats(observation.draws_k, observation.sizes_k))
         pull_kt = self._average.votes.beyond_doubt(self.caution)
         mixture_tk = task_mixtures(
-            average.debiased().gram_tkk,
+            average.gram_tkk,
             # What a domain has left to give falls with its repeats.
             net_pull(pull_kt, weight_t) * value_k[:, None],
             observation.prior,
+            signal_tk=average.signal_tk,
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
