@@ -101,6 +101,37 @@ def test_copies_of_a_domain_share_what_one_would_get():
     np.testing.assert_allclose(unlike, np.ones(3) / 3, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_domains_that_a_task_is_not_pulled_to_change_nothing_for_the_others(seed):
+    gram_tkk, rng = gram_of(seed, num_domains=9)
+    signal_tk = 0.7 * np.diagonal(gram_tkk, axis1=1, axis2=2)
+    pull_kt = np.abs(rng.normal(size=(9, 2)))
+    pull_kt[5:] *= -1.0
+    prior = np.full(9, 1.0 / 9.0)
+    all_tk = task_mixtures(
+        gram_tkk, pull_kt, prior, signal_tk=signal_tk, prior_vote=0.3, damping=1.0
+    )
+    few_tk = task_mixtures(
+        gram_tkk[:, :5, :5], pull_kt[:5], np.full(5, 0.2),
+        signal_tk=signal_tk[:, :5], prior_vote=1e-12, damping=1.0,
+    )  # fmt: skip
+    above_tk = all_tk - all_tk[:, 5:6]  # the last have the prior alone
+    np.testing.assert_allclose(above_tk[:, 5:], 0.0, atol=1e-12)
+    shares_tk = above_tk[:, :5] / above_tk[:, :5].sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares_tk, few_tk, atol=1e-7)
+
+
+def test_likeness_is_judged_without_the_noise_of_the_steps():
+    # Two estimates of one step, half of each noise: the better served takes all, not two thirds.
+    gram_tkk, pull_kt = np.array([[[2.0, 1.0], [1.0, 2.0]]]), np.array([[1.0], [0.8]])
+    settings = {"prior_vote": 1e-9, "damping": 0.0}
+    (noisy,) = task_mixtures(gram_tkk, pull_kt, np.ones(2) / 2, **settings)
+    np.testing.assert_allclose(noisy, [2 / 3, 1 / 3], atol=1e-6)
+    signal_tk = np.ones((1, 2))
+    (exact,) = task_mixtures(gram_tkk, pull_kt, np.ones(2) / 2, signal_tk=signal_tk, **settings)
+    np.testing.assert_allclose(exact, [1.0, 0.0], atol=1e-5)
+
+
 def test_how_long_a_domains_step_is_does_not_matter():
     gram_tkk, rng = gram_of(1)
     pull_kt, scale = rng.normal(size=(4, 2)), np.array([0.01, 1.0, 30.0, 5.0])
