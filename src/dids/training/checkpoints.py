@@ -48,9 +48,9 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     state: dict[str, Any] = read_json(checkpoint / STATE_NAME)
     if state.pop("format", None) != _FORMAT:
         raise InputError(
-            f"{checkpoint}: another version of dids wrote it, which this one cannot go on from; end "
-            "the run with the version that began it, or move this folder's checkpoints away and "
-            "train from the beginning."
+            f"{checkpoint}: another version of dids wrote it, which this one cannot go on from; "
+            "end the run with the version that began it, or move this folder's checkpoints away "
+            "and train from the beginning."
         )
     return state
 
