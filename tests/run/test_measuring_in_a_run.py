@@ -83,14 +83,25 @@ def test_a_mixture_is_made_in_every_round_of_what_was_measured_so_far(tmp_path):
 
 
 def test_a_short_run_makes_a_few_measurements_beyond_its_overhead_and_says_so(tmp_path):
-    work, result = result_of(tmp_path, impact={"min_measurements": 2})
+    work, result = result_of(tmp_path, impact={})
     assert result["overhead_allowed"] == 0.02
     assert result["overhead"] > 0.03
     budget = round_budget(work, work.saved_model("train").num_parameters())
-    assert budget.measured_rounds == (1, 2)
+    assert budget.measured_rounds == (1, 2)  # as dids asks for
     assert [impact["round"] for impact in result["impact"]] == [0, 1, 2]
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "beyond the 2.0\u202f% that were allowed" in page
+    # Others ask for four, and get what the rounds allow; a number in the config goes before both.
+    for policy, asked, rounds in [
+        ("dga", None, (1, 2, 3)),
+        ("dga", 1, (1,)),
+        ("dids", 3, (1, 2, 3)),
+    ]:
+        impact = work.config.impact.model_copy(update={"min_measurements": asked})
+        mixture = work.config.mixture.model_copy(update={"policy": policy})
+        config = work.config.model_copy(update={"impact": impact, "mixture": mixture})
+        found = round_budget(replace(work, config=config), 10_000)
+        assert found.measured_rounds == rounds
 
 
 def test_an_overhead_without_gradients_from_training_is_refused(tmp_path):

@@ -203,9 +203,10 @@ class ImpactConfig(Section):
     """Cost of measuring over the cost of training, at most: decides how many samples of the tasks
     are taken, how often, and how many training steps give the domains' gradients. None: the samples
     above, every round, and all steps; so it is where ``domain_gradients`` is ``samples``."""
-    min_measurements: Annotated[int, Field(ge=0)] = 2
+    min_measurements: Annotated[int, Field(ge=0)] | None = None
     """A run too short to pay for so many measurements with its ``overhead`` makes them all the
-    same, each with few samples. 0: the overhead is never exceeded."""
+    same, each with few samples. 0: the overhead is never exceeded. None: as many as the policy
+    asks for, 2 for ``dids``, 4 for those that follow the last measurement."""
     max_share: Annotated[float, Field(gt=0.0)] = 0.33
     """Gradient samples of a round, at most, as a fraction of the samples it trains on; those on the
     proxy, as a fraction of the samples that the whole run trains on."""

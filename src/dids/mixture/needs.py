@@ -24,6 +24,8 @@ class Needs:
         brackets: Whether it looks at the Lie brackets of the domains' gradients, which cost a
             gradient and a Hessian-vector product for each domain and round, and hold the gradients
             of all domains at once.
+        measurements: A run too short for so many measurements of impact with its overhead makes
+            them all the same, where the config does not say how many.
     """
 
     metric: Literal["fisher", "step", "plain"] | None = None
@@ -35,6 +37,7 @@ class Needs:
     confidence: bool = False
     features: bool = False
     brackets: bool = False
+    measurements: int = 4
 
 
 def needs_of(policy: Any) -> Needs:  # noqa: ANN401

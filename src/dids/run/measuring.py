@@ -9,6 +9,7 @@ from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measuring_budget import MeasuringBudget, padding
+from dids.mixture.policy import make_policy, needs_of
 from dids.run.workspace import Workspace
 
 IMPACT_NAME = "impact.json"
@@ -57,10 +58,14 @@ def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
     config = work.config
     if config.impact.overhead is None:
         return every_round(work)
+    least = config.impact.min_measurements
+    if least is None:  # the control is looked at as often as the run
+        policy = make_policy(config.mixture.policy, **config.mixture.settings)
+        least = needs_of(policy).measurements
     lengths = [work.task_dataset(task, "validation").lengths for task in work.scored_tasks]
     return MeasuringBudget.for_overhead(
         config.impact.overhead,
-        least_measurements=config.impact.min_measurements,
+        least_measurements=least,
         round_tokens=config.budget.tokens / config.mixture.rounds,
         num_rounds=config.mixture.rounds,
         task_tokens=[float(length_n.mean()) for length_n in lengths],

@@ -41,8 +41,9 @@ class Dids:
     """
 
     needs_impact = True
-    # Domains are used up and returns change between measurements, too.
-    needs = Needs(every_round=True)
+    # Domains are used up and returns change between measurements, too. The first measurement, on
+    # the proxy, says most.
+    needs = Needs(every_round=True, measurements=2)
 
     def __init__(
         self,
