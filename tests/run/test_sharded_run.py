@@ -37,7 +37,9 @@ def assert_close(found, expected, weights=1e-5):
 
 
 # Of two samples the second rank has none.
-IMPACT = {"validation_samples": 2, "task_samples": 2, "max_coordinates": 1000}
+IMPACT = {
+    "validation_samples": 2, "task_samples": 2, "max_coordinates": 1000, "min_measurements": 4
+}  # fmt: skip
 
 
 def sharded_config(folder, **changes):

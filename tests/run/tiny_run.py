@@ -94,7 +94,7 @@ def tiny_config(folder: Path, **changes: object) -> dict[str, object]:
         "proxy": {"warmup_steps": 4},
         "features": {"dim": 64},
         "domains": {"number": 4, "within": "source", "min_samples": 5},
-        "impact": {"validation_samples": 4},
+        "impact": {"validation_samples": 4, "min_measurements": 4},
         "mixture": {"policy": "dids", "rounds": 4},
         "budget": {"tokens": 4000},
         "training": {
