@@ -20,8 +20,7 @@ from dids.impact.nearest_psd import without_noise
 
 # A task's own change that is mostly noise must not make the task all-important without its noise.
 _LEAST_SIGNAL = 0.1
-_ARRAYS = (
-    "gram_tkk",
+_LISTED = (
     "kernel_kt",
     "target_norm_t",
     "signal_tk",
@@ -29,6 +28,7 @@ _ARRAYS = (
     "error_kt",
     "num_samples_t",
 )
+_ARRAYS = ("gram_tkk", *_LISTED)
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class ImpactMatrices:
             "task_names": list(self.task_names),
         }
         state["gram_tkk"] = _packed(self.gram_tkk)
-        for name in _ARRAYS[1:]:
+        for name in _LISTED:
             value = getattr(self, name)
             state[name] = None if value is None else value.tolist()
         if self.error_kt is not None:  # JSON has no infinity
@@ -292,7 +292,7 @@ class ImpactMatrices:
         """The matrices that ``to_json`` wrote, to the last bit."""
         arrays = {
             name: None if state.get(name) is None else np.array(state[name], dtype=np.float64)
-            for name in _ARRAYS[1:]
+            for name in _LISTED
         }
         arrays["gram_tkk"] = _unpacked(state["gram_tkk"])
         if arrays["error_kt"] is not None:
@@ -306,7 +306,7 @@ class ImpactMatrices:
 
 
 def _packed(values: np.ndarray) -> dict[str, Any]:
-    """An array as its little-endian bytes: exact, and a quarter of the size of its digits."""
+    """An array as its little-endian bytes: exact, and half of the size of its digits."""
     raw = np.ascontiguousarray(values, dtype="<f8").tobytes()
     return {"shape": list(values.shape), "float64": base64.b64encode(raw).decode("ascii")}
 
