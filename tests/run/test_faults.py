@@ -12,8 +12,9 @@ from test_bad_input import sentence
 from test_whole_run import call, essence, result_of
 from tiny_run import tiny_config, write_config
 
-from dids import cli
-from dids.atomic import whole_folder
+from dids import __version__, cli
+from dids.atomic import read_json, whole_folder, write_json
+from dids.config import load_config
 from dids.run.folder import RunFolder
 
 
@@ -185,6 +186,25 @@ def test_a_change_that_no_result_depends_on_is_accepted_between_stop_and_resume(
     assert result["config"]["training"]["logging_steps"] == 2
     assert not (tmp_path / "cache").exists()  # the tokens were there
     assert (tmp_path / "run" / "versions.json").read_bytes() == versions
+
+
+def test_a_run_folder_of_a_version_with_other_files_is_refused(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    run = RunFolder(tmp_path / "run")
+    run.prepare(load_config(config))
+    run.mark_done("tokenizer", elapsed_s=1.0)
+    made = run.path / "versions.json"
+    versions = read_json(made)
+    for command in (("run", config), ("train", run.path), ("watch", run.path)):
+        write_json(made, {**versions, "dids": "0.0.9", "run_folder": "0"})
+        message = sentence(capsys, monkeypatch, *command)
+        assert "dids 0.0.9 made this run folder" in message
+        assert "go on with the version that began it" in message
+        assert run.is_done("tokenizer")
+    del versions["run_folder"]  # made before run folders had a number
+    write_json(made, versions)
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert f"dids {__version__} made this run folder" in message
 
 
 def test_a_change_that_matters_is_named_though_another_does_not(tmp_path, capsys, monkeypatch):

@@ -28,6 +28,8 @@ CONFIG_NAME = "config.yaml"
 HARMLESS = ("data.cache", "training.logging_steps")
 """Fields of a config that may change while a run is under way: no result depends on them."""
 _LOCK = ".lock"
+_VERSIONS = "versions.json"
+_FORMAT = "1"  # of a run folder; another whenever a file that is read back changes its meaning
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy", "faiss-cpu", "clarabel")
 
 
@@ -45,14 +47,16 @@ class RunFolder:
         """Write the resolved config into a new folder, or check it against the one that is there.
 
         Raises:
-            InputError: If the folder belongs to another config, or is something else altogether.
-                What is `HARMLESS` may differ, and holds from now on.
+            InputError: If the folder belongs to another config or a version that keeps other files,
+                or is something else altogether. What is `HARMLESS` may differ, and holds from now
+                on.
         """
         recorded = self.path / CONFIG_NAME
         asked = config.model_dump(mode="json")
         # A check alone binds no one: only finished stages are built on a config.
-        is_begun = any((self.path / "stages").glob("*.json"))
+        is_begun = self._is_begun
         if recorded.exists():
+            self.refuse_other_format()
             changes = differences(yaml.safe_load(recorded.read_text("utf-8")), asked)
             if not changes:
                 return
@@ -71,7 +75,27 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(recorded, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
         if not is_begun:
-            write_json(self.path / "versions.json", versions())
+            write_json(self.path / _VERSIONS, versions())
+
+    @property
+    def _is_begun(self) -> bool:
+        return any((self.path / "stages").glob("*.json"))
+
+    def refuse_other_format(self) -> None:
+        """Say so if finished stages left files that this version would read as what they are not.
+
+        Raises:
+            InputError: With the version that made them.
+        """
+        if not self._is_begun:
+            return
+        made = self.versions()
+        if made.get("run_folder") != _FORMAT:
+            raise InputError(
+                f"{self.path}: dids {made['dids']} made this run folder, which dids {__version__} "
+                "keeps otherwise; go on with the version that began it, or give the run another "
+                "folder (run: ...)."
+            )
 
     def _refuse_strangers(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -155,7 +179,7 @@ class RunFolder:
 
     def versions(self) -> dict[str, str]:
         """The versions that the run was started with."""
-        found: dict[str, str] = read_json(self.path / "versions.json")
+        found: dict[str, str] = read_json(self.path / _VERSIONS)
         return found
 
     def _mark(self, stage: str) -> Path:
@@ -180,12 +204,14 @@ def open_run(path: Path) -> Config:
     """The config that a run folder was made with.
 
     Raises:
-        InputError: If there is no run at that place, or its config names what is not here any more,
-            such as a policy of a package that is not installed.
+        InputError: If there is no run at that place, a version made it that keeps other files, or
+            its config names what is not here any more, such as a policy of a package that is not
+            installed.
     """
     recorded = path / CONFIG_NAME
     if not recorded.exists():
         raise InputError(f"{path}: there is no run here; `dids run CONFIG` starts one.")
+    RunFolder(path).refuse_other_format()
     try:
         return Config.model_validate(yaml.safe_load(recorded.read_text("utf-8")))
     except ValidationError as error:
@@ -229,7 +255,7 @@ def differences(
 
 
 def versions() -> dict[str, str]:
-    """The versions that the result depends on."""
-    found = {"dids": __version__, "python": sys.version.split()[0]}
+    """The versions that the result depends on, and that of the run folder's files."""
+    found = {"dids": __version__, "run_folder": _FORMAT, "python": sys.version.split()[0]}
     installed = {distribution.name: distribution.version for distribution in distributions()}
     return found | {name: installed[name] for name in _PACKAGES if name in installed}
