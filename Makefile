@@ -61,7 +61,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 unit: $(INSTALLED)
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist loadfile  # what a file's tests share is made once
 
 docs: $(INSTALLED)
 	rm -rf docs/_build/html

@@ -1,6 +1,6 @@
 """What a config may say: one frozen model a section, unit and reason under every field."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,9 @@ from pydantic import (
 from dids.config.section import Patterns, Section, as_tuple
 from dids.config.steering import Limits, SteeredMixture, SteeredTask
 from dids.mixture.policy_names import checked_policy_name
+
+if TYPE_CHECKING:
+    from dids.mixture.policy import Policy
 
 Paths = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), "path"]
 
@@ -239,6 +242,16 @@ class MixtureConfig(SteeredMixture):
     rounds: Annotated[int, Field(ge=1)] = 25
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     """The policy's own settings, for instance ``ema``: numbers, words, lists, mappings."""
+
+    def new_policy(self) -> "Policy":
+        """The policy, as a run begins with it.
+
+        Raises:
+            InputError: If there is none of that name, or it has no such setting.
+        """
+        from dids.mixture.policy import make_policy  # takes seconds
+
+        return make_policy(self.policy, **self.settings)
 
 
 class BudgetConfig(Section):

@@ -5,6 +5,7 @@ from typing import Any
 
 from dids.config.schema import MixtureConfig
 from dids.errors import InputError
+from dids.mixture.needs import needs_of
 
 ARGUMENTS = ("fsdp", "fsdp_config")
 """Of ``TrainingArguments``; one process has nothing to shard and goes without."""
@@ -72,9 +73,7 @@ def check_policy(mixture: MixtureConfig) -> None:
     Raises:
         InputError: Naming the policy.
     """
-    from dids.mixture.policy import make_policy, needs_of  # takes seconds
-
-    if needs_of(make_policy(mixture.policy, **mixture.settings)).brackets:
+    if needs_of(mixture.new_policy()).brackets:
         raise InputError(
             f"mixture.policy: {mixture.policy} needs Hessians, which cannot be had of parameters "
             "that are sharded; leave training.fsdp out, or take another policy."

@@ -9,7 +9,7 @@ from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measuring_budget import MeasuringBudget, padding
-from dids.mixture.policy import make_policy, needs_of
+from dids.mixture.policy import needs_of
 from dids.run.workspace import Workspace
 
 IMPACT_NAME = "impact.json"
@@ -60,8 +60,7 @@ def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
         return every_round(work)
     least = config.impact.min_measurements
     if least is None:  # the control is looked at as often as the run
-        policy = make_policy(config.mixture.policy, **config.mixture.settings)
-        least = needs_of(policy).measurements
+        least = needs_of(config.mixture.new_policy()).measurements
     lengths = [work.task_dataset(task, "validation").lengths for task in work.scored_tasks]
     return MeasuringBudget.for_overhead(
         config.impact.overhead,

@@ -10,7 +10,6 @@ from typing import Any
 
 from dids.config import Config
 from dids.config.batch import training_arguments
-from dids.mixture.policy import make_policy
 from dids.run.engines import AllRanks, Engine
 from dids.run.folder import RunFolder
 from dids.run.launched_ranks import LaunchedRanks, Meanwhile
@@ -53,7 +52,7 @@ def run_stages(
         InputError: For any mistake of the user's; the stages finished so far stay.
     """
     # A slip in a policy's name or settings must not wait for stage seven.
-    make_policy(config.mixture.policy, **config.mixture.settings)
+    config.mixture.new_policy()
     ranks = ranks or LaunchedRanks()
     ranks.check()
     training_arguments(config, ranks.num)

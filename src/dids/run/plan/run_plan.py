@@ -10,7 +10,6 @@ from typing import Literal
 from dids.config import Config
 from dids.config.batch import batch_size, training_arguments
 from dids.data.sources import SourceFiles
-from dids.mixture.policy import make_policy
 from dids.run.counts import RunCounts, run_counts
 from dids.run.folder import RunFolder
 from dids.run.plan import data_stages, feature_stages, task_stages, training_stages
@@ -72,7 +71,7 @@ def run_plan(
     Raises:
         InputError: For any mistake in the config, its files or its policy.
     """
-    make_policy(config.mixture.policy, **config.mixture.settings)
+    config.mixture.new_policy()
     training_arguments(config, num_processes)
     folder = RunFolder(Path(config.run))
     files = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from dids.atomic import write_json
 from dids.mixture.found_mixture import FoundMixture
-from dids.mixture.policy import Searches, Trial, make_policy
+from dids.mixture.policy import Searches, Trial
 from dids.run.plan.calibration import Calibration
 from dids.run.plan.estimate import Known, StageEstimate
 from dids.run.plan.made_up_trials import AskedTrial, MadeUpTrials
@@ -17,7 +17,7 @@ from dids.run.trials import FOLDER, RunTrials
 
 def search(here: Calibration) -> StageEstimate | None:
     """By the steps and rounds of every trial; None where the policy does not search."""
-    policy = make_policy(here.config.mixture.policy, **here.config.mixture.settings)
+    policy = here.config.mixture.new_policy()
     if not isinstance(policy, Searches):
         here.rehearsed("search", lambda: {"searched": False})
         return None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dids.atomic import read_json, write_json
-from dids.mixture.policy import Policy, Searches, make_policy
+from dids.mixture.policy import Policy, Searches
 from dids.ranks import from_first_rank
 from dids.run.trials import RunTrials
 from dids.run.workspace import Workspace
@@ -13,7 +13,7 @@ NAME = "search.json"
 
 def run(work: Workspace) -> dict[str, Any]:
     """Write ``search.json`` with what the policy found; nothing where it does not search."""
-    policy = _new_policy(work)
+    policy = work.config.mixture.new_policy()
     if not isinstance(policy, Searches):
         return {"searched": False}
     trials = RunTrials(work)
@@ -30,7 +30,7 @@ def run(work: Workspace) -> dict[str, Any]:
 
 def searched_policy(work: Workspace) -> Policy:
     """The run's policy, with what it has found."""
-    policy = _new_policy(work)
+    policy = work.config.mixture.new_policy()
     if isinstance(policy, Searches):
         policy.load_state_dict(read_json(work.path(NAME))["policy"])
     return policy
@@ -43,7 +43,3 @@ def trial_accounts(work: Workspace) -> list[dict[str, Any]]:
     kept = ("name", "tokens", "elapsed_s")
     trials = read_json(work.path(NAME))["trials"]
     return [{key: trial[key] for key in kept} for trial in trials]
-
-
-def _new_policy(work: Workspace) -> Policy:
-    return make_policy(work.config.mixture.policy, **work.config.mixture.settings)
