@@ -139,3 +139,50 @@ def test_training_argument_with_a_slip_names_its_neighbour(tmp_path):
 def test_training_argument_that_the_run_sets_is_refused(tmp_path):
     message = complaint(tmp_path, MINIMAL + "training: {max_steps: 5}\n")
     assert "use budget.tokens" in message
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("learning_rate: fast", "'training.learning_rate': input should be a valid number"),
+        ("learning_rate: -1.0e-3", "'training.learning_rate' must be 0 or more, got -0.001"),
+        ("learning_rate: .nan", "'training.learning_rate' must be 0 or more, got nan"),
+        ("per_device_train_batch_size: 0", "must be 1 or more, got 0"),
+        ("per_device_train_batch_size: 1.5", "input should be a valid integer"),
+        ("adam_beta2: 1.0", "'training.adam_beta2' must be below 1, got 1.0"),
+        ("lr_scheduler_type: cosin", "Transformers does not know; did you mean 'cosine'?"),
+        ("lr_scheduler_type: reduce_lr_on_plateau", "Transformers does not know"),
+        ("optim: 7", "there are: adamw_torch"),
+        ("bf16: true, fp16: true", "'training.fp16' are both true; keep one"),
+        ("gradient_checkpointing: often", "'training.gradient_checkpointing': input should be"),
+    ],
+)
+def test_training_argument_with_a_value_that_does_not_fit_names_its_line(tmp_path, argument, said):
+    message = complaint(tmp_path, MINIMAL + f"training: {{{argument}}}\n")
+    assert said in message
+    assert "config.yaml, line 10: " in message
+
+
+def test_a_number_that_yaml_takes_for_a_word_is_a_number(tmp_path):
+    text = MINIMAL + "training: {learning_rate: 5e-4, per_device_train_batch_size: '4'}\n"
+    training = load_config(written(tmp_path, text)).training
+    assert training == {"learning_rate": 5e-4, "per_device_train_batch_size": 4}
+
+
+@pytest.mark.parametrize("name", ["a/b", ".hidden", "' padded'", '"a\\tb"', "''", "x" * 101])
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path, name):
+    message = complaint(tmp_path, MINIMAL.replace("web: web.jsonl", f"{name}: web.jsonl"))
+    assert "config.yaml, line 4: 'data.sources." in message
+    assert "a name has" in message
+    assert "a name has" in complaint(tmp_path, MINIMAL.replace("qa: {val", f"{name}: {{val"))
+
+
+def test_a_seed_that_no_generator_takes_is_refused(tmp_path):
+    assert load_config(written(tmp_path, MINIMAL + f"seed: {2**32 - 1}\n")).seed == 2**32 - 1
+    message = complaint(tmp_path, MINIMAL + f"seed: {2**32}\n")
+    assert "line 10: 'seed': input should be less than 4294967296" in message
+
+
+def test_a_control_character_is_named_with_its_line(tmp_path):
+    message = complaint(tmp_path, MINIMAL + "seed: \x00\n")
+    assert "config.yaml, line 10: not valid YAML: it has the control character U+0000" in message

@@ -246,3 +246,31 @@ def test_a_loss_that_is_no_number_names_the_task():
 def test_unknown_policies_and_settings_name_their_neighbours(name, settings, message):
     with pytest.raises(InputError, match=message):
         make_policy(name, **settings)
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "said"),
+    [
+        ("dids", {"ema": "x"}, r"mixture.settings.ema: policy 'dids': input should be a valid num"),
+        ("dids", {"ema": 1.0}, "ema must be from 0 to below 1, but it is 1.0"),
+        ("dids", {"decay": -0.1}, "decay must be from 0 to below 1"),
+        ("dids", {"caution": -1.0}, "caution must be 0 or more"),
+        ("dids", {"prior_vote": 0.0}, "prior_vote must be above 0"),
+        ("dids", {"returns": 1.5}, "returns must be from 0 to 1"),
+        ("dids", {"damping": float("inf")}, "mixture.settings.damping must be a finite number"),
+        ("dids-joint", {"potential_weight": 2.0}, "potential_weight must be from 0 to 1"),
+        ("dids-paper", {"impact": "kernel"}, "input should be 'distance' or 'cosine'"),
+        ("dids-descent", {"speed": 0.0}, "speed must be above 0"),
+        ("aioli", {"step_size": float("nan")}, "step_size must be a finite number"),
+        ("skill-it", {"speed": -1.0}, "speed must be above 0"),
+        ("regmix", {"max_strength": 0.01}, "max_strength must be at least min_strength, 0.1"),
+        ("doge", {"rounds": [3]}, "mixture.settings.rounds"),
+    ],
+)
+def test_a_setting_that_a_policy_cannot_have_is_named(policy, settings, said):
+    with pytest.raises(InputError, match=said):
+        make_policy(policy, **settings)
+
+
+def test_a_number_written_as_a_word_is_a_number():
+    assert make_policy("dids", ema="2.5e-1").ema == 0.25

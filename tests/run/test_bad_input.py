@@ -1,11 +1,13 @@
 """Bad input gets one sentence on standard error and exit status 2; nothing half-written is left."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from test_whole_run import call
 from tiny_run import tiny_config, write_config, write_tiny_data
 
 from dids import cli
@@ -121,6 +123,32 @@ def test_a_limit_that_changed_in_the_config_is_sent_to_the_steering_file(
     message = sentence(capsys, monkeypatch, "run", config)
     assert "'mixture.floor' is 0.25 there and 0.1 now" in message
     assert f"edit {tmp_path / 'run' / 'steering.yaml'} instead" in message
+
+
+def test_a_place_where_no_folder_can_be_is_named(tmp_path, capsys, monkeypatch):
+    (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
+    for place in ("thesis.tex", "thesis.tex/run"):
+        config = write_config(tmp_path, run=str(tmp_path / place))
+        message = sentence(capsys, monkeypatch, "run", config)
+        assert f"there can be no folder {tmp_path / place}" in message
+
+
+def test_a_model_that_cannot_be_built_is_refused_before_the_first_stage(
+    tmp_path, capsys, monkeypatch
+):
+    model = {**tiny_config(tmp_path)["model"]["config"], "num_attention_heads": 3}
+    config = write_config(tmp_path, model={"config": model})
+    assert "model.config: no llama model can be built" in sentence(
+        capsys, monkeypatch, "run", config
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_step_of_more_tokens_than_the_budget_is_said(tmp_path, monkeypatch, caplog):
+    config = write_config(tmp_path, budget={"tokens": 20})
+    with caplog.at_level(logging.WARNING, "dids"):
+        call(monkeypatch, "train", config)
+    assert "tokens, more than budget.tokens, 20: the training is one step" in caplog.text
 
 
 def test_folder_with_other_files_is_no_run_folder(tmp_path, capsys, monkeypatch):

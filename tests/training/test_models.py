@@ -5,7 +5,7 @@ import torch
 
 from dids.config.schema import ModelConfig
 from dids.errors import InputError
-from dids.training.models import build_model
+from dids.training.models import build_model, check_architecture
 
 TINY = {
     "model_type": "llama",
@@ -62,3 +62,29 @@ def test_unknown_model_type_and_setting_are_named():
 def test_model_that_cannot_be_found_is_named():
     with pytest.raises(InputError, match="'no/such/model' cannot be loaded"):
         build_model(ModelConfig(name="no/such/model"), vocab_size=64, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"hidden_size": "big"}, "expected int, got str"),
+        ({"hidden_size": 15}, "not a multiple of the number of attention heads"),
+        ({"hidden_act": "sillu"}, "sillu"),
+        ({"num_attention_heads": 0}, "division"),
+        ({"model_type": "t5"}, "t5 config has no such setting|T5Config"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_refused_before_anything_is_made(changed, said):
+    config = ModelConfig(config={**TINY, **changed})
+    with pytest.raises(InputError, match=f"^proxy.config.*({said})"):
+        check_architecture(config, "proxy")
+    with pytest.raises(InputError, match=f"^model.config.*({said})"):
+        build_model(config, vocab_size=64, seed=0)
+
+
+def test_looking_at_a_model_makes_nothing_of_its_size_and_changes_no_config():
+    large = {**TINY, "hidden_size": 2**20, "vocab_size": 2**20, "rope_parameters": {"factor": 2.0}}
+    config = ModelConfig(config=large)
+    before = repr(config)
+    check_architecture(config, "model")  # of a terabyte and more
+    assert repr(config) == before

@@ -1,6 +1,5 @@
 """Reads a config file: variables filled in, every mistake named with its line and field."""
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -8,26 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dids.config.schema import Config
-from dids.config.sharding import check_sharding
+from dids.config.trainer_arguments import checked_arguments
 from dids.config.yaml_file import YamlFile
 from dids.errors import InputError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_OWN_TRAINING_ARGUMENTS = {
-    "output_dir": "run",
-    "max_steps": "budget.tokens",
-    "num_train_epochs": "budget.tokens",
-    "seed": "seed",
-    "data_seed": "seed",
-    "save_strategy": "mixture.rounds (a checkpoint is saved every round)",
-    "save_steps": "mixture.rounds (a checkpoint is saved every round)",
-    "eval_strategy": "tasks",
-    "remove_unused_columns": "data",
-    "ignore_data_skip": "run",
-    "train_sampling_strategy": "mixture",
-    "resume_from_checkpoint": "run",
-    "use_cpu": "no setting: set CUDA_VISIBLE_DEVICES= instead",
-}
 
 
 def load_config(path: Path) -> Config:
@@ -42,7 +26,8 @@ def load_config(path: Path) -> Config:
     """
     file = YamlFile.read(path, kind="config file", advice=f"`dids init {path}` writes one")
     config = file.checked(Config, _filled_in(file.raw, (), path))
-    check_training_arguments(config.training, str(path))
+    training = checked_arguments(config.training, lambda name: file.where(("training", name)))
+    config = config.model_copy(update={"training": training})
     _check_allowed_leaks(config, file)
     return _with_absolute_paths(config)
 
@@ -66,32 +51,6 @@ def _filled_in(value: Any, where: tuple[str, ...], path: Path) -> Any:  # noqa: 
         return found
 
     return _VARIABLE.sub(variable, value)
-
-
-def check_training_arguments(arguments: Mapping[str, Any], where: str) -> None:
-    """Refuse names that ``TrainingArguments`` does not have, and those that the run sets itself."""
-    if not arguments:
-        return
-    from dataclasses import fields
-
-    from transformers import TrainingArguments
-
-    known = [field.name for field in fields(TrainingArguments) if field.init]
-    for name in arguments:
-        if name in _OWN_TRAINING_ARGUMENTS:
-            raise InputError(
-                f"{where}: 'training.{name}' is set by the run itself; use "
-                f"{_OWN_TRAINING_ARGUMENTS[name]}."
-            )
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = (
-                f"did you mean '{nearest[0]}'?"
-                if nearest
-                else "see transformers.TrainingArguments."
-            )
-            raise InputError(f"{where}: unknown key 'training.{name}'; {hint}")
-    check_sharding(arguments, where)
 
 
 def _check_allowed_leaks(config: Config, file: YamlFile) -> None:

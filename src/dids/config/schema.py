@@ -29,6 +29,24 @@ AlignmentNames = Annotated[
 PolicyName = Annotated[str, AfterValidator(checked_policy_name), "a policy's name"]
 
 
+_LONGEST_NAME = 100
+
+
+def _named_as_files_are(name: str) -> str:
+    """Sources and tasks name folders, and domains: ``SOURCE/0``."""
+    if not 0 < len(name) <= _LONGEST_NAME or name != name.strip() or name.startswith("."):
+        raise ValueError(
+            f"a name has 1 to {_LONGEST_NAME} characters, begins with no dot, and neither begins "
+            "nor ends with a blank"
+        )
+    if "/" in name or not name.isprintable():
+        raise ValueError("a name has no slash and no control character in it")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named_as_files_are), "name"]
+
+
 class SourceConfig(Limits):
     """Where the records of one source lie, and how far they may be drawn."""
 
@@ -51,7 +69,7 @@ class DataConfig(Section):
     """The training data."""
 
     sources: Annotated[
-        dict[str, Annotated[SourceConfig, BeforeValidator(_source)]], Field(min_length=1)
+        dict[Name, Annotated[SourceConfig, BeforeValidator(_source)]], Field(min_length=1)
     ]
     sequence_length: Annotated[int, Field(ge=8)] = 512
     """Tokens. Text is cut into pieces of this length; chats lose the front of their prompt."""
@@ -282,9 +300,9 @@ class Config(Section):
 
     run: str
     """The run folder."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: DataConfig
-    tasks: Annotated[dict[str, TaskConfig], Field(min_length=1)]
+    tasks: Annotated[dict[Name, TaskConfig], Field(min_length=1)]
     check: CheckConfig = CheckConfig()
     tokenizer: Annotated[TokenizerConfig, BeforeValidator(_named)]
     model: Annotated[ModelConfig, BeforeValidator(_named)]

@@ -67,7 +67,14 @@ class YamlFile:
             raise InputError(
                 f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8."
             ) from None
-        loader = _UniqueKeyLoader(text)
+        try:
+            loader = _UniqueKeyLoader(text)
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise InputError(
+                f"{path}, line {line}: not valid YAML: it has the control character "
+                f"U+{ord(text[error.position]):04X}."
+            ) from None
         loader.name = str(path)
         try:
             root = loader.get_single_node()
@@ -129,6 +136,7 @@ def _location_in_file(location: tuple[int | str, ...], raw: Any) -> tuple[str, .
     """Drop what pydantic adds to a path (names of union members), keep what the file has."""
     kept: list[str] = []
     value = raw
+    location = tuple(part for part in location if part != "[key]")  # of a name itself
     for i, part in enumerate(location):
         is_last = i == len(location) - 1
         if (isinstance(value, Mapping) and part in value) or (

@@ -3,7 +3,10 @@
 import difflib
 import importlib
 import inspect
-from typing import Any
+import math
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from dids.errors import InputError
 from dids.mixture.needs import Needs, needs_of
@@ -86,10 +89,30 @@ def _built(policy: type[Any], name: str, settings: dict[str, Any]) -> Any:  # no
                 f"mixture.settings.{setting}: policy '{name}' has no such setting; "
                 f"{_nearest(setting, known)}"
             )
+    typed = {key: _typed(policy, name, key, value) for key, value in settings.items()}
     try:
-        return policy(**settings)
+        return policy(**typed)
     except (TypeError, ValueError) as error:
         raise InputError(f"mixture.settings: policy '{name}' cannot be made: {error}") from error
+
+
+def _typed(policy: type[Any], name: str, setting: str, value: Any) -> Any:  # noqa: ANN401
+    """A value as the policy annotates it: a number may be written as YAML takes for a word."""
+    try:
+        hint = get_type_hints(policy.__init__).get(setting, Any)
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except (NameError, TypeError, PydanticSchemaGenerationError):  # of a policy from outside
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"mixture.settings.{setting} must be a finite number, got {value}.")
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        raise InputError(
+            f"mixture.settings.{setting}: policy '{name}': {message[0].lower()}{message[1:]}, got "
+            f"{value!r}."
+        ) from None
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -110,8 +110,18 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one process; a second one is refused."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Hold the folder for one process; a second one is refused.
+
+        Raises:
+            InputError: If another process holds it, or there can be no folder at that place.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise InputError(
+                f"run: there can be no folder {self.path} ({reason}); name another place."
+            ) from None
         with (self.path / _LOCK).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

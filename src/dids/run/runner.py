@@ -19,6 +19,7 @@ from dids.run.stages import ON_ALL_RANKS, STAGES
 from dids.run.stages.check import check_unchanged
 from dids.run.stages.tokens import rebuild_damaged
 from dids.run.workspace import Progress, Workspace
+from dids.training.models import check_architecture
 from dids.training.stop_signal import StopSignal
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,11 @@ def run_stages(
     Raises:
         InputError: For any mistake of the user's; the stages finished so far stay.
     """
-    # A slip in a policy's name or settings must not wait for stage seven.
+    # A slip in what is made last must not wait for stage seven.
     config.mixture.new_policy()
+    check_architecture(config.model, "model")
+    if config.has_own_proxy:
+        check_architecture(config.proxy_model, "proxy")
     ranks = ranks or LaunchedRanks()
     ranks.check()
     training_arguments(config, ranks.num)

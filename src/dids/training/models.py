@@ -1,15 +1,29 @@
 """Causal language models: loaded by name, or built from a config with seeded random weights."""
 
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from dids.config.schema import ModelConfig
 from dids.errors import InputError
 from dids.training.lora import with_adapters
+
+# What Transformers' configs and models raise over values that do not fit each other.
+_CANNOT_BE_BUILT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 
 
 def build_model(
@@ -87,33 +101,50 @@ def _built(
         "bos_token_id": None,
         **(config.config or {}),
     }
-    model_type = arguments.pop("model_type")
-    try:
-        known = AutoConfig.for_model(model_type)
-    except ValueError:
+    known_size = arguments["vocab_size"]
+    if known_size < vocab_size:
         raise InputError(
-            f"model.config.model_type: transformers knows no model type '{model_type}'; for "
-            "instance llama, "
-            "gpt_neox, qwen2."
-        ) from None
-    unknown = [name for name in arguments if not hasattr(known, name)]
-    if unknown:
-        raise InputError(f"model.config.{unknown[0]}: a {model_type} config has no such setting.")
-    if arguments["vocab_size"] < vocab_size:
-        raise InputError(
-            f"model.config.vocab_size is {arguments['vocab_size']}, but the tokenizer has "
-            f"{vocab_size} entries; "
+            f"model.config.vocab_size is {known_size}, but the tokenizer has {vocab_size} entries; "
             "leave it out, or make it at least as large."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                AutoConfig.for_model(model_type, **arguments)
-            )
-        except (TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"model.config: no {model_type} model can be built: {reason}"
-            ) from None
+        return _of_arguments(arguments, "model")
+
+
+def check_architecture(config: ModelConfig, field: str) -> None:
+    """Refuse a model that cannot be built; nothing of its size is made.
+
+    Args:
+        config: Of the model; one with a name is not looked at.
+        field: Of the config file, for messages.
+
+    Raises:
+        InputError: Naming the setting, or with the reason that Transformers gives.
+    """
+    if config.config is not None:
+        with torch.device("meta"):
+            _of_arguments(config.config, field)
+
+
+def _of_arguments(arguments: Mapping[str, Any], field: str) -> PreTrainedModel:
+    settings = deepcopy(dict(arguments))  # Transformers writes into what is nested in it
+    model_type = settings.pop("model_type")
+    try:
+        known = AutoConfig.for_model(model_type)
+    except ValueError:
+        raise InputError(
+            f"{field}.config.model_type: transformers knows no model type '{model_type}'; for "
+            "instance llama, gpt_neox, qwen2."
+        ) from None
+    unknown = [name for name in settings if not hasattr(known, name)]
+    if unknown:
+        raise InputError(f"{field}.config.{unknown[0]}: a {model_type} config has no such setting.")
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            AutoConfig.for_model(model_type, **settings)
+        )
+    except _CANNOT_BE_BUILT as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"{field}.config: no {model_type} model can be built: {reason}.") from None
     return model

@@ -1,5 +1,6 @@
 """One training run under a policy; stopped anywhere, it goes on to the same result."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -18,6 +19,7 @@ from transformers import (
 
 from dids.atomic import read_json, whole_folder, write_json
 from dids.data.dataset import PaddingCollator
+from dids.errors import InputError
 from dids.gradients.shards import as_its_own_class, is_sharded, whole_state
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
@@ -39,6 +41,8 @@ from dids.training.round_plan import MeasuresImpact, RoundPlan
 from dids.training.rounds import MixtureRounds
 from dids.training.sharding import ShardingTrainer
 from dids.training.stop_signal import StopAtStep, StoppedError, StopSignal
+
+logger = logging.getLogger(__name__)
 
 HISTORY_NAME = "history.json"
 MODEL_NAME = "model"
@@ -141,6 +145,15 @@ def train_model(
     elif budget_tokens is not None:
         shares = prior if unit == "samples" else sample_shares(prior, mean_lengths)
         nominal_steps = expected_steps(budget_tokens, batch_size, mean_lengths, shares)
+        step_tokens = batch_size * float(shares @ mean_lengths)
+        if step_tokens > budget_tokens:
+            logger.warning(
+                "one optimizer step of %s samples has about %s tokens, more than budget.tokens, "
+                "%s: the training is one step; make batches smaller, or the budget larger.",
+                f"{batch_size:,}",
+                f"{step_tokens:,.0f}",
+                f"{budget_tokens:,}",
+            )
         # No mixture has shorter samples than its shortest domain.
         bound = math.ceil(1.5 * budget_tokens / (batch_size * mean_lengths.min())) + 10
     else:
@@ -238,24 +251,30 @@ def trainer_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> 
         folder: Of the training.
         arguments: ``TrainingArguments`` by their own names; they go before the package's.
         seed: Of the Trainer.
+
+    Raises:
+        InputError: If Transformers refuses them.
     """
-    settings = TrainingArguments(
-        **{
-            "output_dir": str(folder),
-            "save_strategy": "no",  # rounds ask for their checkpoints themselves
-            "save_total_limit": _KEPT_CHECKPOINTS,
-            "disable_tqdm": True,
-            "report_to": "none",
-            "logging_steps": 20,
-            "logging_nan_inf_filter": False,
-            "remove_unused_columns": False,
-            "ignore_data_skip": True,  # the sampler starts at the right step by itself
-            "seed": seed,
-            "use_cpu": not torch.cuda.is_available(),
-            "max_steps": 1,
-            **deepcopy(dict(arguments)),  # TrainingArguments writes into what it is given
-        }
-    )
+    values = {
+        "output_dir": str(folder),
+        "save_strategy": "no",  # rounds ask for their checkpoints themselves
+        "save_total_limit": _KEPT_CHECKPOINTS,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "logging_steps": 20,
+        "logging_nan_inf_filter": False,
+        "remove_unused_columns": False,
+        "ignore_data_skip": True,  # the sampler starts at the right step by itself
+        "seed": seed,
+        "use_cpu": not torch.cuda.is_available(),
+        "max_steps": 1,
+        **deepcopy(dict(arguments)),  # TrainingArguments writes into what it is given
+    }
+    try:
+        settings = TrainingArguments(**values)
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"training: Transformers refuses these arguments: {reason}.") from error
     # One process that sees several GPUs would divide each batch over copies of the model
     # (DataParallel), whose gradients nobody reads.
     settings._n_gpu = min(1, settings.n_gpu)

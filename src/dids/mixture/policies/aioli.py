@@ -15,6 +15,7 @@ from dids.mixture.multiplicative_weights import MultiplicativeWeights
 from dids.mixture.needs import Needs
 from dids.mixture.newest_losses import NewestLosses, newest_losses
 from dids.mixture.observation import Observation, PolicyDecision
+from dids.mixture.setting_ranges import check_positive
 
 # Learning may take no more than this part of a run; else the mixture stays at the prior.
 _MOST_LEARNING = 2 / 3
@@ -70,6 +71,7 @@ class Aioli:
         rounds: int | float = 20,
         share: float = 0.3,
     ) -> None:
+        check_positive(step_size=step_size)
         for name, count in [("sweeps", sweeps), ("segment_steps", segment_steps)]:
             if count != int(count) or count < 1:
                 raise ValueError(f"{name} must be a whole number from 1 on, but it is {count}.")

@@ -12,6 +12,12 @@ from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
+from dids.mixture.setting_ranges import (
+    check_memory,
+    check_not_negative,
+    check_positive,
+    check_share,
+)
 from dids.mixture.task_mixtures import diminished, net_pull, task_mixtures
 from dids.mixture.task_progress import progress_of_tasks, tilted_weights
 
@@ -56,6 +62,10 @@ class Dids:
         returns: float = 0.5,
         potential_weight: float = 0.25,
     ) -> None:
+        check_memory(ema=ema, decay=decay)
+        check_positive(prior_vote=prior_vote)
+        check_not_negative(caution=caution, damping=damping)
+        check_share(returns=returns, potential_weight=potential_weight)
         self.ema = ema
         self.caution = caution
         self.prior_vote = prior_vote

@@ -15,6 +15,7 @@ from dids.mixture.explanation import impact_explanation
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
+from dids.mixture.setting_ranges import check_memory, check_positive
 
 
 class DidsDescent:
@@ -41,6 +42,8 @@ class DidsDescent:
     needs_impact = True
 
     def __init__(self, *, speed: float = 1.5, decay: float = 0.95) -> None:
+        check_positive(speed=speed)
+        check_memory(decay=decay)
         self.speed = speed
         self.decay = decay
         self._gain_k: np.ndarray | None = None

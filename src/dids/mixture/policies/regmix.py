@@ -11,6 +11,7 @@ from dids.mixture.found_mixture import FoundMixture
 from dids.mixture.loss_regression import Regression, fitted_losses
 from dids.mixture.mixture_draws import above_floors, dirichlet, dirichlet_mixtures
 from dids.mixture.search import Trials, scored_task_names
+from dids.mixture.setting_ranges import check_positive
 
 
 class RegMix(FoundMixture):
@@ -61,6 +62,12 @@ class RegMix(FoundMixture):
             raise ValueError(f"regression must be {', '.join(get_args(Regression))}")
         if num_trials < 2:
             raise ValueError("num_trials must be 2 or more")
+        check_positive(budget=budget, temperature=temperature, min_strength=min_strength)
+        if not min_strength <= max_strength:
+            raise ValueError(
+                f"max_strength must be at least min_strength, {min_strength}, but it is "
+                f"{max_strength}."
+            )
         self.num_trials = int(num_trials)
         self.budget = budget
         self.regression = regression

@@ -14,6 +14,7 @@ from dids.mixture.found_mixture import FoundMixture
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.search import Trial, Trials
+from dids.mixture.setting_ranges import check_positive
 
 
 class SkillIt:
@@ -55,10 +56,9 @@ class SkillIt:
         budget: float = 1.0,
         relative: bool | float = True,
     ) -> None:
-        if not budget > 0.0 or not window >= 1 or window != int(window):
-            raise ValueError(
-                f"budget must be above 0 and window a number of looks, but are {budget}, {window}."
-            )
+        check_positive(speed=speed, budget=budget)
+        if not window >= 1 or window != int(window):
+            raise ValueError(f"window must be a number of looks, but it is {window}.")
         self.speed = speed
         self.window = int(window)
         self.budget = budget
