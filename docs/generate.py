@@ -173,14 +173,18 @@ def described(annotation: Any, metadata: Any = ()) -> str:
     words = {int: "integer", float: "number", bool: "true or false", str: "text"}
     words |= {type(None): "null", dict: "mapping"}
     for noun in (m for m in metadata if isinstance(m, str)):
-        words |= {tuple: f"{noun} or list of {noun}s", str: noun}
+        words |= {tuple: f"{noun} or list of {noun}s", str: noun, float: noun}
     signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
     bounds = [
-        f"{signs[type(m)][0]} {getattr(m, signs[type(m)][1]):g}"
+        f"{signs[type(m)][0]} {_shown(getattr(m, signs[type(m)][1]))}"
         for m in metadata
         if type(m) in signs
     ]
     return " ".join([words[origin or annotation], *([" and ".join(bounds)] if bounds else [])])
+
+
+def _shown(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def _fields(

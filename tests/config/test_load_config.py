@@ -186,3 +186,28 @@ def test_a_seed_that_no_generator_takes_is_refused(tmp_path):
 def test_a_control_character_is_named_with_its_line(tmp_path):
     message = complaint(tmp_path, MINIMAL + "seed: \x00\n")
     assert "config.yaml, line 10: not valid YAML: it has the control character U+0000" in message
+
+
+def test_a_percentage_is_the_fraction_that_it_is(tmp_path):
+    text = MINIMAL.replace("web: web.jsonl", "web: {path: web.jsonl, floor: 10 %}")
+    config = load_config(written(tmp_path, text + "impact: {overhead: 2%}\n"))
+    assert config.impact.overhead == 0.02
+    assert config.data.sources["web"].floor == 0.1
+    message = complaint(tmp_path, MINIMAL + "impact: {overhead: a few%}\n")
+    assert "'impact.overhead': input should be a valid number" in message
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ("floor: 60%", "floors and pins of the sources add up to 1.2"),
+        ("pin: 0.6", "floors and pins of the sources add up to 1.2"),
+        ("cap: 0.4", "caps and pins of the sources add up to 0.8"),
+    ],
+)
+def test_limits_of_sources_that_no_mixture_keeps_are_refused(tmp_path, limits, said):
+    two = f"web: {{path: a.jsonl, {limits}}}\n    code: {{path: b.jsonl, {limits}}}"
+    message = complaint(tmp_path, MINIMAL.replace("web: web.jsonl", two))
+    assert f"config.yaml, line 2: 'data': {said}" in message
+    at_the_edge = two.replace(limits, "pin: 0.5")
+    load_config(written(tmp_path, MINIMAL.replace("web: web.jsonl", at_the_edge)))

@@ -144,6 +144,25 @@ def test_a_model_that_cannot_be_built_is_refused_before_the_first_stage(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ({"lr_scheduler_kwargs": {"power": 2}}, "refuses the schedule: get_linear_schedule"),
+        ({"report_to": "wandbx"}, "refuses these arguments: wandbx is not supported"),
+        ({"optim": "schedule_free_sgd"}, "schedulefree"),
+    ],
+)
+def test_what_the_trainer_refuses_is_said_before_features_are_made(
+    tmp_path, capsys, monkeypatch, argument, said
+):
+    training = {**tiny_config(tmp_path)["training"], **argument}
+    config = write_config(tmp_path, training=training)
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert message.startswith("dids: training: Transformers ")
+    assert said in message
+    assert not (tmp_path / "run" / "features").exists()
+
+
 def test_a_step_of_more_tokens_than_the_budget_is_said(tmp_path, monkeypatch, caplog):
     config = write_config(tmp_path, budget={"tokens": 20})
     with caplog.at_level(logging.WARNING, "dids"):

@@ -88,3 +88,14 @@ def test_looking_at_a_model_makes_nothing_of_its_size_and_changes_no_config():
     before = repr(config)
     check_architecture(config, "model")  # of a terabyte and more
     assert repr(config) == before
+
+
+def test_a_model_that_cannot_be_found_and_adapters_without_a_layer_are_refused_at_once(tmp_path):
+    with pytest.raises(InputError, match=f"^proxy: '{tmp_path}' cannot be loaded"):
+        check_architecture(ModelConfig(name=str(tmp_path)), "proxy")
+    lora = {"target_modules": ["q_proj", "nothing"]}
+    check_architecture(ModelConfig(config=TINY, lora=lora), "model")
+    with pytest.raises(InputError, match=r"^model.lora.target_modules"):
+        check_architecture(ModelConfig(config=TINY, lora={"target_modules": ["nothing"]}), "model")
+    build_model(ModelConfig(config=TINY), vocab_size=64, seed=0).save_pretrained(tmp_path)
+    check_architecture(ModelConfig(name=str(tmp_path)), "proxy")

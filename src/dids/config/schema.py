@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from dids.config.section import Patterns, Section, as_tuple
+from dids.config.section import Fraction, Patterns, Section, as_tuple
 from dids.config.steering import Limits, SteeredMixture, SteeredTask
 from dids.mixture.policy_names import checked_policy_name
 
@@ -30,6 +30,7 @@ PolicyName = Annotated[str, AfterValidator(checked_policy_name), "a policy's nam
 
 
 _LONGEST_NAME = 100
+_ROUNDING = 1e-9
 
 
 def _named_as_files_are(name: str) -> str:
@@ -78,6 +79,23 @@ class DataConfig(Section):
     on_bad_record: Literal["stop", "skip"] = "stop"
     cache: str | None = None
     """Folder for tokenised data that several runs share. None: inside the run folder."""
+
+    @model_validator(mode="after")
+    def _limits_that_some_mixture_keeps(self) -> "DataConfig":
+        least = sum(source.least or 0.0 for source in self.sources.values())
+        if least > 1.0 + _ROUNDING:
+            raise ValueError(
+                f"floors and pins of the sources add up to {least:.6g}, but all shares add up to "
+                "1; lower some"
+            )
+        bounds = [source.greatest for source in self.sources.values()]
+        most = sum(1.0 if bound is None else bound for bound in bounds)
+        if most < 1.0 - _ROUNDING:
+            raise ValueError(
+                f"caps and pins of the sources add up to {most:.6g}, but all shares add up to 1; "
+                "raise some"
+            )
+        return self
 
 
 class CheckConfig(Section):
@@ -179,11 +197,11 @@ class ProxyConfig(Section):
 class FeaturesConfig(Section):
     """Per-sample gradient features of the proxy."""
 
-    dim: Annotated[int, Field(ge=32)] = 1024
+    dim: Annotated[int, Field(ge=32, le=65_536)] = 1024
     projection: Literal["one-sided", "exact"] = "one-sided"
     dtype: Literal["float16", "float32"] = "float16"
     """On disk."""
-    share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    share: Annotated[Fraction, Field(gt=0.0, le=1.0)] = 1.0
     """Fraction of the samples that get a feature, drawn from clusters of like text; the rest joins
     domains by its text alone."""
     batch_tokens: Annotated[int, Field(ge=1)] = 4096
@@ -220,7 +238,7 @@ class ImpactConfig(Section):
     """Validation samples of each task there, at most."""
     validation_samples: Annotated[int, Field(ge=1)] = 32
     """Samples of each task whose loss is followed: the same ones every round."""
-    overhead: Annotated[float, Field(gt=0.0, le=1.0)] | None = 0.02
+    overhead: Annotated[Fraction, Field(gt=0.0, le=1.0)] | None = 0.02
     """Cost of measuring over the cost of training, at most: decides how many samples of the tasks
     are taken, how often, and how many training steps give the domains' gradients. None: the samples
     above, every round, and all steps; so it is where ``domain_gradients`` is ``samples``."""

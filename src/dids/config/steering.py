@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dids.config.section import Section, Share, as_tuple
+from dids.config.section import Fraction, Section, Share, as_tuple
 from dids.config.yaml_file import YamlFile
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Limits(Section):
     """Greatest share in every mixture. None: no cap."""
     pin: Share | None = None
     """The share in every mixture, exactly. None: not pinned."""
-    prior: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    prior: Annotated[Fraction, Field(gt=0.0, lt=1.0)] | None = None
     """Share in the mixture that the run starts from and falls back on. None: as the others."""
 
     @model_validator(mode="after")

@@ -54,12 +54,10 @@ def run_stages(
     """
     # A slip in what is made last must not wait for stage seven.
     config.mixture.new_policy()
-    check_architecture(config.model, "model")
-    if config.has_own_proxy:
-        check_architecture(config.proxy_model, "proxy")
     ranks = ranks or LaunchedRanks()
     ranks.check()
     training_arguments(config, ranks.num)
+    ranks.from_first(partial(_check_models, config, folder))
     if ranks.is_first:
         progress = RecordedProgress(progress, folder.path / PROGRESS_NAME)
     all_ranks = AllRanks(ranks)
@@ -81,6 +79,15 @@ def run_stages(
             if name == last:
                 break
     return work
+
+
+def _check_models(config: Config, folder: RunFolder) -> None:
+    """Refuse models that stages to come could not make."""
+    trusts = config.trust_remote_code
+    if not folder.is_done("train"):
+        check_architecture(config.model, "model", trust_remote_code=trusts)
+    if config.has_own_proxy and not folder.is_done("proxy"):
+        check_architecture(config.proxy_model, "proxy", trust_remote_code=trusts)
 
 
 def _run_stage(work: Workspace, name: str, *, meanwhile: Meanwhile) -> None:

@@ -1,6 +1,7 @@
 """Causal language models: loaded by name, or built from a config with seeded random weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
@@ -77,13 +78,10 @@ def saved_model(
 
 
 def _loaded(name: str, dtype: torch.dtype, trust_remote_code: bool) -> PreTrainedModel:
-    try:
+    with _found(name, "model"):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"model: '{name}' cannot be loaded: {reason}") from None
     return model
 
 
@@ -112,19 +110,36 @@ def _built(
         return _of_arguments(arguments, "model")
 
 
-def check_architecture(config: ModelConfig, field: str) -> None:
-    """Refuse a model that cannot be built; nothing of its size is made.
+def check_architecture(config: ModelConfig, field: str, *, trust_remote_code: bool = False) -> None:
+    """Refuse a model that cannot be built or found; no weights are made or loaded.
 
     Args:
-        config: Of the model; one with a name is not looked at.
+        config: Of the model.
         field: Of the config file, for messages.
+        trust_remote_code: Whether a hub model may run code of its own.
 
     Raises:
         InputError: Naming the setting, or with the reason that Transformers gives.
     """
-    if config.config is not None:
-        with torch.device("meta"):
-            _of_arguments(config.config, field)
+    if config.name is not None:
+        with _found(config.name, field):
+            AutoConfig.from_pretrained(config.name, trust_remote_code=trust_remote_code)
+        return
+    assert config.config is not None
+    with torch.device("meta"):
+        model = _of_arguments(config.config, field)
+        if config.lora is not None:
+            with_adapters(model, config.lora, seed=0)
+
+
+@contextmanager
+def _found(name: str, field: str) -> Iterator[None]:
+    """Inside, a hub name or folder is looked up."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{field}: '{name}' cannot be loaded: {reason}") from None
 
 
 def _of_arguments(arguments: Mapping[str, Any], field: str) -> PreTrainedModel:

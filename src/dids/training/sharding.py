@@ -17,11 +17,13 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from safetensors.torch import load_file
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from dids.errors import InputError
 from dids.gradients.shards import is_shard, on_first_rank
 from dids.ranks import is_first_rank
+from dids.training.refusals import refusals_in_one_sentence
 from dids.training.trainer import DidsTrainer
 
 _VARIABLES = "ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"
@@ -55,7 +57,8 @@ class ShardingTrainer(DidsTrainer):
         """The Trainer's own, from a checkpoint that is whole.
 
         Raises:
-            InputError: If the model has no such layers as are to be sharded.
+            InputError: If the model has no such layers as are to be sharded, or the arguments ask
+                for a package that is not installed.
         """
         if self.is_fsdp_enabled:
             assert isinstance(self.model, nn.Module)
@@ -63,7 +66,29 @@ class ShardingTrainer(DidsTrainer):
             _check_layers(self.model, asked or [])
             if isinstance(resume_from_checkpoint, str):
                 _load_weights(self.model, Path(resume_from_checkpoint))
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        with refusals_in_one_sentence(ImportError):
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """The Trainer's own.
+
+        Raises:
+            InputError: If it cannot be made with these arguments.
+        """
+        with refusals_in_one_sentence(TypeError, ValueError, of="the optimizer"):
+            optimizer: Optimizer = super().create_optimizer(model)
+        return optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: Optimizer | None = None
+    ) -> LRScheduler:
+        """The Trainer's own.
+
+        Raises:
+            InputError: If it cannot be made with these arguments.
+        """
+        with refusals_in_one_sentence(TypeError, ValueError, of="the schedule"):
+            return super().create_scheduler(num_training_steps, optimizer)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The Trainer's own, with weights called as the model calls them.

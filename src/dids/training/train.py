@@ -19,7 +19,6 @@ from transformers import (
 
 from dids.atomic import read_json, whole_folder, write_json
 from dids.data.dataset import PaddingCollator
-from dids.errors import InputError
 from dids.gradients.shards import as_its_own_class, is_sharded, whole_state
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.preconditioner import optimizer_moments
@@ -35,6 +34,7 @@ from dids.training.drawn import drawn
 from dids.training.history import History
 from dids.training.live import LIVE_NAME, LiveNumbers
 from dids.training.lora import without_adapters
+from dids.training.refusals import refusals_in_one_sentence
 from dids.training.regrouping import ordered_domains
 from dids.training.resumed_state import resumed_state
 from dids.training.round_plan import MeasuresImpact, RoundPlan
@@ -188,14 +188,15 @@ def train_model(
         reference=reference,
         on_step=on_step,
     )
-    trainer = ShardingTrainer(
-        model=model,
-        args=settings,
-        train_dataset=data.dataset,
-        data_collator=PaddingCollator(int(tokenizer.pad_token_id or 0)),
-        mixture=rounds,
-        log_domains=rounds.reads_losses or settings.report_to not in ([], ["none"]),
-    )
+    with refusals_in_one_sentence(ImportError, ValueError):
+        trainer = ShardingTrainer(
+            model=model,
+            args=settings,
+            train_dataset=data.dataset,
+            data_collator=PaddingCollator(int(tokenizer.pad_token_id or 0)),
+            mixture=rounds,
+            log_domains=rounds.reads_losses or settings.report_to not in ([], ["none"]),
+        )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(LiveNumbers(folder / LIVE_NAME, rounds))
     stop = StopSignal() if stop is None else stop
@@ -270,11 +271,8 @@ def trainer_arguments(folder: Path, arguments: Mapping[str, Any], seed: int) -> 
         "max_steps": 1,
         **deepcopy(dict(arguments)),  # TrainingArguments writes into what it is given
     }
-    try:
+    with refusals_in_one_sentence(ImportError, TypeError, ValueError):
         settings = TrainingArguments(**values)
-    except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"training: Transformers refuses these arguments: {reason}.") from error
     # One process that sees several GPUs would divide each batch over copies of the model
     # (DataParallel), whose gradients nobody reads.
     settings._n_gpu = min(1, settings.n_gpu)
