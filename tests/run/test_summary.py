@@ -5,7 +5,8 @@ import json
 
 from rich.console import Console
 
-from dids.run.summary import print_summary
+from dids.run.progress import ConsoleProgress
+from dids.run.summary import print_impact, print_summary
 
 
 def printed(folder, control):
@@ -41,3 +42,19 @@ def test_without_a_control_there_is_nothing_to_compare_with(tmp_path):
     text = printed(tmp_path, None)
     assert "4.5000" in text
     assert "against" not in text
+
+
+def test_brackets_of_a_name_are_no_orders_to_the_terminal(tmp_path, capsys):
+    impact = {"cosine": {"web [old]/0": {"sums [bold]": 0.5}}}
+    (tmp_path / "impact.json").write_text(json.dumps(impact), encoding="utf-8")
+    print_impact(tmp_path)
+    shown = capsys.readouterr().out
+    assert "web [old]/0" in shown
+    assert "sums [bold]" in shown
+
+
+def test_brackets_of_a_bars_title_are_no_orders_to_the_terminal(capsys):
+    console = Console(force_terminal=True, width=100)
+    with ConsoleProgress(console).bar("checking web [old]", 2) as advance:
+        advance(2)
+    assert "checking web [old]" in capsys.readouterr().out

@@ -77,7 +77,7 @@ def test_model_that_cannot_be_found_is_named():
 def test_a_model_that_cannot_be_built_is_refused_before_anything_is_made(changed, said):
     config = ModelConfig(config={**TINY, **changed})
     with pytest.raises(InputError, match=f"^proxy.config.*({said})"):
-        check_architecture(config, "proxy")
+        check_architecture(config, "proxy", 32)
     with pytest.raises(InputError, match=f"^model.config.*({said})"):
         build_model(config, vocab_size=64, seed=0)
 
@@ -86,16 +86,47 @@ def test_looking_at_a_model_makes_nothing_of_its_size_and_changes_no_config():
     large = {**TINY, "hidden_size": 2**20, "vocab_size": 2**20, "rope_parameters": {"factor": 2.0}}
     config = ModelConfig(config=large)
     before = repr(config)
-    check_architecture(config, "model")  # of a terabyte and more
+    check_architecture(config, "model", 32)  # of a terabyte and more
     assert repr(config) == before
 
 
 def test_a_model_that_cannot_be_found_and_adapters_without_a_layer_are_refused_at_once(tmp_path):
     with pytest.raises(InputError, match=f"^proxy: '{tmp_path}' cannot be loaded"):
-        check_architecture(ModelConfig(name=str(tmp_path)), "proxy")
+        check_architecture(ModelConfig(name=str(tmp_path)), "proxy", 32)
     lora = {"target_modules": ["q_proj", "nothing"]}
-    check_architecture(ModelConfig(config=TINY, lora=lora), "model")
+    check_architecture(ModelConfig(config=TINY, lora=lora), "model", 32)
     with pytest.raises(InputError, match=r"^model.lora.target_modules"):
-        check_architecture(ModelConfig(config=TINY, lora={"target_modules": ["nothing"]}), "model")
+        nothing = {"target_modules": ["nothing"]}
+        check_architecture(ModelConfig(config=TINY, lora=nothing), "model", 32)
     build_model(ModelConfig(config=TINY), vocab_size=64, seed=0).save_pretrained(tmp_path)
-    check_architecture(ModelConfig(name=str(tmp_path)), "proxy")
+    check_architecture(ModelConfig(name=str(tmp_path)), "proxy", 32)
+
+
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_head": 2, "n_layer": 1, "n_positions": 32}
+OPT = {
+    "model_type": "opt",
+    "hidden_size": 16,
+    "word_embed_proj_dim": 16,
+    "ffn_dim": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 32,
+}
+
+
+@pytest.mark.parametrize("arguments", [GPT2, OPT], ids=["gpt2", "opt"])
+def test_a_model_with_a_vector_for_each_position_takes_no_longer_samples(arguments, tmp_path):
+    config = ModelConfig(config=arguments)
+    check_architecture(config, "model", 32)
+    with pytest.raises(InputError, match=r"^model: it has 32 positions, but samples have up to 33"):
+        check_architecture(config, "model", 33)
+    build_model(config, vocab_size=64, seed=0).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"^proxy: it has 32 positions"):
+        check_architecture(ModelConfig(name=str(tmp_path)), "proxy", 33)
+
+
+def test_a_model_that_turns_by_position_takes_longer_samples():
+    config = ModelConfig(config={**TINY, "max_position_embeddings": 16})
+    check_architecture(config, "model", 32)
+    model = build_model(config, vocab_size=64, seed=0)
+    assert model(torch.arange(32)[None]).logits.isfinite().all()

@@ -32,7 +32,7 @@ def audit_run(
         audit = audited(work, settings)
         page = work.path(FOLDER_NAME) / PAGE_NAME
         write_page(page, audit)
-    console = console or Console()
+    console = console or Console(markup=False)
     console.print(text_table(wording.TITLES, wording.table_rows(audit)))
     for line in [*wording.sentences(audit), str(page)]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)

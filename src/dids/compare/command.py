@@ -66,12 +66,12 @@ def run_contest(config: Config, options: ContestOptions, console: Console | None
             seeds,
             tune=options.tune,
             workers=Workers(jobs, max(1, cores // jobs), path / "output"),
-            console=Console(stderr=True),
+            console=Console(stderr=True, markup=False),
         ).finished()
         rows = contest_standings(contest)
         write_json(path / RESULT_NAME, contest_result(contest, rows))
         write_page(path / PAGE_NAME, contest, rows)
-    console = console or Console()
+    console = console or Console(markup=False)
     print_contest(contest, rows, console)
     console.print(f"{path / PAGE_NAME}", highlight=False, soft_wrap=True)
     return len(contest.failures)

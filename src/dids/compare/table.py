@@ -19,7 +19,7 @@ def print_contest(
     contest: Finished, rows: Sequence[Standing], console: Console | None = None
 ) -> None:
     """Print the standings, the losses by task, what was searched, and what failed."""
-    console = console or Console()
+    console = console or Console(markup=False)
     for line in wording.tuning_lines(contest):
         console.print(f"searched: {line}", highlight=False, soft_wrap=True, markup=False)
     budget = contest.config.budget.tokens

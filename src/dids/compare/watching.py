@@ -62,7 +62,12 @@ def contest_progress(title: str, num_runs: int, console: Console) -> Iterator[Co
     if not console.is_terminal:
         yield ContestProgress(title, num_runs, None, console)
         return
-    where = TextColumn("{task.fields[where]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), where, TimeElapsedColumn())
+    where = TextColumn("{task.fields[where]}", markup=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        where,
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bars:
         yield ContestProgress(title, num_runs, bars, console)

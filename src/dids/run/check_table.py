@@ -21,7 +21,7 @@ def print_check(result: dict[str, Any], console: Console | None = None) -> None:
         result: Its content.
         console: Where to; standard output unless given.
     """
-    console = console or Console()
+    console = console or Console(markup=False)
     console.print(_sources(result))
     if result["leaks"] or result["overlaps"]:
         console.print()

@@ -27,7 +27,7 @@ class ConsoleProgress:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = Console(stderr=True) if console is None else console
+        self.console = Console(stderr=True, markup=False) if console is None else console
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -40,7 +40,7 @@ class ConsoleProgress:
             with self._lines(title, total) as advance:
                 yield advance
             return
-        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+        columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn()]
         columns += [TaskProgressColumn()] if total == 1.0 else [MofNCompleteColumn()]
         columns += [TimeElapsedColumn(), TimeRemainingColumn()]
         with Progress(*columns, console=self.console, transient=False) as progress:

@@ -83,11 +83,15 @@ def run_stages(
 
 def _check_models(config: Config, folder: RunFolder) -> None:
     """Refuse models that stages to come could not make."""
-    trusts = config.trust_remote_code
+    checked = partial(
+        check_architecture,
+        sequence_length=config.data.sequence_length,
+        trust_remote_code=config.trust_remote_code,
+    )
     if not folder.is_done("train"):
-        check_architecture(config.model, "model", trust_remote_code=trusts)
+        checked(config.model, "model")
     if config.has_own_proxy and not folder.is_done("proxy"):
-        check_architecture(config.proxy_model, "proxy", trust_remote_code=trusts)
+        checked(config.proxy_model, "proxy")
 
 
 def _run_stage(work: Workspace, name: str, *, meanwhile: Meanwhile) -> None:

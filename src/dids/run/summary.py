@@ -12,7 +12,7 @@ from dids.domains.domains import Domains
 
 def print_summary(folder: Path, console: Console | None = None) -> None:
     """The tasks' test losses against the control, and where the report is."""
-    console = console or Console()
+    console = console or Console(markup=False)
     console.print(_task_table(folder))
     result = read_json(folder / "result.json")
     change_by_task = _changes(result)
@@ -44,7 +44,7 @@ def print_evaluation(folder: Path, console: Console | None = None) -> None:
                 _number(result.get("accuracy"), 3),
                 _number(result.get("accuracy_norm"), 3),
             )
-    (console or Console()).print(table)
+    (console or Console(markup=False)).print(table)
 
 
 def print_domains(folder: Path, console: Console | None = None) -> None:
@@ -53,7 +53,7 @@ def print_domains(folder: Path, console: Console | None = None) -> None:
     table = Table("domain", "samples", "mean cosine to the centre", box=None)
     for name, size, cosine in zip(domains.names, domains.size_k, domains.cosines, strict=True):
         table.add_row(name, f"{int(size):,}", _number(cosine, 3))
-    (console or Console()).print(table)
+    (console or Console(markup=False)).print(table)
 
 
 def print_impact(folder: Path, console: Console | None = None) -> None:
@@ -63,7 +63,7 @@ def print_impact(folder: Path, console: Console | None = None) -> None:
     table = Table("domain", *tasks, box=None)
     for domain, by_task in cosines.items():
         table.add_row(domain, *(_number(by_task[task], 2) for task in tasks))
-    (console or Console()).print(table)
+    (console or Console(markup=False)).print(table)
 
 
 def _task_table(folder: Path) -> Table:

@@ -37,7 +37,7 @@ def watch(path: Path, *, once: bool = False, console: Console | None = None) -> 
     Raises:
         InputError: If there is no run at that place.
     """
-    console = console or Console()
+    console = console or Console(markup=False)
     state = run_state(path)
     if once or state.status != "running":
         console.print(view(state))

@@ -110,26 +110,52 @@ def _built(
         return _of_arguments(arguments, "model")
 
 
-def check_architecture(config: ModelConfig, field: str, *, trust_remote_code: bool = False) -> None:
+def check_architecture(
+    config: ModelConfig, field: str, sequence_length: int, *, trust_remote_code: bool = False
+) -> None:
     """Refuse a model that cannot be built or found; no weights are made or loaded.
 
     Args:
         config: Of the model.
         field: Of the config file, for messages.
+        sequence_length: Tokens of the longest sample.
         trust_remote_code: Whether a hub model may run code of its own.
 
     Raises:
         InputError: Naming the setting, or with the reason that Transformers gives.
     """
-    if config.name is not None:
-        with _found(config.name, field):
-            AutoConfig.from_pretrained(config.name, trust_remote_code=trust_remote_code)
-        return
-    assert config.config is not None
     with torch.device("meta"):
-        model = _of_arguments(config.config, field)
+        if config.config is not None:
+            model = _of_arguments(config.config, field)
+        else:
+            assert config.name is not None
+            with _found(config.name, field):
+                found = AutoConfig.from_pretrained(config.name, trust_remote_code=trust_remote_code)
+                model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                    found, trust_remote_code=trust_remote_code
+                )
+        _check_positions(model, field, sequence_length)
         if config.lora is not None:
             with_adapters(model, config.lora, seed=0)
+
+
+def _check_positions(model: PreTrainedModel, field: str, sequence_length: int) -> None:
+    """Refuse a model that has learnt a vector for each position, and too few of them."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions >= sequence_length:
+        return
+    ids = model.get_input_embeddings()
+    learnt = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Embedding) and module is not ids
+    ]
+    # OPT and those after it leave the first two for what is padded.
+    if any(module.num_embeddings in (positions, positions + 2) for module in learnt):
+        raise InputError(
+            f"{field}: it has {positions} positions, but samples have up to {sequence_length} "
+            "tokens (data.sequence_length); make them shorter, or take a model with more."
+        )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 def print_plan(config: Config, plan: RunPlan, console: Console | None = None) -> None:
     """Print a plan."""
-    console = console or Console()
+    console = console or Console(markup=False)
     console.print(_sources(plan))
     for line in _lines(config, plan):
         console.print(line, highlight=False, soft_wrap=True)
