@@ -29,10 +29,17 @@ class DomainDataset(Dataset[dict[str, Any]]):
             domain of every sample.
 
     Raises:
-        InputError: If the domains do not account for every sample.
+        InputError: If the domains do not account for every sample, or there is no saying how many
+            samples there are.
     """
 
     def __init__(self, dataset: Any, domains: Mapping[str, int] | np.ndarray) -> None:  # noqa: ANN401
+        if not hasattr(dataset, "__len__"):
+            raise InputError(
+                f"The training set is of the kind {type(dataset).__name__}, which can only be read "
+                "from front to back; a mixture needs one with a length, whose samples are read by "
+                "number, such as datasets.Dataset."
+            )
         self.dataset = dataset
         self._domain_n: np.ndarray | None = None
         self._ends_k = np.zeros(0, dtype=np.int64)

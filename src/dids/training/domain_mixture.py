@@ -48,7 +48,8 @@ class DomainMixture(MixtureCallback):
         seed: Of the samples' order; None is the Trainer's ``data_seed``, or ``seed``.
 
     Raises:
-        InputError: If names do not fit each other, or weights are no mixture.
+        InputError: If names do not fit each other, weights are no mixture, the policy is no
+            function, or a step of the schedule or ``every_steps`` is none.
     """
 
     def __init__(
@@ -68,11 +69,21 @@ class DomainMixture(MixtureCallback):
     ) -> None:
         super().__init__(list(sizes))
         self.domains = DomainSettings(sizes, unit, max_repeats or {}, at_end or {})
+        if policy is not None and not callable(policy):
+            raise InputError(
+                f"policy must be a function of a MixtureView, but it is {policy!r}; policies by "
+                "name belong to a config (dids run)."
+            )
+        if not isinstance(every_steps, int | np.integer) or every_steps < 1:
+            raise InputError(f"every_steps must be 1 or more, but it is {every_steps!r}.")
         self.policy = policy
         self.every_steps = every_steps
         self._lengths = lengths
         self._seed = seed
         self._start = self.domains.weights(mixture)
+        steps = list(schedule or {})
+        if not all(isinstance(step, int | np.integer) and step >= 0 for step in steps):
+            raise InputError(f"schedule: steps are whole numbers from 0 on, but are {steps}.")
         entries = sorted((schedule or {}).items())
         self._schedule = [(step, self.domains.weights(entry)) for step, entry in entries]
         self._num_scheduled = 0
@@ -85,8 +96,16 @@ class DomainMixture(MixtureCallback):
 
     @property
     def sampler(self) -> MixtureSampler:
-        """The sampler, once the Trainer's loader is made."""
-        assert self._sampler is not None, "the sampler is made with the Trainer's loader"
+        """The sampler, once the Trainer's loader is made.
+
+        Raises:
+            InputError: Before.
+        """
+        if self._sampler is None:
+            raise InputError(
+                "the mixture has no sampler yet: the Trainer makes it when it begins to train; "
+                "until then give mixtures to DomainMixture(...)."
+            )
         return self._sampler
 
     def sampler_for(self, args: TrainingArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
@@ -137,12 +156,13 @@ class DomainMixture(MixtureCallback):
             The first step with this mixture.
 
         Raises:
-            InputError: If names or weights are wrong.
+            InputError: If names or weights are wrong, or no training has begun.
         """
-        assert self._lag is not None, "the lag is known with the Trainer's loader"
+        sampler = self.sampler
+        assert self._lag is not None
         # Inside a step its batches have been read already.
         start_step = self._step + self._lag + self._is_in_step
-        self.sampler.set_mixture(self.domains.weights(mixture), start_step)
+        sampler.set_mixture(self.domains.weights(mixture), start_step)
         return start_step
 
     def usage(self) -> dict[str, DomainUsage]:

@@ -27,7 +27,7 @@ class DomainSettings:
         at_end: ``renormalise`` or ``stop``, by domain; ``renormalise`` where not named.
 
     Raises:
-        InputError: If a setting names a domain that is not there.
+        InputError: If a setting names a domain that is not there, or a domain has no samples.
     """
 
     def __init__(
@@ -38,6 +38,9 @@ class DomainSettings:
         at_end: Mapping[str, AtEnd],
     ) -> None:
         self.sizes = dict(sizes)
+        for name, size in self.sizes.items():
+            if not isinstance(size, int | np.integer) or size < 1:
+                raise InputError(f"sizes: '{name}' must have 1 sample or more, but has {size!r}.")
         self.unit: Unit = unit
         self.max_repeats: list[int | None] = self._by_domain("max_repeats", max_repeats, None)
         self.at_end: list[AtEnd] = self._by_domain("at_end", at_end, "renormalise")
@@ -55,7 +58,9 @@ class DomainSettings:
         try:
             return checked_mixture([float(mixture[name]) for name in self.sizes])
         except ValueError as error:
-            raise InputError(f"mixture: {error} The domains are {', '.join(self.sizes)}.") from None
+            raise InputError(
+                f"mixture: {str(error).rstrip('.')}. The domains are {', '.join(self.sizes)}."
+            ) from None
 
     def sampler(
         self, mixture_k: np.ndarray, lengths: np.ndarray | int, batch_size: int, seed: int

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dids.errors import InputError
 from dids.ranks import from_first_rank
 from dids.sampling.usage import DomainUsage
 
@@ -36,10 +37,21 @@ MixturePolicy = Callable[[MixtureView], Weights | None]
 
 
 def answer_of(policy: MixturePolicy, view: MixtureView) -> dict[str, float] | None:
-    """What a policy answers on the first rank, on every rank."""
+    """What a policy answers on the first rank, on every rank.
+
+    Raises:
+        InputError: If it is neither a mapping nor None.
+    """
     answer: dict[str, float] | None = from_first_rank(lambda: _plain(policy(view)))
     return answer
 
 
-def _plain(answer: Weights | None) -> dict[str, float] | None:
-    return None if answer is None else {name: float(weight) for name, weight in answer.items()}
+def _plain(answer: object) -> dict[str, float] | None:
+    if answer is None:
+        return None
+    if not isinstance(answer, Mapping):
+        raise InputError(
+            "policy: its answer must be a mapping from domains to weights, or None to keep the "
+            f"mixture, but it is {answer!r}."
+        )
+    return {name: float(weight) for name, weight in answer.items()}
