@@ -82,6 +82,12 @@ def test_a_batch_size_that_cannot_be_cut_is_refused():
         MixtureBatchSampler(sampler_of(), 3, 1, num_steps=2)
 
 
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_a_rank_that_there_is_not_is_refused(rank):
+    with pytest.raises(ValueError, match=f"rank must be from 0 to 1, but it is {rank}"):
+        MixtureBatchSampler(sampler_of(), 2, 1, num_steps=2, rank=rank, world_size=2)
+
+
 def test_the_later_of_two_entries_for_a_step_holds_and_the_log_survives_json():
     log = MixtureLog([0.5, 0.5])
     log.append(3, [0.1, 0.9])

@@ -218,6 +218,14 @@ def test_what_is_no_mixture_is_refused(mixture, message):
         sampler_of([3, 3], mixture)
 
 
+@pytest.mark.parametrize("domains", [[range(3), range(3, 6)], [np.array([5, 0]), range(0)]])
+def test_a_sample_without_a_length_is_refused(domains):
+    settings = {"batch_size": 2, "seed": 0, "mixture": [0.5, 0.5]}
+    MixtureSampler(domains, np.ones(6, dtype=np.int64), **settings)
+    with pytest.raises(ValueError, match="there are 5 lengths, but a sample has number 5"):
+        MixtureSampler(domains, np.ones(5, dtype=np.int64), **settings)
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 4}, {"sizes": [9, 8]}])
 def test_the_state_of_another_sampler_is_refused(change):
     case = {"sizes": [9, 9], "mixture": [0.5, 0.5], "batch_size": 8, "seed": 0}

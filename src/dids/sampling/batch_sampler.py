@@ -29,7 +29,7 @@ class MixtureBatchSampler(Sampler[list[int]]):
 
     Raises:
         ValueError: If the sampler's batch size is not a multiple of ``micro_batch_size *
-            accumulation * world_size``.
+            accumulation * world_size``, or there is no such rank.
     """
 
     # What Accelerate reads from a batch sampler.
@@ -57,6 +57,8 @@ class MixtureBatchSampler(Sampler[list[int]]):
                 f"but {sampler.batch_size} is no multiple of "
                 f"{micro_batch_size} x {accumulation}{ranks}."
             )
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be from 0 to {world_size - 1}, but it is {rank}.")
         self.sampler = sampler
         self.batch_size = micro_batch_size
         self.num_steps = num_steps

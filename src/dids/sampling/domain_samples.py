@@ -56,6 +56,9 @@ class DomainSamples:
                     f"{name} needs one entry for each of {num_domains} domains, "
                     f"but it has {len(entries)}."
                 )
+        last = max(map(_last_id, samples_by_domain))
+        if isinstance(lengths, np.ndarray) and last >= len(lengths):
+            raise ValueError(f"there are {len(lengths)} lengths, but a sample has number {last}.")
         self.size_k = np.array([len(samples) for samples in samples_by_domain], dtype=np.int64)
         self.capacity_k = np.array(
             [
@@ -124,3 +127,9 @@ class DomainSamples:
             for members in self._members
         ]
         return np.array(sums, dtype=np.int64)
+
+
+def _last_id(samples: np.ndarray | range) -> int:
+    if len(samples) == 0:
+        return -1
+    return max(samples[0], samples[-1]) if isinstance(samples, range) else int(samples.max())
