@@ -477,6 +477,7 @@ def _quieten_libraries() -> None:
 _INTERRUPTED = 130
 """The exit status that typer makes of Ctrl-C."""
 _TERMINATED = 128 + signal.SIGTERM
+_CANNOT_BE_WRITTEN = (errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def main() -> None:
@@ -502,7 +503,7 @@ def main() -> None:
         where = getattr(error, "filename", None) or "the run folder"
         if is_disk_full(error):
             _fail(f"{where}: the disk is full; free some space and run the same command again.")
-        if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.EROFS):
+        if not isinstance(error, OSError) or error.errno not in _CANNOT_BE_WRITTEN:
             raise
         reason = os.strerror(error.errno).lower()
         _fail(f"{where}: cannot be written ({reason}); mend that and run the same command again.")

@@ -301,6 +301,11 @@ def test_records_of_another_run_are_not_taken_for_ones_own(tmp_path, monkeypatch
     assert "holds the records of another run" in said
 
 
+def test_a_column_without_a_name_is_refused(clusters, monkeypatch, capsys):
+    said = refused(monkeypatch, capsys, "export", clusters, "--to", "jsonl", "--column", "")
+    assert "--column is empty" in said
+
+
 def test_parquet_refuses_columns_of_two_types(tmp_path, monkeypatch, capsys):
     run = small_run(tmp_path)
     texts = [{"text": f"a {i}", "n": i if i < 20 else "x"} for i in range(40)]

@@ -204,6 +204,13 @@ def test_full_disk_is_one_sentence(tmp_path, capsys, monkeypatch):
     assert "the disk is full" in message
 
 
+def test_a_cache_where_a_file_lies_is_one_sentence(tmp_path, capsys, monkeypatch):
+    (tmp_path / "cache").write_text("x", encoding="utf-8")
+    data = {**tiny_config(tmp_path)["data"], "cache": str(tmp_path / "cache")}
+    message = sentence(capsys, monkeypatch, "run", write_config(tmp_path, data=data))
+    assert f"{tmp_path / 'cache'}: cannot be written (file exists)" in message
+
+
 def test_bad_records_are_skipped_by_request_and_listed(tmp_path, capsys, monkeypatch):
     write_tiny_data(tmp_path)
     rewritten(tmp_path, "sums.jsonl", 3, "{not json")

@@ -92,6 +92,8 @@ def _export_records(work: Workspace, options: ExportOptions) -> list[str]:
             f"--to {format} writes records and no weights; leave --weights, --unit and --data out."
         )
     folder = work.path(FOLDER)
+    if options.column == "":
+        raise InputError("--column is empty; name the field that shall hold the domain.")
     if options.column is None:
         out = options.out or folder / (RECORDS if format == "jsonl" else f"{RECORDS}-{format}")
         found = write_by_domain(work, out, format)

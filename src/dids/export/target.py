@@ -88,7 +88,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}."
         ) from None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: must be a mapping, but it is a {type(value).__name__}.")
+        what = "empty" if value is None else f"a {type(value).__name__}"
+        raise InputError(f"{path}: must be a mapping, but it is {what}.")
     return value
 
 
