@@ -186,7 +186,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("field", REFUSED)
 def test_other_ways_to_divide_a_model_are_refused_by_name(tmp_path, field):
-    with pytest.raises(InputError, match=f"config.yaml: 'training.{field}' "):
+    with pytest.raises(InputError, match=rf"config.yaml, line \d+: 'training.{field}' "):
         load_config(write_config(tmp_path, training=REFUSED[field]))
 
 
