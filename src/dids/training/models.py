@@ -18,7 +18,9 @@ from dids.training.lora import with_adapters
 # What Transformers' configs and models raise over values that do not fit each other.
 _CANNOT_BE_BUILT = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
+    ImportError,
     LookupError,
     RuntimeError,
     StrictDataclassError,
@@ -163,9 +165,13 @@ def _found(name: str, field: str) -> Iterator[None]:
     """Inside, a hub name or folder is looked up."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{field}: '{name}' cannot be loaded: {reason}") from None
+    except (OSError, *_CANNOT_BE_BUILT) as error:
+        raise InputError(f"{field}: '{name}' cannot be loaded: {_reason(error)}.") from None
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 def _of_arguments(arguments: Mapping[str, Any], field: str) -> PreTrainedModel:
@@ -178,7 +184,9 @@ def _of_arguments(arguments: Mapping[str, Any], field: str) -> PreTrainedModel:
             f"{field}.config.model_type: transformers knows no model type '{model_type}'; for "
             "instance llama, gpt_neox, qwen2."
         ) from None
-    unknown = [name for name in settings if not hasattr(known, name)]
+    except StrictDataclassError:  # its defaults alone do not fit each other
+        known = None
+    unknown = [name for name in settings if known is not None and not hasattr(known, name)]
     if unknown:
         raise InputError(f"{field}.config.{unknown[0]}: a {model_type} config has no such setting.")
     try:
@@ -186,6 +194,7 @@ def _of_arguments(arguments: Mapping[str, Any], field: str) -> PreTrainedModel:
             AutoConfig.for_model(model_type, **settings)
         )
     except _CANNOT_BE_BUILT as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{field}.config: no {model_type} model can be built: {reason}.") from None
+        raise InputError(
+            f"{field}.config: no {model_type} model can be built: {_reason(error)}."
+        ) from None
     return model
