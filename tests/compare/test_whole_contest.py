@@ -246,6 +246,7 @@ def test_tokens_of_a_runs_own_trials_are_counted_apart(finished):
         cost = finished.result()["entrants"]["dids"]["cost"]
     finally:
         write_json(run / "result.json", result)
+        assert finished.call(*TWO) == 0  # others look at this contest, too
     assert cost["trial_tokens"] == 200  # the mean over two seeds
     assert cost["trial_s"] == 1.25
     assert cost["tokens"] == before["tokens"]

@@ -86,7 +86,14 @@ def test_huge_losses_do_not_overflow():
     assert np.isfinite(searched(speed=10.0).mixture(seen(task_losses=huge)).mixture).all()
 
 
-@pytest.mark.parametrize("settings", [{"budget": 0.0}, {"window": 0}, {"window": 1.5}])
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="budget must be above 0 and window"):
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"budget": 0.0}, "budget must be above 0, but it is 0.0"),
+        ({"window": 0}, "window must be a number of looks, but it is 0"),
+        ({"window": 1.5}, "window must be a number of looks, but it is 1.5"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
         SkillIt(**settings)
