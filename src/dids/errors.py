@@ -19,6 +19,17 @@ class InputError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first, without a stop; its kind where it says nothing.
+
+    Example:
+        >>> first_line(ValueError("No such layer."))
+        'No such layer'
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one that it came of, says that a disk or a quota is full.
 

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, get_args, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from dids.config.sharding import ARGUMENTS as SHARDING
 from dids.config.sharding import check_sharding
 from dids.errors import InputError
+from dids.mixture.typed_value import typed_value
 
 _SET_BY_THE_RUN = {
     "output_dir": "run",
@@ -87,12 +86,7 @@ def _checked(name: str, value: Any, hint: Any, field: str) -> Any:  # noqa: ANN4
             nearest = _nearest(str(value), words) or f"there are: {', '.join(words)}."
             raise InputError(f"{field} is {value!r}, which Transformers does not know; {nearest}")
         return value
-    config = ConfigDict(arbitrary_types_allowed=True)
-    try:
-        checked = TypeAdapter(hint, config=config).validate_python(value)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        raise InputError(f"{field}: {message[0].lower()}{message[1:]}, got {value!r}.") from None
+    checked = typed_value(value, hint, field)
     if name in _LEAST and not _LEAST[name] <= checked < float("inf"):
         raise InputError(f"{field} must be {_LEAST[name]:g} or more, got {value!r}.")
     if name in _BELOW_ONE and checked >= 1.0:

@@ -6,7 +6,7 @@ import inspect
 import math
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import PydanticSchemaGenerationError
 
 from dids.errors import InputError
 from dids.mixture.needs import Needs, needs_of
@@ -20,6 +20,7 @@ from dids.mixture.observation import (
 from dids.mixture.own_policy import checked_policy, own_policy_class
 from dids.mixture.policy_names import BUILT_IN, installed_policies, is_reference
 from dids.mixture.search import Searches, Trial, Trials
+from dids.mixture.typed_value import typed_value
 
 __all__ = [
     "POLICIES",
@@ -97,22 +98,14 @@ def _built(policy: type[Any], name: str, settings: dict[str, Any]) -> Any:  # no
 
 
 def _typed(policy: type[Any], name: str, setting: str, value: Any) -> Any:  # noqa: ANN401
-    """A value as the policy annotates it: a number may be written as YAML takes for a word."""
-    try:
-        hint = get_type_hints(policy.__init__).get(setting, Any)
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except (NameError, TypeError, PydanticSchemaGenerationError):  # of a policy from outside
-        return value
+    """A value as the policy annotates it, where that says something."""
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"mixture.settings.{setting} must be a finite number, got {value}.")
     try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        raise InputError(
-            f"mixture.settings.{setting}: policy '{name}': {message[0].lower()}{message[1:]}, got "
-            f"{value!r}."
-        ) from None
+        hint = get_type_hints(policy.__init__).get(setting, Any)
+        return typed_value(value, hint, f"mixture.settings.{setting}: policy '{name}'")
+    except (NameError, TypeError, PydanticSchemaGenerationError):  # of a policy from outside
+        return value
 
 
 def _nearest(word: str, known: list[str]) -> str:

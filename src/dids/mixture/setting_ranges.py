@@ -23,8 +23,8 @@ def check_not_negative(**settings: float) -> None:
             raise ValueError(f"{name} must be 0 or more, but it is {value}.")
 
 
-def check_memory(**settings: float) -> None:
-    """Refuse a weight of what came before that is not from 0 to below 1."""
+def check_below_one(**settings: float) -> None:
+    """Refuse a setting, such as the weight of what came before, that is not from 0 to below 1."""
     for name, value in settings.items():
         if not 0.0 <= value < 1.0:
             raise ValueError(f"{name} must be from 0 to below 1, but it is {value}.")

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dids.config.schema import LoraSettings
-from dids.errors import InputError
+from dids.errors import InputError, first_line
 
 
 def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreTrainedModel:
@@ -41,8 +41,7 @@ def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> 
         try:
             inject_adapter_in_model(adapters, model)
         except ValueError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"model.lora.target_modules: {reason}") from None
+            raise InputError(f"model.lora.target_modules: {first_line(error)}.") from None
     return model
 
 

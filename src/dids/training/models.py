@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from dids.config.schema import ModelConfig
-from dids.errors import InputError
+from dids.errors import InputError, first_line
 from dids.training.lora import with_adapters
 
 # What Transformers' configs and models raise over values that do not fit each other.
@@ -170,8 +170,7 @@ def _found(name: str, field: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")
+    return first_line(error.__cause__ or error)
 
 
 def _of_arguments(arguments: Mapping[str, Any], field: str) -> PreTrainedModel:

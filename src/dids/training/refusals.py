@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dids.errors import InputError
+from dids.errors import InputError, first_line
 
 
 @contextmanager
@@ -29,6 +29,5 @@ def refusals_in_one_sentence(
     try:
         yield
     except kinds as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = lines[0].rstrip(".")
-        raise InputError(f"training: Transformers refuses {of}: {reason}.") from None
+        said = first_line(error)
+        raise InputError(f"training: Transformers refuses {of}: {said}.") from None

@@ -15,6 +15,7 @@ from dids.mixture.loss_history import LossHistory
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
 from dids.mixture.power_law import PowerLaw, power_laws
+from dids.mixture.setting_ranges import check_not_negative, check_share
 
 _TOKENS = 1024
 _LEAST_ALPHA = 0.05
@@ -67,12 +68,10 @@ class AdaptiveDataOptimization:
         least_share: float = 0.01,
         warmup: float = 0.05,
     ) -> None:
-        if credit_power < 0.0:
-            raise ValueError(f"credit_power must be 0 or more, but it is {credit_power}.")
-        parts = {"credit_decay": credit_decay, "inertia": inertia, "warmup": warmup}
-        for name, value in {**parts, "least_share": least_share}.items():
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{name} must be from 0 to 1, but it is {value}.")
+        check_not_negative(credit_power=credit_power)
+        check_share(
+            credit_decay=credit_decay, inertia=inertia, warmup=warmup, least_share=least_share
+        )
         self.credit_power = credit_power
         self.credit_decay = credit_decay
         self.inertia = inertia

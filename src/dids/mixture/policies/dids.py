@@ -13,7 +13,7 @@ from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.setting_ranges import (
-    check_memory,
+    check_below_one,
     check_not_negative,
     check_positive,
     check_share,
@@ -62,7 +62,7 @@ class Dids:
         returns: float = 0.5,
         potential_weight: float = 0.25,
     ) -> None:
-        check_memory(ema=ema, decay=decay)
+        check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
         check_not_negative(caution=caution, damping=damping)
         check_share(returns=returns, potential_weight=potential_weight)

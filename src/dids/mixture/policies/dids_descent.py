@@ -15,7 +15,7 @@ from dids.mixture.explanation import impact_explanation
 from dids.mixture.multiplicative_weights import tilted
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
-from dids.mixture.setting_ranges import check_memory, check_positive
+from dids.mixture.setting_ranges import check_below_one, check_positive
 
 
 class DidsDescent:
@@ -43,7 +43,7 @@ class DidsDescent:
 
     def __init__(self, *, speed: float = 1.5, decay: float = 0.95) -> None:
         check_positive(speed=speed)
-        check_memory(decay=decay)
+        check_below_one(decay=decay)
         self.speed = speed
         self.decay = decay
         self._gain_k: np.ndarray | None = None

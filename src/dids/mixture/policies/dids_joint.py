@@ -13,7 +13,7 @@ from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
-from dids.mixture.setting_ranges import check_memory, check_not_negative, check_share
+from dids.mixture.setting_ranges import check_below_one, check_not_negative, check_share
 from dids.mixture.simplex_problem import relative_weights, simplex_mixture
 from dids.mixture.task_progress import progress_of_tasks, tilted_weights
 
@@ -55,7 +55,7 @@ class DidsJoint:
         votes: bool | float = True,
         free_length: bool | float = True,
     ) -> None:
-        check_memory(ema=ema, decay=decay)
+        check_below_one(ema=ema, decay=decay)
         check_not_negative(caution=caution, prior_strength=prior_strength, damping=damping)
         check_share(potential_weight=potential_weight)
         self.ema = ema

@@ -12,7 +12,7 @@ from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.forgetful import Forgetful
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
-from dids.mixture.setting_ranges import check_memory, check_not_negative
+from dids.mixture.setting_ranges import check_below_one, check_not_negative
 from dids.mixture.task_progress import TaskProgress, filled, progress_of_tasks
 
 
@@ -44,7 +44,7 @@ class DidsPaper(Forgetful):
         share_exponent: float = 0.5,
         impact: Literal["distance", "cosine"] = "distance",
     ) -> None:
-        check_memory(ema=ema)
+        check_below_one(ema=ema)
         check_not_negative(share_exponent=share_exponent)
         self.ema = ema
         self.share_exponent = share_exponent

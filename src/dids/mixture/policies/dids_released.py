@@ -16,6 +16,7 @@ from dids.mixture.explanation import impact_explanation
 from dids.mixture.forgetful import Forgetful
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
+from dids.mixture.setting_ranges import check_below_one
 
 # Losses that the released code waits for before it fits a curve, and rounds that it looks ahead.
 _WINDOW = 5
@@ -45,8 +46,7 @@ class DidsReleased(Forgetful):
     needs = Needs(metric="fisher")
 
     def __init__(self, *, ema: float = 0.2) -> None:
-        if not 0.0 <= ema < 1.0:
-            raise ValueError(f"ema must be from 0 to below 1, but it is {ema}.")
+        check_below_one(ema=ema)
         self.ema = ema
 
     def mixture(self, observation: Observation) -> PolicyDecision:

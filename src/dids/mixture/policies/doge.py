@@ -17,6 +17,7 @@ from dids.mixture.multiplicative_weights import MultiplicativeWeights
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.search import Trials
+from dids.mixture.setting_ranges import check_positive
 
 # What the released code adds to the mean length of the gradients.
 _EPSILON = 1e-6
@@ -58,8 +59,7 @@ class Doge(FoundMixture):
         rounds: int | float | None = None,
     ) -> None:
         super().__init__()
-        if not budget > 0.0:
-            raise ValueError(f"budget must be above 0, but it is {budget}.")
+        check_positive(budget=budget)
         if rounds is not None and (rounds != int(rounds) or rounds < 1):
             raise ValueError(f"rounds must be a whole number from 1 on, but it is {rounds}.")
         self.budget = budget

@@ -14,6 +14,7 @@ from dids.domains.regrouping import Regrouping
 from dids.mixture.explanation import domain_explanation
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision
+from dids.mixture.setting_ranges import check_below_one
 
 _LEAST_PROBABILITY = 1e-6
 
@@ -57,9 +58,7 @@ class OnlineDataMixing:
     )
 
     def __init__(self, *, smoothing: float = 0.9, warmup: float = 0.02) -> None:
-        for name, value in {"smoothing": smoothing, "warmup": warmup}.items():
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} must be from 0 to below 1, but it is {value}.")
+        check_below_one(smoothing=smoothing, warmup=warmup)
         self.smoothing = smoothing
         self.warmup = warmup
         self._reward_k: np.ndarray | None = None
