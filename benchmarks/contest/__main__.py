@@ -46,6 +46,8 @@ def main() -> None:
             run_contest(config, options)
         except InputError as error:
             raise SystemExit(f"{name}: {error}") from None
+        except KeyboardInterrupt:
+            raise SystemExit(f"{name}: stopped; the same command goes on.") from None
         results[name] = read_json(out / name / RESULT_NAME)
     print(markdown(results))
 

@@ -150,6 +150,8 @@ def test_training_argument_that_the_run_sets_is_refused(tmp_path):
         ("per_device_train_batch_size: 0", "must be 1 or more, got 0"),
         ("per_device_train_batch_size: 1.5", "input should be a valid integer"),
         ("adam_beta2: 1.0", "'training.adam_beta2' must be below 1, got 1.0"),
+        ("torch_compile_mode: max-autotun", "does not know; did you mean 'max-autotune'?"),
+        ("torch_compile_backend: inducto", "torch.compile does not know; did you mean 'inductor'?"),
         ("lr_scheduler_type: cosin", "Transformers does not know; did you mean 'cosine'?"),
         ("lr_scheduler_type: reduce_lr_on_plateau", "Transformers does not know"),
         ("optim: 7", "there are: adamw_torch"),

@@ -39,6 +39,7 @@ _LEAST = {
     "dataloader_num_workers": 0,
 }
 _BELOW_ONE = ("adam_beta1", "adam_beta2")
+_COMPILE = ("torch_compile_mode", "torch_compile_backend")
 _NEED_EVALUATION = ("reduce_lr_on_plateau", "greedy")
 
 
@@ -83,10 +84,13 @@ def _checked(name: str, value: Any, hint: Any, field: str) -> Any:  # noqa: ANN4
     if words:
         words = [word for word in words if word not in _NEED_EVALUATION]
         if value not in words:
-            nearest = _nearest(str(value), words) or f"there are: {', '.join(words)}."
+            nearest = _nearest(str(value), words) or _listed(words)
             raise InputError(f"{field} is {value!r}, which Transformers does not know; {nearest}")
         return value
     checked = typed_value(value, hint, field)
+    if name in _COMPILE and checked is not None and checked not in _compile_words(name):
+        nearest = _nearest(checked, _compile_words(name)) or _listed(_compile_words(name))
+        raise InputError(f"{field} is {value!r}, which torch.compile does not know; {nearest}")
     if name in _LEAST and not _LEAST[name] <= checked < float("inf"):
         raise InputError(f"{field} must be {_LEAST[name]:g} or more, got {value!r}.")
     if name in _BELOW_ONE and checked >= 1.0:
@@ -96,6 +100,19 @@ def _checked(name: str, value: Any, hint: Any, field: str) -> Any:  # noqa: ANN4
 
 def _enums(hint: Any) -> list[type[Enum]]:  # noqa: ANN401
     return [kind for kind in get_args(hint) if isinstance(kind, type) and issubclass(kind, Enum)]
+
+
+def _compile_words(name: str) -> list[str]:
+    """What this PyTorch knows."""
+    import torch
+
+    if name == "torch_compile_backend":
+        return sorted(torch.compiler.list_backends(exclude_tags=()))
+    return list(torch._inductor.list_mode_options())
+
+
+def _listed(words: list[str]) -> str:
+    return f"there are: {', '.join(words)}."
 
 
 def _nearest(word: str, known: list[str]) -> str | None:
