@@ -32,12 +32,17 @@ def groups_of(num_samples):
     return [SampleGroup(rows, every[::2]), SampleGroup(rows, every[1::2])]
 
 
-def measured(num_samples, by_tokens, labels):
+def lengths(row_rp):
+    """Of rows that later entries count for more in."""
+    return (row_rp.square() @ torch.linspace(0.0, 1.0, row_rp.shape[1])).sqrt()
+
+
+def measured(num_samples, by_tokens, labels, shortened_by=None):
     model = tiny_llama()
     found = measured_gradients(
         model, Coordinates.of(model), groups_of(num_samples), PaddingCollator(0),
         batch_size=2, num_rows=num_samples, with_squares=not by_tokens, by_tokens=by_tokens,
-        labels=labels, generator=torch.Generator().manual_seed(3),
+        labels=labels, generator=torch.Generator().manual_seed(3), shortened_by=shortened_by,
     )  # fmt: skip
     return [
         {
@@ -74,6 +79,48 @@ def test_two_ranks_measure_what_one_does(tmp_path, num_samples, by_tokens, label
         has_first_r, has_second_r = first_rp.any(-1), second_rp.any(-1)
         assert not (has_first_r & has_second_r).any()
         np.testing.assert_allclose(first_rp + second_rp, alone["rows"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("labels", ["data", "model"])
+def test_two_ranks_shorten_as_one_does(tmp_path, labels):
+    one = measured(7, False, labels, lengths)
+    for found in on_ranks(tmp_path, 2, measured, 7, False, labels, lengths):
+        for of_rank, alone in zip(found, one, strict=True):
+            for name in ("halves", "square"):
+                np.testing.assert_allclose(of_rank[name], alone[name], rtol=0.01, atol=1e-3)
+
+
+def test_no_sample_is_longer_than_the_median_of_its_group():
+    found = measured(7, False, "data", lengths)
+    as_they_are = measured(7, False, "data")
+    for each, plain in zip(found, as_they_are, strict=True):
+        row_np = torch.tensor(plain["rows"], dtype=torch.float64)
+        length_n = lengths(row_np.float()).double()
+        factor_n = (length_n.median() / length_n).clamp(max=1.0)
+        assert (factor_n < 0.99).any()
+        assert (factor_n == 1.0).any()
+        shortened_np = row_np * factor_n[:, None]
+        close = {"rtol": 2**-6, "atol": 2e-3}  # rows have three digits
+        np.testing.assert_allclose(each["rows"], shortened_np, **close)
+        halves_2p = torch.stack([shortened_np[0::2].mean(0), shortened_np[1::2].mean(0)])
+        np.testing.assert_allclose(each["halves"], halves_2p, **close)
+        np.testing.assert_allclose(each["square"], shortened_np.square().mean(0), **close)
+        for name in ("weights", "num", "of"):
+            assert each[name] == plain[name]
+
+
+def test_samples_are_shortened_only_where_all_are_kept():
+    model = tiny_llama()
+    plain, few = (
+        measured_gradients(
+            model, Coordinates.of(model), groups_of(7), PaddingCollator(0), batch_size=2,
+            num_rows=3, with_squares=True, shortened_by=shortened_by,
+        )
+        for shortened_by in (None, lengths)
+    )  # fmt: skip
+    for each, other in zip(plain, few, strict=True):
+        torch.testing.assert_close(each.mean.halves_2p, other.mean.halves_2p, rtol=0.0, atol=0.0)
+        torch.testing.assert_close(each.sample.row_rp, other.sample.row_rp, rtol=0.0, atol=0.0)
 
 
 def impact_matrices(labels):

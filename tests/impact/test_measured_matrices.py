@@ -75,7 +75,7 @@ def slow_gradient(model, dataset, samples, by_tokens):
     return (total / weight).numpy()
 
 
-def estimator(dataset, within, max_coordinates=None):
+def estimator(dataset, within, max_coordinates=None, robust_tasks=False):
     return ImpactEstimator(
         dataset=dataset,
         members_by_domain=MEMBERS,
@@ -87,6 +87,7 @@ def estimator(dataset, within, max_coordinates=None):
         labels="data",
         seed=0,
         within=within,
+        robust_tasks=robust_tasks,
     )
 
 
@@ -123,6 +124,32 @@ def test_the_plain_metric_takes_no_squares(model, dataset, monkeypatch):
     estimator(dataset, "plain").measure(model, None, index=0)
     assert asked
     assert not any(asked)
+
+
+def test_a_robust_task_is_the_mean_of_samples_whose_steps_are_no_longer_than_their_median(
+    model, dataset
+):
+    optimizer = stepped(model)
+    found = estimator(dataset, "step", robust_tasks=True).measure(model, optimizer, index=0)
+    scale_p = np.concatenate(
+        [
+            1.0 / (optimizer.state[p]["exp_avg_sq"].div(0.001).sqrt() + 1e-8).double().flatten()
+            for p in model.parameters()
+        ]
+    )
+    row_np = np.stack([slow_gradient(model, dataset, [n], False) for n in range(18)])
+    length_n = np.linalg.norm(row_np * scale_p, axis=1)
+    factor_n = np.minimum(1.0, np.sort(length_n)[8] / length_n)  # torch's median is the lower one
+    assert factor_n.min() < 0.9
+    task_p = (row_np * factor_n[:, None]).mean(0)
+    domain_kp = np.stack([slow_gradient(model, dataset, s.tolist(), True) for s in MEMBERS])
+    for task in range(2):
+        expected_k = domain_kp @ (scale_p * task_p)
+        np.testing.assert_allclose(found.matrices.kernel_kt[:, task], expected_k, rtol=5e-3)
+        norm = task_p @ (scale_p * task_p)
+        np.testing.assert_allclose(found.matrices.target_norm_t[task], norm, rtol=5e-3)
+    plain = estimator(dataset, "step").measure(model, optimizer, index=0).matrices
+    assert not np.allclose(plain.kernel_kt, found.matrices.kernel_kt, rtol=0.05)
 
 
 def test_measurements_take_other_coordinates_and_their_mean_is_that_of_all(model, dataset):

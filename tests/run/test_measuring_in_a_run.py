@@ -8,6 +8,7 @@ from tiny_run import tiny_config, write_config
 
 from dids.config import load_config
 from dids.errors import InputError
+from dids.mixture.policy import POLICIES, make_policy, needs_of
 from dids.run.folder import RunFolder
 from dids.run.measuring import before_training, every_round, initial_impact, round_budget
 from dids.run.progress import ConsoleProgress
@@ -108,3 +109,13 @@ def test_an_overhead_without_gradients_from_training_is_refused(tmp_path):
     path = write_config(tmp_path, impact={"overhead": 0.1, "domain_gradients": "samples"})
     with pytest.raises(InputError, match="overhead needs domain_gradients: training"):
         load_config(path)
+
+
+def test_long_gradients_of_a_task_are_shortened_where_the_config_and_the_rule_let_them(
+    tmp_path, plain
+):
+    _, shortened = result_of(tmp_path, impact={"overhead": None, "robust_tasks": True})
+    assert shortened["impact"][0]["cosine"] != plain[1]["impact"][0]["cosine"]
+    robust = {name: needs_of(make_policy(name)).robust_tasks for name in POLICIES}
+    published = {"dids-paper", "dids-released", "dga", "r-and-b"}
+    assert {name for name, is_robust in robust.items() if not is_robust} == published

@@ -14,7 +14,7 @@ from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.gradient_pass import BatchRows
 from dids.gradients.layer_gradient import LayerGradient, PendingUses
 from dids.gradients.model_state import sums_like
-from dids.gradients.sample_rows import GroupSample, SampleRows, add_to_rows_
+from dids.gradients.sample_rows import GroupSample, RowLengths, SampleRows, add_to_rows_
 from dids.gradients.statistics import GradientStatistics, require_finite
 from dids.ranks import sum_over_ranks_
 
@@ -151,6 +151,24 @@ class GroupSums:
         if self._square_kp is not None:
             sum_over_ranks_(self._square_kp)
         self._rows.count_over_ranks()
+
+    def shorten(self, num_samples: int, length_of: RowLengths, *, is_divided: bool) -> None:
+        """Make no sample's gradient longer than the median of its group's.
+
+        Before the sums of all ranks are taken. Sums are those of the kept rows then, which have
+        three digits. Where not every sample is kept, all stays as it is.
+
+        Args:
+            num_samples: Of the largest group, over all ranks.
+            length_of: What a gradient's length is.
+            is_divided: Whether every rank has samples of its own; every rank must ask then.
+        """
+        if num_samples <= self._rows.rows:
+            self._rows.shorten(length_of, is_divided=is_divided)
+            for group in range(len(self._count_k)):
+                self._sum_2kp[:, group], square_p = self._rows.sums(group)
+                if self._square_kp is not None:
+                    self._square_kp[group] = square_p
 
     @property
     def is_empty(self) -> bool:

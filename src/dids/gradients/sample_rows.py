@@ -7,6 +7,7 @@ more than an error needs.
 Axes: k groups, r rows of a group, b samples of a batch, m those that are kept, p coordinates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ ROWS = 8
 """Rows of a group: seven degrees of freedom put a quarter of error on an error."""
 MAX_BYTES = 2**28
 """All rows together, at most; with many groups fewer are kept of each."""
+RowLengths = Callable[[Float[Tensor, "r p"]], Float[Tensor, " r"]]
+"""What the length of a gradient is, for rows of gradients."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +153,28 @@ class SampleRows:
     def leave_to_others(self) -> None:
         """Make every row zero: another rank has the same ones."""
         self._row_krp.zero_()
+
+    def shorten(self, length_of: RowLengths, *, is_divided: bool) -> None:
+        """No row longer than the median of its group's, of rows that are not zero.
+
+        Args:
+            length_of: What a row's length is.
+            is_divided: Whether every rank has rows of its own, and not all the same; every rank
+                must ask then.
+        """
+        length_kr = torch.stack([length_of(row_rp.float()) for row_rp in self._row_krp])
+        if is_divided:
+            sum_over_ranks_(length_kr)  # a row is on one rank, and zero on the others
+        median_k1 = length_kr.where(length_kr > 0, torch.nan).nanmedian(dim=1, keepdim=True).values
+        factor_kr = (median_k1 / length_kr).nan_to_num(1.0, posinf=1.0).clamp(max=1.0)
+        for row_rp, factor_r in zip(self._row_krp, factor_kr, strict=True):
+            row_rp.mul_(factor_r[:, None])
+
+    def sums(self, group: int) -> tuple[Float[Tensor, "2 p"], Float[Tensor, " p"]]:
+        """A group's sums of the rows that are here, by halves, and of their squares."""
+        row_rp = self._row_krp[group].to(self._like["dtype"])
+        halves = row_rp[0::2].sum(0), row_rp[1::2].sum(0)
+        return torch.stack(halves), row_rp.square_().sum(0)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is kept, by name: to be saved, or written over."""

@@ -18,7 +18,7 @@ from dids.data.dataset import TokenDataset
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.gradient_pass import Labels, gradient_pass
 from dids.gradients.group_sums import GroupReceiver, GroupSums
-from dids.gradients.sample_rows import MAX_BYTES, SampleRows
+from dids.gradients.sample_rows import MAX_BYTES, RowLengths, SampleRows
 from dids.gradients.shards import is_sharded
 from dids.impact.blockwise_products import MeasuredGradient
 from dids.ranks import is_first_rank, num_ranks, rank
@@ -73,6 +73,7 @@ def measured_gradients(
     labels: Labels = "data",
     generator: torch.Generator | None = None,
     by_tokens: bool = False,
+    shortened_by: RowLengths | None = None,
 ) -> list[MeasuredGradient]:
     """Mean gradients of groups of samples; every rank must ask, and has all means.
 
@@ -90,6 +91,8 @@ def measured_gradients(
             samples.
         generator: Source of those draws.
         by_tokens: Whether a sample weighs its scored tokens instead of one.
+        shortened_by: Samples whose gradient is longer, in this measure, than the median of their
+            group's are shortened to it, where all of them are kept by themselves. None: none are.
 
     Returns:
         One for each group; of the samples by themselves, each is on one rank.
@@ -134,6 +137,9 @@ def measured_gradients(
     if len(taken) < len(own) and is_sharded(model):  # the others' passes need this rank in them
         spare = batch(np.arange(1))
         gradient_pass(model, [spare] * (len(own) - len(taken)), [])
+    if shortened_by is not None:
+        most = max((len(group.chosen) for group in groups), default=0)
+        sums.shorten(most, shortened_by, is_divided=is_divided)
     if is_divided:
         sums.sum_over_ranks()
     elif not is_first_rank():

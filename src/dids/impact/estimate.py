@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dids.data.dataset import PaddingCollator, TokenDataset
@@ -63,6 +63,9 @@ class ImpactEstimator:
             model, ``samples`` from samples of their own.
         within: The metric that steps are compared in.
         seed: Of the choice of samples and coordinates.
+        robust_tasks: Whether a sample of a task whose step is longer than the median of the task's
+            samples' is shortened to it. A mean is what most of its samples ask for then: of eight
+            samples with one long gradient it is that one's otherwise.
         batch_size: Samples of one forward and backward pass.
     """
 
@@ -80,6 +83,7 @@ class ImpactEstimator:
         seed: int,
         domain_gradients: Literal["training", "samples"] = "training",
         within: Within = "fisher",
+        robust_tasks: bool = False,
         batch_size: int = 16,
     ) -> None:
         self.dataset = dataset
@@ -93,6 +97,7 @@ class ImpactEstimator:
         self.domain_gradients = domain_gradients
         self.within = within
         self.seed = seed
+        self.robust_tasks = robust_tasks
         self.batch_size = batch_size
         self._scored_by_domain = dataset.scored(members_by_domain)
         self._order_by_task = {
@@ -158,7 +163,7 @@ class ImpactEstimator:
         taken = self._of_domains(model, coordinates, unknown, index)
         found = dict(zip(unknown, taken, strict=True))
         domains = [found[domain] if seen is None else seen for domain, seen in enumerate(known)]
-        tasks = self._of_tasks(model, coordinates, index)
+        tasks = self._of_tasks(model, coordinates, preconditioner, index)
         matrices = measured_matrices(
             domains,
             tasks,
@@ -259,8 +264,13 @@ class ImpactEstimator:
         )
 
     def _of_tasks(
-        self, model: nn.Module, coordinates: Coordinates, index: int
+        self, model: nn.Module, coordinates: Coordinates, preconditioner: Preconditioner, index: int
     ) -> list[MeasuredGradient]:
+        weight_p = coordinates.weight_p.to(next(model.parameters()).device)
+
+        def step_length(row_rp: Tensor) -> Tensor:
+            return torch.sqrt(preconditioner.times(row_rp).square() @ weight_p)
+
         chosen = self.task_samples(index)
         return measured_gradients(
             model,
@@ -272,6 +282,7 @@ class ImpactEstimator:
             with_squares=self.within == "fisher",
             labels=self.labels,
             generator=torch.Generator().manual_seed(self.seed * 1_000_003 + index),
+            shortened_by=step_length if self.robust_tasks else None,
         )
 
     def _first_batch(

@@ -24,6 +24,8 @@ class Needs:
         brackets: Whether it looks at the Lie brackets of the domains' gradients, which cost a
             gradient and a Hessian-vector product for each domain and round, and hold the gradients
             of all domains at once.
+        robust_tasks: Whether ``impact.robust_tasks`` holds for it; not for rules that are published
+            otherwise.
         measurements: A run too short for so many measurements of impact with its overhead makes
             them all the same, where the config does not say how many.
     """
@@ -37,6 +39,7 @@ class Needs:
     confidence: bool = False
     features: bool = False
     brackets: bool = False
+    robust_tasks: bool = True
     measurements: int = 4
 
 

@@ -34,9 +34,20 @@ def initial_impact(work: Workspace) -> ImpactMatrices:
 
 
 def estimator(
-    work: Workspace, budget: MeasuringBudget, metric: Within | None = None
+    work: Workspace,
+    budget: MeasuringBudget,
+    metric: Within | None = None,
+    *,
+    may_shorten: bool = True,
 ) -> ImpactEstimator:
-    """The estimator of this run; in another metric than the config's, where a policy needs it."""
+    """The estimator of this run.
+
+    Args:
+        work: The run.
+        budget: Samples of a measurement.
+        metric: Another than the config's, where a policy needs it.
+        may_shorten: Whether ``impact.robust_tasks`` holds.
+    """
     config, data = work.config, work.domain_data
     return ImpactEstimator(
         dataset=work.dataset,
@@ -50,6 +61,7 @@ def estimator(
         domain_gradients=config.impact.domain_gradients,
         within=config.impact.metric if metric is None else metric,
         seed=config.seed,
+        robust_tasks=config.impact.robust_tasks and may_shorten,
     )
 
 

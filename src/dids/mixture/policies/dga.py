@@ -35,7 +35,7 @@ class Dga:
     """
 
     needs_impact = True
-    needs = Needs(metric="plain")
+    needs = Needs(metric="plain", robust_tasks=False)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
         {"step_size": 5.0},

@@ -10,6 +10,7 @@ import numpy as np
 from dids.impact.matrices import ImpactMatrices
 from dids.mixture.explanation import domain_explanation, task_explanation
 from dids.mixture.forgetful import Forgetful
+from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.setting_ranges import check_below_one, check_not_negative
@@ -36,6 +37,7 @@ class DidsPaper(Forgetful):
     """
 
     needs_impact = True
+    needs = Needs(robust_tasks=False)
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class DidsReleased(Forgetful):
     """
 
     needs_impact = True
-    needs = Needs(metric="fisher")
+    needs = Needs(metric="fisher", robust_tasks=False)
 
     def __init__(self, *, ema: float = 0.2) -> None:
         check_below_one(ema=ema)

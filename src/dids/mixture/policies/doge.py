@@ -99,7 +99,7 @@ class DogeOnline:
     """
 
     needs_impact = True
-    needs = Needs(metric="plain")
+    needs = Needs(metric="plain", robust_tasks=False)
     highest = 5.0
 
     def __init__(

@@ -35,7 +35,7 @@ class RAndB(Forgetful):
     """
 
     needs_impact = True
-    needs = Needs(metric="plain")
+    needs = Needs(metric="plain", robust_tasks=False)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
         {"tasks": True},
