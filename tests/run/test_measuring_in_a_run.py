@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 from tiny_run import tiny_config, write_config
 
+from dids.compare.entrants import Entrant
+from dids.compare.layout import ContestFolder
 from dids.config import load_config
 from dids.errors import InputError
 from dids.mixture.policy import POLICIES, make_policy, needs_of
@@ -119,3 +121,27 @@ def test_long_gradients_of_a_task_are_shortened_where_the_config_and_the_rule_le
     robust = {name: needs_of(make_policy(name)).robust_tasks for name in POLICIES}
     published = {"dids-paper", "dids-released", "dga", "r-and-b"}
     assert {name for name, is_robust in robust.items() if not is_robust} == published
+
+
+def test_a_published_rule_is_measured_for_as_published_before_training_too(tmp_path):
+    found = []
+    for is_robust in (False, True):
+        folder = tmp_path / str(is_robust)
+        folder.mkdir()
+        impact = {"overhead": None, "robust_tasks": is_robust}
+        mixture = {**tiny_config(folder)["mixture"], "policy": "dids-paper"}
+        _, result = result_of(folder, impact=impact, mixture=mixture)
+        found.append([measured["kernel"] for measured in result["impact"]])
+    assert len(found[0]) == 4
+    assert found[0] == found[1]
+
+
+def test_a_contest_shares_no_shortened_gradients_with_a_published_rule(tmp_path):
+    for is_robust in (False, True):
+        config = load_config(write_config(tmp_path, impact={"robust_tasks": is_robust}))
+        contest = ContestFolder(tmp_path / "contest", config)
+        takes = {
+            policy: contest.run(Entrant(policy, policy), {}, 0).takes_impact
+            for policy in ("dids", "dids-paper", "dga")
+        }
+        assert takes == {"dids": True, "dids-paper": not is_robust, "dga": False}

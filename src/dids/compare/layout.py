@@ -132,7 +132,8 @@ class ContestFolder:
             message = first["msg"].removeprefix("Value error, ")
             raise InputError(f"entrant {entrant.name}: '{field}': {message}.") from None
         needs = needs_of(make_policy(entrant.policy, **settings))
-        takes_impact = config.impact == self.common.impact and needs.metric is None
+        is_alike = needs.metric is None and (needs.robust_tasks or not config.impact.robust_tasks)
+        takes_impact = is_alike and config.impact == self.common.impact
         title = f"{entrant.name}, seed {seed}" if trial is None else f"trial {trial}"
         return PlannedRun(title, RunFolder(path), config, takes_impact)
 

@@ -83,14 +83,11 @@ def _checked(name: str, value: Any, hint: Any, field: str) -> Any:  # noqa: ANN4
     words = [member.value for kind in _enums(hint) for member in kind]
     if words:
         words = [word for word in words if word not in _NEED_EVALUATION]
-        if value not in words:
-            nearest = _nearest(str(value), words) or _listed(words)
-            raise InputError(f"{field} is {value!r}, which Transformers does not know; {nearest}")
+        _check_word(value, words, "Transformers", field)
         return value
     checked = typed_value(value, hint, field)
-    if name in _COMPILE and checked is not None and checked not in _compile_words(name):
-        nearest = _nearest(checked, _compile_words(name)) or _listed(_compile_words(name))
-        raise InputError(f"{field} is {value!r}, which torch.compile does not know; {nearest}")
+    if name in _COMPILE and checked is not None:
+        _check_word(checked, _compile_words(name), "torch.compile", field)
     if name in _LEAST and not _LEAST[name] <= checked < float("inf"):
         raise InputError(f"{field} must be {_LEAST[name]:g} or more, got {value!r}.")
     if name in _BELOW_ONE and checked >= 1.0:
@@ -111,8 +108,10 @@ def _compile_words(name: str) -> list[str]:
     return list(torch._inductor.list_mode_options())
 
 
-def _listed(words: list[str]) -> str:
-    return f"there are: {', '.join(words)}."
+def _check_word(value: object, words: list[str], knower: str, field: str) -> None:
+    if value not in words:
+        nearest = _nearest(str(value), words) or f"there are: {', '.join(words)}."
+        raise InputError(f"{field} is {value!r}, which {knower} does not know; {nearest}")
 
 
 def _nearest(word: str, known: list[str]) -> str | None:

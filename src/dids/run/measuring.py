@@ -9,7 +9,7 @@ from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
 from dids.impact.measuring_budget import MeasuringBudget, padding
-from dids.mixture.policy import needs_of
+from dids.mixture.policy import Policy, needs_of
 from dids.run.workspace import Workspace
 
 IMPACT_NAME = "impact.json"
@@ -38,7 +38,7 @@ def estimator(
     budget: MeasuringBudget,
     metric: Within | None = None,
     *,
-    may_shorten: bool = True,
+    policy: Policy | None = None,
 ) -> ImpactEstimator:
     """The estimator of this run.
 
@@ -46,9 +46,10 @@ def estimator(
         work: The run.
         budget: Samples of a measurement.
         metric: Another than the config's, where a policy needs it.
-        may_shorten: Whether ``impact.robust_tasks`` holds.
+        policy: Whom it is measured for. None: the run's.
     """
     config, data = work.config, work.domain_data
+    needs = needs_of(config.mixture.new_policy() if policy is None else policy)
     return ImpactEstimator(
         dataset=work.dataset,
         members_by_domain=data.members,
@@ -61,7 +62,7 @@ def estimator(
         domain_gradients=config.impact.domain_gradients,
         within=config.impact.metric if metric is None else metric,
         seed=config.seed,
-        robust_tasks=config.impact.robust_tasks and may_shorten,
+        robust_tasks=config.impact.robust_tasks and needs.robust_tasks,
     )
 
 

@@ -60,12 +60,7 @@ def trained(
         unit=config.mixture.unit,
         num_rounds=num_rounds,
         budget_tokens=budget_tokens,
-        estimator=estimator(
-            work,
-            round_budget(work, num_trained),
-            needs.metric,
-            may_shorten=needs.robust_tasks,
-        ),
+        estimator=estimator(work, round_budget(work, num_trained), needs.metric, policy=policy),
         initial_impact=initial_impact(work) if is_known else None,
         task_weights=steered.task_weights,
         steering=follower if is_steered else None,
