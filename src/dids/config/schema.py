@@ -255,7 +255,7 @@ class ImpactConfig(Section):
     metric: Literal["fisher", "step"] = "fisher"
     """What steps of domains and tasks are compared in: the task's Fisher information, or the
     optimizer's own metric, where impact is the loss that one step saves."""
-    robust_tasks: bool = False
+    robust_tasks: bool = True
     """Whether a task's sample whose step is longer than the median of the task's samples' is
     shortened to it, so that a few long gradients are not taken for what the task asks."""
     labels: Literal["data", "model"] = "data"

@@ -83,7 +83,7 @@ class ImpactEstimator:
         seed: int,
         domain_gradients: Literal["training", "samples"] = "training",
         within: Within = "fisher",
-        robust_tasks: bool = False,
+        robust_tasks: bool = True,
         batch_size: int = 16,
     ) -> None:
         self.dataset = dataset
