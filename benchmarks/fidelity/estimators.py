@@ -2,14 +2,15 @@
 
 High is good for all of them.
 
-Axis letters: k domains, t tasks, p parameters.
+Axis letters: k domains, t tasks, m samples of a task, p parameters.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from benchmarks.fidelity.evidence import Evidence
@@ -51,6 +52,23 @@ def _next_step(evidence: Evidence) -> Score:
     return np.asarray(_FIRST_DECAY * common_t + own_kt)
 
 
+def _shortened(estimate: Estimator) -> Estimator:
+    """The same of tasks whose samples' steps are no longer than their median (`robust_tasks`)."""
+
+    def score(evidence: Evidence) -> Score:
+        tasks = [_no_longer_than_median(rows, evidence.precondition_p) for rows in evidence.tasks]
+        return estimate(replace(evidence, tasks=tasks))
+
+    return score
+
+
+def _no_longer_than_median(
+    row_mp: Float[Tensor, "m p"], precondition_p: Float[Tensor, " p"]
+) -> Float[Tensor, "m p"]:
+    length_m = (row_mp * precondition_p).norm(dim=1)
+    return row_mp * (length_m.median() / length_m).clamp(max=1.0)[:, None]
+
+
 def _released(evidence: Evidence) -> Score:
     """A similarity, taken for a distance, in the metric of a squared batch mean."""
     mean_kp, task_tp = _means(evidence)
@@ -77,9 +95,13 @@ ESTIMATORS: Mapping[str, Estimator] = {
     "optimizer step · task gradient, clipped": _clipped_step,
     "optimizer step · task gradient (`step`)": _by_metric("step"),
     "its cosine (`step-cosine`)": _by_metric("step-cosine"),
+    "its cosine, long gradients shortened": _shortened(_by_metric("step-cosine")),
     "plain cosine (`cosine`)": _by_metric("cosine"),
     "plain dot product (`dot`): DGA, DoGE": _by_metric("dot"),
     "Fisher cosine, diagonal": _by_metric("fisher-cosine", fisher="diagonal"),
+    "the same, long gradients shortened: `dids`": _shortened(
+        _by_metric("fisher-cosine", fisher="diagonal")
+    ),
     "Fisher kernel, diagonal": _by_metric("fisher-kernel", fisher="diagonal"),
     "KL distance, diagonal (the paper's)": _by_metric("kl-distance", fisher="diagonal"),
     "Fisher cosine, whole": _by_metric("fisher-cosine"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.fidelity.estimators import ESTIMATORS
+from benchmarks.fidelity.evidence import Evidence
 from benchmarks.fidelity.exercises import SKILLS, TASKS, write_exercises
 from benchmarks.fidelity.one_run import CEILING, Protocol, measured_run
 from benchmarks.fidelity.table import stage_table, summary_table
@@ -50,6 +51,24 @@ def test_agreement_is_one_with_itself_and_minus_one_turned_round():
     assert (same.rho, same.top1, same.sign) == (1.0, 1.0, 1.0)
     assert (turned.rho, turned.sign) == (-1.0, 0.0)
     assert mean_agreement(same, turned).rho == 0.0
+
+
+def test_a_sample_with_a_long_step_counts_no_more_than_the_median_one():
+    long, other, small = [100.0, 0.0], [0.0, 2.0], [0.0, 1.0]  # steps of 50, 2 and 1
+    precondition = torch.tensor([0.5, 1.0])
+
+    def cosine(name, task):
+        domains = [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])]
+        scored, kept, none = [np.ones(1)] * 2, np.ones(2), torch.zeros(2)
+        rows = [torch.tensor(task)]
+        return ESTIMATORS[name](Evidence(domains, scored, rows, precondition, none, kept))[:, 0]
+
+    plain, shortened = "its cosine (`step-cosine`)", "its cosine, long gradients shortened"
+    assert cosine(plain, [long, other, small]).argmax() == 0
+    np.testing.assert_allclose(
+        cosine(shortened, [long, other, small]), cosine(plain, [[4.0, 0.0], other, small])
+    )
+    assert cosine(shortened, [long, other, small]).argmax() == 1
 
 
 def test_exercises_are_the_same_every_time_and_tasks_share_no_item(tmp_path):

@@ -257,7 +257,8 @@ class ImpactConfig(Section):
     optimizer's own metric, where impact is the loss that one step saves."""
     robust_tasks: bool = True
     """Whether a task's sample whose step is longer than the median of the task's samples' is
-    shortened to it, so that a few long gradients are not taken for what the task asks."""
+    shortened to it, so that a few long gradients are not taken for what the task asks. Not where a
+    task's gradients take more than 256 MB: samples times ``max_coordinates`` above 134 million."""
     labels: Literal["data", "model"] = "data"
     """Labels of the Fisher information: the data's (empirical), or drawn from the model (true)."""
 
