@@ -66,7 +66,8 @@ def _no_longer_than_median(
     row_mp: Float[Tensor, "m p"], precondition_p: Float[Tensor, " p"]
 ) -> Float[Tensor, "m p"]:
     length_m = (row_mp * precondition_p).norm(dim=1)
-    return row_mp * (length_m.median() / length_m).clamp(max=1.0)[:, None]
+    factor_m = (length_m.median() / length_m).clamp(max=1.0)
+    return torch.mul(row_mp, factor_m[:, None])
 
 
 def _released(evidence: Evidence) -> Score:
