@@ -39,6 +39,9 @@ class Dids:
             diminish. It grows to 1 by the end of the run: what is learnt last stays.
         potential_weight: How far the tasks' weights follow their potential: 0 weighs them as the
             user did, 1 by what their losses still promise alone.
+        ramp: The part of the run, from 0 to 1, over which what is wanted passes from the prior to
+            what impact says. In a long run a task whose form no domain has can be lost for good to
+            what was learnt early of the few that help it.
 
     Note:
         The simplex problem for all tasks at once is the policy ``dids-joint``. It divides by the
@@ -61,17 +64,19 @@ class Dids:
         damping: float = 1.0,
         returns: float = 0.5,
         potential_weight: float = 0.25,
+        ramp: float = 0.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
         check_not_negative(caution=caution, damping=damping)
-        check_share(returns=returns, potential_weight=potential_weight)
+        check_share(returns=returns, potential_weight=potential_weight, ramp=ramp)
         self.ema = ema
         self.caution = caution
         self.prior_vote = prior_vote
         self.damping = damping
         self.returns = returns
         self.potential_weight = potential_weight
+        self.ramp = ramp
         self._average = AveragedImpact(decay)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
@@ -97,6 +102,8 @@ class Dids:
         )
         returns = self.returns + (1.0 - self.returns) * observation.progress
         wanted_k = diminished(weight_t @ mixture_tk, observation.prior, returns)
+        said = 1.0 if observation.progress >= self.ramp else observation.progress / self.ramp
+        wanted_k = said * wanted_k + (1.0 - said) * observation.prior
         best_k = observation.limits.project(wanted_k)
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k
