@@ -258,6 +258,7 @@ def test_unknown_policies_and_settings_name_their_neighbours(name, settings, mes
         ("dids", {"prior_vote": 0.0}, "prior_vote must be above 0"),
         ("dids", {"returns": 1.5}, "returns must be from 0 to 1"),
         ("dids", {"ramp": -0.5}, "ramp must be from 0 to 1"),
+        ("dids", {"start": 30}, "start must be from 0 to 1"),
         ("dids", {"damping": float("inf")}, "mixture.settings.damping must be a finite number"),
         ("dids-joint", {"potential_weight": 2.0}, "potential_weight must be from 0 to 1"),
         ("dids-paper", {"impact": "kernel"}, "input should be 'distance' or 'cosine'"),

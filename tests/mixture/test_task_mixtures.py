@@ -221,14 +221,20 @@ def test_every_task_has_its_share_of_the_data_however_loud_another_is():
     np.testing.assert_allclose(list(shares.values()), [0.125, 0.125, 0.0, 1 / 6], atol=1e-6)
 
 
-@pytest.mark.parametrize(("progress", "said"), [(0.0, 0.0), (0.2, 0.25), (0.8, 1.0), (1.0, 1.0)])
-def test_a_ramp_passes_from_the_prior_to_what_impact_says(progress, said):
+@pytest.mark.parametrize(
+    ("start", "ramp", "progress", "said"),
+    [
+        (0.0, 0.8, 0.0, 0.0), (0.0, 0.8, 0.2, 0.25), (0.0, 0.8, 0.8, 1.0), (0.0, 0.0, 0.0, 1.0),
+        (0.3, 0.4, 0.2, 0.0), (0.3, 0.4, 0.3, 0.0), (0.3, 0.4, 0.5, 0.5), (0.3, 0.4, 0.9, 1.0),
+        (0.3, 0.0, 0.2, 0.0), (0.3, 0.0, 0.3, 1.0),
+    ],
+)  # fmt: skip
+def test_a_mixture_passes_from_the_prior_to_what_impact_says(start, ramp, progress, said):
     def wanted(**settings):
         seen = observation_of(progress=progress, limits=observation_of().limits.with_floor(4, 0.0))
         return make_policy("dids", ema=0.0, caution=0.0, **settings).mixture(seen).mixture
 
     prior = observation_of().prior
     assert np.abs(wanted() - prior).max() > 0.05
-    np.testing.assert_array_equal(wanted(ramp=0.0), wanted())
     expected = said * wanted() + (1.0 - said) * prior
-    np.testing.assert_allclose(wanted(ramp=0.8), expected, atol=1e-6)
+    np.testing.assert_allclose(wanted(start=start, ramp=ramp), expected, atol=1e-6)

@@ -39,9 +39,11 @@ class Dids:
             diminish. It grows to 1 by the end of the run: what is learnt last stays.
         potential_weight: How far the tasks' weights follow their potential: 0 weighs them as the
             user did, 1 by what their losses still promise alone.
-        ramp: The part of the run, from 0 to 1, over which what is wanted passes from the prior to
-            what impact says. In a long run a task whose form no domain has can be lost for good to
-            what was learnt early of the few that help it.
+        start: The part of the run, from 0 to 1, that goes by the prior, whatever impact says. In a
+            long run a task whose form no domain has can be lost for good to what was learnt early
+            of the few that help it.
+        ramp: The part of the run, from 0 to 1, over which what is wanted passes from there to what
+            impact says.
 
     Note:
         The simplex problem for all tasks at once is the policy ``dids-joint``. It divides by the
@@ -64,18 +66,20 @@ class Dids:
         damping: float = 1.0,
         returns: float = 0.5,
         potential_weight: float = 0.25,
+        start: float = 0.0,
         ramp: float = 0.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
         check_not_negative(caution=caution, damping=damping)
-        check_share(returns=returns, potential_weight=potential_weight, ramp=ramp)
+        check_share(returns=returns, potential_weight=potential_weight, start=start, ramp=ramp)
         self.ema = ema
         self.caution = caution
         self.prior_vote = prior_vote
         self.damping = damping
         self.returns = returns
         self.potential_weight = potential_weight
+        self.start = start
         self.ramp = ramp
         self._average = AveragedImpact(decay)
 
@@ -102,7 +106,7 @@ class Dids:
         )
         returns = self.returns + (1.0 - self.returns) * observation.progress
         wanted_k = diminished(weight_t @ mixture_tk, observation.prior, returns)
-        said = 1.0 if observation.progress >= self.ramp else observation.progress / self.ramp
+        said = self._said(observation.progress)
         wanted_k = said * wanted_k + (1.0 - said) * observation.prior
         best_k = observation.limits.project(wanted_k)
         next_k = observation.limits.project(
@@ -122,6 +126,12 @@ class Dids:
         return PolicyDecision(
             next_k, {"tasks": task_explanation(names, weight_t, progress), "domains": domains}
         )
+
+    def _said(self, progress: float) -> float:
+        """How far impact has a say, from 0 to 1, at this part of the run."""
+        if progress >= self.start + self.ramp:
+            return 1.0
+        return max(0.0, progress - self.start) / self.ramp if self.ramp > 0.0 else 0.0
 
     def regroup(self, regrouping: Regrouping) -> None:
         """Go on with other domains."""
