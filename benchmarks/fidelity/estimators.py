@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from benchmarks.fidelity.evidence import Evidence
+from dids.gradients.sample_rows import median_factors
 from dids.impact.sample_impact import METRICS, impact
 
 Score = Float64[np.ndarray, "k t"]
@@ -56,18 +57,13 @@ def _shortened(estimate: Estimator) -> Estimator:
     """The same of tasks whose samples' steps are no longer than their median (`robust_tasks`)."""
 
     def score(evidence: Evidence) -> Score:
-        tasks = [_no_longer_than_median(rows, evidence.precondition_p) for rows in evidence.tasks]
+        tasks = []
+        for row_mp in evidence.tasks:
+            length_m = (row_mp * evidence.precondition_p).norm(dim=1)
+            tasks.append(row_mp * median_factors(length_m[None]).T)
         return estimate(replace(evidence, tasks=tasks))
 
     return score
-
-
-def _no_longer_than_median(
-    row_mp: Float[Tensor, "m p"], precondition_p: Float[Tensor, " p"]
-) -> Float[Tensor, "m p"]:
-    length_m = (row_mp * precondition_p).norm(dim=1)
-    factor_m = (length_m.median() / length_m).clamp(max=1.0)
-    return torch.mul(row_mp, factor_m[:, None])
 
 
 def _released(evidence: Evidence) -> Score:

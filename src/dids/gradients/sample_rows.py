@@ -165,8 +165,7 @@ class SampleRows:
         length_kr = torch.stack([length_of(row_rp.float()) for row_rp in self._row_krp])
         if is_divided:
             sum_over_ranks_(length_kr)  # a row is on one rank, and zero on the others
-        median_k1 = length_kr.where(length_kr > 0, torch.nan).nanmedian(dim=1, keepdim=True).values
-        factor_kr = (median_k1 / length_kr).nan_to_num(1.0, posinf=1.0).clamp(max=1.0)
+        factor_kr = median_factors(length_kr)
         for row_rp, factor_r in zip(self._row_krp, factor_kr, strict=True):
             row_rp.mul_(factor_r[:, None])
 
@@ -179,6 +178,17 @@ class SampleRows:
     def tensors(self) -> dict[str, Tensor]:
         """All that is kept, by name: to be saved, or written over."""
         return {"rows": self._row_krp, "row_weights": self._weight_kr, "row_counts": self._count_k}
+
+
+def median_factors(length_kr: Float[Tensor, "k r"]) -> Float[Tensor, "k r"]:
+    """What leaves no length of a group above the median of those that are not zero.
+
+    Example:
+        >>> median_factors(torch.tensor([[1.0, 2.0, 8.0, 0.0]]))
+        tensor([[1.0000, 1.0000, 0.2500, 1.0000]])
+    """
+    median_k1 = length_kr.where(length_kr > 0, torch.nan).nanmedian(dim=1, keepdim=True).values
+    return (median_k1 / length_kr).nan_to_num(1.0, posinf=1.0).clamp(max=1.0)
 
 
 def add_to_rows_(

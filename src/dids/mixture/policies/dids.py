@@ -131,7 +131,9 @@ class Dids:
         """How far impact has a say, from 0 to 1, at this part of the run."""
         if progress >= self.start + self.ramp:
             return 1.0
-        return max(0.0, progress - self.start) / self.ramp if self.ramp > 0.0 else 0.0
+        if progress <= self.start:
+            return 0.0
+        return (progress - self.start) / self.ramp
 
     def regroup(self, regrouping: Regrouping) -> None:
         """Go on with other domains."""
