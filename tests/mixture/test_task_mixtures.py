@@ -1,5 +1,8 @@
 """Every task's own mixture: pulled where it is served, shared among likes, held by the prior."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from observations import impact_of, observation_of
@@ -7,6 +10,7 @@ from scipy.optimize import minimize
 
 from dids.mixture.policy import make_policy
 from dids.mixture.task_mixtures import common_part, diminished, net_pull, task_mixtures
+from dids.mixture.task_reach import out_of_reach
 
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 
@@ -213,6 +217,7 @@ def test_every_task_has_its_share_of_the_data_however_loud_another_is():
         previous=np.ones(3) / 3,
         prior=np.ones(3) / 3,
         limits=observation_of().limits.with_floor(3, 0.0),
+        progress=1.0,  # none waits any more
     )
     policy = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9, returns=1.0)
     decision = policy.mixture(seen)
@@ -224,17 +229,65 @@ def test_every_task_has_its_share_of_the_data_however_loud_another_is():
 @pytest.mark.parametrize(
     ("start", "ramp", "progress", "said"),
     [
-        (0.0, 0.8, 0.0, 0.0), (0.0, 0.8, 0.2, 0.25), (0.0, 0.8, 0.8, 1.0), (0.0, 0.0, 0.0, 1.0),
+        (0.0, 0.8, 0.0, 0.0), (0.0, 0.8, 0.2, 0.25), (0.0, 0.8, 0.8, 1.0),
         (0.3, 0.4, 0.2, 0.0), (0.3, 0.4, 0.3, 0.0), (0.3, 0.4, 0.5, 0.5), (0.3, 0.4, 0.9, 1.0),
         (0.3, 0.0, 0.2, 0.0), (0.3, 0.0, 0.3, 1.0),
     ],
 )  # fmt: skip
-def test_a_mixture_passes_from_the_prior_to_what_impact_says(start, ramp, progress, said):
+def test_tasks_that_are_out_of_reach_pass_from_the_prior_to_what_they_prefer(
+    start, ramp, progress, said
+):
     def wanted(**settings):
         seen = observation_of(progress=progress, limits=observation_of().limits.with_floor(4, 0.0))
-        return make_policy("dids", ema=0.0, caution=0.0, **settings).mixture(seen).mixture
+        settings = {"ema": 0.0, "caution": 0.0, "returns": 1.0, "reach": 0.0, **settings}
+        return make_policy("dids", **settings).mixture(seen).mixture
 
-    prior = observation_of().prior
-    assert np.abs(wanted() - prior).max() > 0.05
-    expected = said * wanted() + (1.0 - said) * prior
+    prior, at_once = observation_of().prior, wanted(start=0.0, ramp=0.0)
+    assert np.abs(at_once - prior).max() > 0.05
+    expected = said * at_once + (1.0 - said) * prior
     np.testing.assert_allclose(wanted(start=start, ramp=ramp), expected, atol=1e-6)
+
+
+def far_task(loudness):
+    """One task that a domain comes near, one whose own step is so many times longer than any."""
+    impact = impact_of(np.eye(3).tolist(), [[1.0, 0.0, 0.0], [0.0, loudness, 0.0]])
+    return observation_of(
+        impact=impact,
+        task_losses={},
+        progress=0.0,
+        sizes_k=np.full(3, 100),
+        draws_k=np.zeros(3, dtype=int),
+        previous=np.ones(3) / 3,
+        prior=np.ones(3) / 3,
+        limits=observation_of().limits.with_floor(3, 0.0),
+    )
+
+
+def test_only_the_task_that_is_out_of_reach_waits():
+    policy = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9, returns=1.0)
+    first = policy.mixture(far_task(20.0))
+    # A quarter of 20 squared is within reach: a quarter of the second task's share is spent already.
+    prior_part = 0.5 * 0.75 / 3
+    expected = [0.5 + prior_part, 0.125 + prior_part, prior_part]
+    np.testing.assert_allclose(first.mixture, expected, atol=1e-6)
+    waiting = {name: task["waiting"] for name, task in first.explanation["tasks"].items()}
+    assert waiting == pytest.approx({"t0": 0.0, "t1": 0.75})
+    # The first measurement says who waits, and a stopped run knows it.
+    resumed = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9, returns=1.0)
+    resumed.load_state_dict(json.loads(json.dumps(policy.state_dict())))
+    for other in (policy, resumed):
+        np.testing.assert_allclose(other.mixture(far_task(1.0)).mixture, expected, atol=1e-6)
+    late = policy.mixture(replace(far_task(20.0), progress=0.7))
+    np.testing.assert_allclose(late.mixture, [0.5, 0.5, 0.0], atol=1e-6)
+
+
+def test_reach_is_measured_without_the_noise_of_estimates():
+    impact = impact_of(np.eye(2).tolist(), [[30.0, 0.0], [30.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_allclose(out_of_reach(impact, 10.0), [8 / 9, 8 / 9, 0.0])
+    np.testing.assert_allclose(out_of_reach(impact, 0.0), [1.0, 1.0, 0.0])
+    noisy = replace(
+        impact,
+        signal_tk=np.array([[1.0, 0.25], [-0.5, -0.1], [1.0, 1.0]]),
+        target_signal_t=np.array([400.0, 400.0, -1.0]),
+    )
+    np.testing.assert_allclose(out_of_reach(noisy, 10.0), [0.75, 1.0, 0.0])

@@ -6,6 +6,8 @@ Axis letters: k domains, t tasks.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dids.domains.regrouping import Regrouping
 from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
@@ -20,6 +22,7 @@ from dids.mixture.setting_ranges import (
 )
 from dids.mixture.task_mixtures import diminished, net_pull, task_mixtures
 from dids.mixture.task_progress import progress_of_tasks, tilted_weights
+from dids.mixture.task_reach import out_of_reach
 
 
 class Dids:
@@ -39,11 +42,14 @@ class Dids:
             diminish. It grows to 1 by the end of the run: what is learnt last stays.
         potential_weight: How far the tasks' weights follow their potential: 0 weighs them as the
             user did, 1 by what their losses still promise alone.
-        start: The part of the run, from 0 to 1, that goes by the prior, whatever impact says. In a
-            long run a task whose form no domain has can be lost for good to what was learnt early
-            of the few that help it.
-        ramp: The part of the run, from 0 to 1, over which what is wanted passes from there to what
-            impact says.
+        start: The part of the run, from 0 to 1, in which the share of a task that is out of reach
+            goes by the prior. What is learnt early for a task whose form no domain has is lost
+            again, and for good where the few domains that help it are learnt with it.
+        ramp: The part of the run, from 0 to 1, over which such a task's share passes from the prior
+            to what it prefers.
+        reach: A task is out of reach, the more the farther, if a step on its own samples moves its
+            outputs more than this many times as far as a step on any domain does, by the first
+            measurement; 0: every task is.
 
     Note:
         The simplex problem for all tasks at once is the policy ``dids-joint``. It divides by the
@@ -66,12 +72,13 @@ class Dids:
         damping: float = 1.0,
         returns: float = 0.5,
         potential_weight: float = 0.25,
-        start: float = 0.0,
-        ramp: float = 0.0,
+        start: float = 0.3,
+        ramp: float = 0.4,
+        reach: float = 10.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
-        check_not_negative(caution=caution, damping=damping)
+        check_not_negative(caution=caution, damping=damping, reach=reach)
         check_share(returns=returns, potential_weight=potential_weight, start=start, ramp=ramp)
         self.ema = ema
         self.caution = caution
@@ -81,6 +88,8 @@ class Dids:
         self.potential_weight = potential_weight
         self.start = start
         self.ramp = ramp
+        self.reach = reach
+        self._beyond_t: np.ndarray | None = None
         self._average = AveragedImpact(decay)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
@@ -88,7 +97,9 @@ class Dids:
         average = self._average.matrices
         if observation.impact is not None:
             average = self._average.with_measurement(observation.impact)
-        if average is None:
+            if self._beyond_t is None:
+                self._beyond_t = out_of_reach(observation.impact, self.reach)
+        if average is None or self._beyond_t is None:
             return unmeasured(observation)
         names = average.task_names
         progress = progress_of_tasks(names, observation.task_losses, observation.horizon_tokens)
@@ -104,11 +115,12 @@ class Dids:
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
+        waiting_t = self._beyond_t * self._waiting(observation.progress)
+        mixture_tk += waiting_t[:, None] * (observation.prior - mixture_tk)
         returns = self.returns + (1.0 - self.returns) * observation.progress
-        wanted_k = diminished(weight_t @ mixture_tk, observation.prior, returns)
-        said = self._said(observation.progress)
-        wanted_k = said * wanted_k + (1.0 - said) * observation.prior
-        best_k = observation.limits.project(wanted_k)
+        best_k = observation.limits.project(
+            diminished(weight_t @ mixture_tk, observation.prior, returns)
+        )
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k
         )
@@ -123,26 +135,30 @@ class Dids:
         for domain, pull_t, share_t in by_domain:
             domains[domain]["pull"] = dict(zip(names, pull_t.tolist(), strict=True))
             domains[domain]["share"] = dict(zip(names, share_t.tolist(), strict=True))
-        return PolicyDecision(
-            next_k, {"tasks": task_explanation(names, weight_t, progress), "domains": domains}
-        )
+        tasks = task_explanation(names, weight_t, progress)
+        for task, waiting in zip(names, waiting_t.tolist(), strict=True):
+            tasks[task]["waiting"] = waiting
+        return PolicyDecision(next_k, {"tasks": tasks, "domains": domains})
 
-    def _said(self, progress: float) -> float:
-        """How far impact has a say, from 0 to 1, at this part of the run."""
+    def _waiting(self, progress: float) -> float:
+        """How far a task that is out of reach waits, from 0 to 1, at this part of the run."""
         if progress >= self.start + self.ramp:
-            return 1.0
-        if progress <= self.start:
             return 0.0
-        return (progress - self.start) / self.ramp
+        if progress <= self.start:
+            return 1.0
+        return 1.0 - (progress - self.start) / self.ramp
 
     def regroup(self, regrouping: Regrouping) -> None:
         """Go on with other domains."""
         self._average.regroup(regrouping)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averaged impact."""
-        return self._average.state_dict()
+        """The averaged impact, and which tasks are out of reach."""
+        beyond = None if self._beyond_t is None else self._beyond_t.tolist()
+        return {**self._average.state_dict(), "out_of_reach": beyond}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self._average.load_state_dict(state)
+        beyond = state["out_of_reach"]
+        self._beyond_t = None if beyond is None else np.array(beyond)
