@@ -86,7 +86,7 @@ def test_one_factor_on_all_gradients_changes_no_mixture(name, factor):
     np.testing.assert_allclose(scaled_rk, mixtures(name), atol=1e-6)
 
 
-# Which tasks wait is a question of how long their gradients are beside the domains'; nothing else is.
+# Which tasks wait depends on how long their gradients are beside the domains'; nothing else does.
 NONE_WAITS = [("dids", {"start": 0.0, "ramp": 0.0}), ("dids-descent", {}), ("dids-joint", {})]
 
 

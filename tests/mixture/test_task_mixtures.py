@@ -266,7 +266,7 @@ def far_task(loudness):
 def test_only_the_task_that_is_out_of_reach_waits():
     policy = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9, returns=1.0)
     first = policy.mixture(far_task(20.0))
-    # A quarter of 20 squared is within reach: a quarter of the second task's share is spent already.
+    # A quarter of 20 squared is within reach: so much of the second share is spent already.
     prior_part = 0.5 * 0.75 / 3
     expected = [0.5 + prior_part, 0.125 + prior_part, prior_part]
     np.testing.assert_allclose(first.mixture, expected, atol=1e-6)

@@ -5,7 +5,9 @@ from example_run import example_result
 
 from dids.report import RunRecord
 from dids.report.evidence import impact_evidence
-from dids.report.reasons import Reasons, domain_reasons, held_mixtures
+from dids.report.numbers import count_text
+from dids.report.page import report_html
+from dids.report.reasons import Reasons, domain_reasons, held_mixtures, waiting_tasks
 
 
 def run_with(cosine=None, explanations=()):
@@ -104,3 +106,28 @@ def test_decisions_that_changed_nothing_are_counted():
     assert held_mixtures(run_with(explanations=explanations)) == [
         "In 2 of 3 decisions: nothing measured."
     ]
+
+
+def test_a_task_that_waits_is_named_with_how_long():
+    def tasks(**waiting):
+        return {"tasks": {task: {"waiting": part} for task, part in waiting.items()}}
+
+    explanations = [
+        tasks(piqa=0.9, gsm8k=0.0), tasks(piqa=0.45, gsm8k=0.0), tasks(piqa=0.0, gsm8k=0.001)
+    ]  # fmt: skip
+    run = run_with(explanations=explanations)
+    assert waiting_tasks(run) == [
+        "piqa: no domain comes near it, and what is learnt for such a task early is lost again, so "
+        f"90.0\u202f% of its share went by the prior at first, and none from "
+        f"{count_text(run.mixture[2].tokens)} tokens on."
+    ]
+    stopped = run_with(explanations=explanations[:2])
+    (sentence,) = waiting_tasks(stopped)
+    assert sentence.endswith("went by the prior at first.")
+    assert 'class="waiting"' not in report_html(run_with(explanations=[{}] * 3))
+    assert sentence in report_html(stopped).replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("tasks", [None, {"piqa": None}, {"piqa": {"waiting": "long"}}])
+def test_a_policy_that_says_nothing_of_waiting_has_no_sentence(tasks):
+    assert waiting_tasks(run_with(explanations=[{"tasks": tasks}] * 3)) == []

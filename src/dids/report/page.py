@@ -65,6 +65,7 @@ def report_html(run: RunRecord) -> str:
         "domain_rows": rows,
         "moved": tables.moved(rows),
         "max_moves": MAX_MOVES,
+        "waiting": reasons.waiting_tasks(run),
         "token_uses": tables.token_uses(run, groups),
         "steering_section": steering.steering_section(run),
         "stage_times": tables.stage_times(run),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dids.report.evidence import impact_evidence
-from dids.report.numbers import impact_text, percent_text, plural
+from dids.report.numbers import count_text, impact_text, percent_text, plural
 from dids.report.record import RunRecord
 
 SMALL_PART = 0.05
@@ -81,6 +81,36 @@ def held_mixtures(run: RunRecord) -> list[str]:
     notes = Counter(str(m.explanation["note"]) for m in run.mixture[1:] if "note" in m.explanation)
     rounds = max(len(run.mixture) - 1, 0)
     return [f"In {count} of {plural(rounds, 'decision')}: {note}." for note, count in notes.items()]
+
+
+def waiting_tasks(run: RunRecord) -> list[str]:
+    """Tasks whose share went by the prior for a part of the run, since no domain comes near them.
+
+    Args:
+        run: The record.
+
+    Returns:
+        One sentence each.
+    """
+    waiting: dict[str, float] = {}
+    ended: dict[str, int] = {}
+    for mixture in run.mixture:
+        explained: Any = mixture.explanation.get("tasks")
+        for task, seen in (explained if isinstance(explained, dict) else {}).items():
+            part = seen.get("waiting") if isinstance(seen, dict) else None
+            if not isinstance(part, (int, float)):
+                continue
+            if part >= NEGLIGIBLE:
+                waiting[task] = max(waiting.get(task, 0.0), float(part))
+                ended.pop(task, None)
+            else:
+                ended.setdefault(task, mixture.tokens)
+    return [
+        f"{task}: no domain comes near it, and what is learnt for such a task early is lost again, "
+        f"so {percent_text(part)} of its share went by the prior at first"
+        + (f", and none from {count_text(ended[task])} tokens on." if task in ended else ".")
+        for task, part in waiting.items()
+    ]
 
 
 def _pulls(asked: dict[str, Any]) -> tuple[Pull, ...]:
