@@ -122,9 +122,8 @@ def poor_fits(run: RunRecord) -> list[str]:
     decided: Counter[str] = Counter()
     unfit: Counter[str] = Counter()
     for mixture in run.mixture[_LOOKS_BEFORE_A_FIT - 1 :]:
-        explained = mixture.explanation.get("tasks")
-        for task, seen in (explained if isinstance(explained, dict) else {}).items():
-            if isinstance(seen, dict) and "is_reliable" in seen:
+        for task, seen in mixture.explained("tasks").items():
+            if "is_reliable" in seen:
                 decided[task] += 1
                 unfit[task] += not seen["is_reliable"]
     return [

@@ -95,9 +95,8 @@ def waiting_tasks(run: RunRecord) -> list[str]:
     waiting: dict[str, float] = {}
     ended: dict[str, int] = {}
     for mixture in run.mixture:
-        explained: Any = mixture.explanation.get("tasks")
-        for task, seen in (explained if isinstance(explained, dict) else {}).items():
-            part = seen.get("waiting") if isinstance(seen, dict) else None
+        for task, seen in mixture.explained("tasks").items():
+            part = seen.get("waiting")
             if not isinstance(part, (int, float)):
                 continue
             if part >= NEGLIGIBLE:
@@ -156,7 +155,7 @@ def _of_impact(run: RunRecord, domain: str) -> list[str]:
 def _last_explanation(run: RunRecord, domain: str) -> dict[str, Any]:
     """What the last decision that explains its domains says of this one."""
     for mixture in reversed(run.mixture):
-        explained: Any = mixture.explanation.get("domains")
-        if isinstance(explained, dict) and isinstance(explained.get(domain), dict):
-            return dict(explained[domain])
+        explained = mixture.explained("domains")
+        if domain in explained:
+            return explained[domain]
     return {}

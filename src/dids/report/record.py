@@ -50,6 +50,17 @@ class MixtureRound:
     probability: Mapping[str, float]
     explanation: Mapping[str, Any] = field(default_factory=dict)
 
+    def explained(self, form: str) -> dict[str, dict[str, Any]]:
+        """What the policy said of each task (``tasks``) or domain (``domains``), if it did.
+
+        Args:
+            form: Which of the two.
+        """
+        said = self.explanation.get(form)
+        if not isinstance(said, dict):
+            return {}
+        return {name: seen for name, seen in said.items() if isinstance(seen, dict)}
+
 
 @dataclass(frozen=True)
 class ImpactRound:
