@@ -28,7 +28,7 @@ from dids.run.plan.processes import busiest_share, longest_s, without_shards_of_
 from dids.run.plan.run_plan import run_plan
 from dids.run.plan.stage_clock import Bar, StageClock
 from dids.run.plan.table import print_plan
-from dids.run.plan.task_stages import LmEvalPrice
+from dids.run.plan.task_stages import LmEvalPrice, evaluating_s
 from dids.run.plan.text_price import TextPrice
 from dids.run.plan.volumes import share_read, volumes
 from dids.run.stages import STAGES
@@ -72,6 +72,13 @@ def test_a_pace_is_read_off_steps_and_ends_of_rounds():
 
 def test_a_single_step_is_a_pace_too():
     assert Pace.of(Bar("", 0.0, [(3.0, 1.0)], 4.0), 1, 4.0) == Pace(3.0, 0.0, 1.0, 1)
+
+
+def test_laps_at_whose_end_something_was_done_leave_out_what_came_before_them():
+    # A model is loaded for 2 s, then two tests of 3 and 4 s with half a second between them.
+    bar = Bar("testing", 1.0, [(3.0, 0), (6.0, 1), (6.5, 0), (10.5, 1)], 11.0)
+    assert bar.done_laps_s == [3.0, 4.0]
+    assert bar.all_laps_s == [2.0, 3.0, 0.5, 4.0]
 
 
 def test_clustering_costs_by_passes_and_products():
@@ -283,6 +290,9 @@ def test_what_the_busiest_of_several_processes_does():
     assert longest_s([3.0, 1.0], 4) == 3.0
     assert [busiest_share(7, number) for number in (1, 2, 7, 8)] == [1.0, 4 / 7, 1 / 7, 1 / 7]
     assert busiest_share(0, 2) == 1.0
+    # Two models, one after the other: 4, 2 and 1 s of their tasks, then twice as much.
+    slices_s = [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0]]
+    assert [evaluating_s(slices_s, [4.0, 1.0, 1.0], number) for number in (1, 2, 3)] == [21, 12, 12]
 
 
 def test_what_is_sharded_is_divided_and_the_rest_is_not(tmp_path):

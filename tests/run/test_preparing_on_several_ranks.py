@@ -19,11 +19,17 @@ from dids.data.token_parts import Tokenising
 from dids.errors import InputError
 from dids.gradients import FeatureStore
 from dids.run.features import FeatureShards
+from dids.run.task_tests import TaskTests
 
 ROWS_PER_SHARD = 32
 NUM_SHARDS = 6
 DIED = 9
 PATIENCE_S = 60.0
+NAME_OF = {
+    Tokenising: lambda part: str(part.folder),
+    FeatureShards: lambda rows: str(rows.start // ROWS_PER_SHARD),
+    TaskTests: lambda test: test.task,
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +72,18 @@ class Watching:
         token_parts.PART_BYTES = 1
         small = functools.partial(FeatureStore.open_or_create, shard_size=ROWS_PER_SHARD)
         FeatureStore.open_or_create = small
-        for kind in (Tokenising, FeatureShards):
+        for kind in NAME_OF:
             kind.opened = self._watched(kind, kind.opened, rank)
 
     def _watched(self, kind, opened, rank):
+        num_taken = 0
+
         def watched(shards):
-            done, num_taken = opened(shards), 0
+            done = opened(shards)
 
             def one(shard, advance):
                 nonlocal num_taken
-                number = shard.start // ROWS_PER_SHARD if kind is FeatureShards else shard.folder
-                write_json(self._note(kind, rank, num_taken), str(number))
+                write_json(self._note(kind, rank, num_taken), NAME_OF[kind](shard))
                 num_taken += 1
                 for other in range(self.num):
                     await_that(self._note(kind, other, 0).exists)

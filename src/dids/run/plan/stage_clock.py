@@ -44,6 +44,12 @@ class Bar:
         """From mark to mark."""
         return self.all_laps_s[1:]
 
+    @property
+    def done_laps_s(self) -> list[float]:
+        """Those of ``all_laps_s`` at whose end something was done."""
+        amounts = (amount for _, amount in self.marks)
+        return [lap_s for lap_s, amount in zip(self.all_laps_s, amounts, strict=True) if amount]
+
 
 class StageClock:
     """A progress that shows nothing and remembers when it was called.

@@ -1,12 +1,14 @@
 """Impact, evaluation and report: what happens to tasks, by their items."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dids.run.plan.calibration import Calibration, Rehearsed
 from dids.run.plan.estimate import Known, StageEstimate
+from dids.run.plan.processes import longest_s
 from dids.run.plan.training_stages import with_measuring
 from dids.run.stages import STAGES
 
@@ -61,7 +63,7 @@ def impact(here: Calibration) -> StageEstimate:
 
 
 def evaluate(here: Calibration) -> StageEstimate:
-    """Task by task, by items; lm-eval by its own items."""
+    """Task by task, by items, on all processes; lm-eval by its own items."""
     few, many = (min(limit, _limit(here)) for limit in _LM_EVAL_ITEMS)
     first = took = _evaluated(here, few)
     price = None
@@ -70,12 +72,10 @@ def evaluate(here: Calibration) -> StageEstimate:
         few_s, took = _lm_eval_s(took)[0], _evaluated(here, many)
         counts = [_lm_eval_items(here, limit, whole=False) for limit in (few, many)]
         price = LmEvalPrice.of(first_s, few_s, _lm_eval_s(took)[0], *counts)
-    rest_s = took.time_s - took.bars_s - sum(_lm_eval_s(took))
-    tested_s = sum(
-        lap_s * _padded_scale(here, task)
-        for bar in took.bars
-        for task, lap_s in zip(here.config.tasks, bar.all_laps_s, strict=True)
-    )
+    tests_s = [bar.done_laps_s for bar in took.bars]
+    rest_s = took.time_s - sum(map(sum, tests_s)) - sum(_lm_eval_s(took))
+    scales = [_padded_scale(here, task) for task in here.config.tasks]
+    whole_s = evaluating_s(tests_s, scales, here.num_processes)
     num_items = _lm_eval_items(here, _limit(here), whole=True)
     lm_eval_s = 0.0 if price is None else price.time_s(len(took.bars), num_items)
     small = sum(here.slices[f"{task}-test"].records for task in here.config.tasks)
@@ -83,7 +83,7 @@ def evaluate(here: Calibration) -> StageEstimate:
     return here.estimate(
         "evaluate",
         took,
-        Known(rest_s + tested_s + lm_eval_s, small == whole and price is None),
+        Known(rest_s + whole_s + lm_eval_s, small == whole and price is None),
         Known(first.disk_bytes * _items_scale(here), small == whole),  # the others find it there
         f"{small:,} of {whole:,.0f} test items"
         + (f"; lm-eval {many} of {_limit(here):,} items a task" if price is not None else ""),
@@ -99,6 +99,26 @@ def report(here: Calibration) -> StageEstimate:
         Known(took.time_s, is_measured=True),
         Known(took.disk_bytes, is_measured=True),
         "of the small run",
+    )
+
+
+def evaluating_s(
+    tests_s: Sequence[Sequence[float]], scales: Sequence[float], num_processes: int
+) -> float:
+    """What the tests of some models take, each on all processes, a task a process at a time.
+
+    Args:
+        tests_s: What each model's test on each task took, on a slice of its items.
+        scales: By task, what testing on all items is of that.
+        num_processes: That take one task after another.
+
+    Example:
+        >>> evaluating_s([[1.0, 2.0, 1.0]], [3.0, 1.0, 1.0], num_processes=2)
+        3.0
+    """
+    return sum(
+        longest_s([s * scale for s, scale in zip(each, scales, strict=True)], num_processes)
+        for each in tests_s
     )
 
 
