@@ -263,8 +263,11 @@ def far_task(loudness):
     )
 
 
+PLAIN = {"ema": 0.0, "caution": 0.0, "prior_vote": 1e-9, "returns": 1.0}
+
+
 def test_only_the_task_that_is_out_of_reach_waits():
-    policy = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9, returns=1.0)
+    policy = make_policy("dids", **PLAIN, others_wait=0.0)
     first = policy.mixture(far_task(20.0))
     # A quarter of 20 squared is within reach: so much of the second share is spent already.
     prior_part = 0.5 * 0.75 / 3
@@ -273,12 +276,33 @@ def test_only_the_task_that_is_out_of_reach_waits():
     waiting = {name: task["waiting"] for name, task in first.explanation["tasks"].items()}
     assert waiting == pytest.approx({"t0": 0.0, "t1": 0.75})
     # The first measurement says who waits, and a stopped run knows it.
-    resumed = make_policy("dids", ema=0.0, caution=0.0, prior_vote=1e-9, returns=1.0)
+    resumed = make_policy("dids", **PLAIN, others_wait=0.0)
     resumed.load_state_dict(json.loads(json.dumps(policy.state_dict())))
     for other in (policy, resumed):
         np.testing.assert_allclose(other.mixture(far_task(1.0)).mixture, expected, atol=1e-6)
     late = policy.mixture(replace(far_task(20.0), progress=0.7))
     np.testing.assert_allclose(late.mixture, [0.5, 0.5, 0.0], atol=1e-6)
+
+
+def test_the_others_wait_by_a_part_of_what_the_farthest_waits():
+    def decided(loudness, progress, **settings):
+        seen = replace(far_task(loudness), progress=progress)
+        return make_policy("dids", **PLAIN, **settings).mixture(seen)
+
+    # The second task waits by three quarters, so the first by three eighths.
+    first = decided(20.0, 0.0, others_wait=0.5)
+    prior_part = (0.5 * 0.375 + 0.5 * 0.75) / 3
+    expected = [0.5 * 0.625 + prior_part, 0.5 * 0.25 + prior_part, prior_part]
+    np.testing.assert_allclose(first.mixture, expected, atol=1e-6)
+    tasks = first.explanation["tasks"]
+    assert [tasks[name]["waiting"] for name in ("t0", "t1")] == pytest.approx([0.375, 0.75])
+    assert [tasks[name]["out_of_reach"] for name in ("t0", "t1")] == pytest.approx([0.0, 0.75])
+    halfway = decided(20.0, 0.5, others_wait=0.5).explanation["tasks"]
+    assert [halfway[name]["waiting"] for name in ("t0", "t1")] == pytest.approx([0.1875, 0.375])
+    # Nobody waits where every task is near, or at the end.
+    for loudness, progress in ((1.0, 0.0), (20.0, 0.7)):
+        mixture = decided(loudness, progress, others_wait=1.0).mixture
+        np.testing.assert_allclose(mixture, [0.5, 0.5, 0.0], atol=1e-6)
 
 
 def test_reach_is_measured_without_the_noise_of_estimates():

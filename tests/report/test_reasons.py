@@ -108,13 +108,22 @@ def test_decisions_that_changed_nothing_are_counted():
     ]
 
 
-def test_a_task_that_waits_is_named_with_how_long():
-    def tasks(**waiting):
-        return {"tasks": {task: {"waiting": part} for task, part in waiting.items()}}
+def tasks_said(out_of_reach, **waiting):
+    return {
+        "tasks": {
+            task: {"waiting": part, "out_of_reach": out_of_reach.get(task, 0.0)}
+            for task, part in waiting.items()
+        }
+    }
 
+
+def test_a_task_that_waits_is_named_with_how_long():
+    beyond = {"piqa": 0.9}
     explanations = [
-        tasks(piqa=0.9, gsm8k=0.0), tasks(piqa=0.45, gsm8k=0.0), tasks(piqa=0.0, gsm8k=0.001)
-    ]  # fmt: skip
+        tasks_said(beyond, piqa=0.9, gsm8k=0.0),
+        tasks_said(beyond, piqa=0.45, gsm8k=0.0),
+        tasks_said(beyond, piqa=0.0, gsm8k=0.001),
+    ]
     run = run_with(explanations=explanations)
     assert waiting_tasks(run) == [
         "piqa: no domain comes near it, and what is learnt for such a task early is lost again, so "
@@ -126,6 +135,13 @@ def test_a_task_that_waits_is_named_with_how_long():
     assert sentence.endswith("went by the prior at first.")
     assert 'class="waiting"' not in report_html(run_with(explanations=[{}] * 3))
     assert sentence in report_html(stopped).replace("&#39;", "'")
+
+
+def test_tasks_that_wait_with_others_are_named_after_them():
+    explanation = tasks_said({"piqa": 0.9}, gsm8k=0.45, piqa=0.9, bbh=0.4)
+    one, rest = waiting_tasks(run_with(explanations=[explanation] * 3))
+    assert one.startswith("piqa: ")
+    assert rest.startswith("gsm8k, bbh: 45.0\u202f% of their shares went by the prior with them,")
 
 
 @pytest.mark.parametrize("tasks", [None, {"piqa": None}, {"piqa": {"waiting": "long"}}])

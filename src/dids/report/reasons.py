@@ -90,26 +90,44 @@ def waiting_tasks(run: RunRecord) -> list[str]:
         run: The record.
 
     Returns:
-        One sentence each.
+        One sentence each, and one on the tasks that waited with them.
     """
-    waiting: dict[str, float] = {}
-    ended: dict[str, int] = {}
-    for mixture in run.mixture:
-        for task, seen in mixture.explained("tasks").items():
-            part = seen.get("waiting")
-            if not isinstance(part, (int, float)):
-                continue
-            if part >= NEGLIGIBLE:
-                waiting[task] = max(waiting.get(task, 0.0), float(part))
-                ended.pop(task, None)
-            else:
-                ended.setdefault(task, mixture.tokens)
-    return [
+    waiting = _by_round(run, "waiting")
+    beyond = _by_round(run, "out_of_reach")
+    told = [
         f"{task}: no domain comes near it, and what is learnt for such a task early is lost again, "
-        f"so {percent_text(part)} of its share went by the prior at first"
-        + (f", and none from {count_text(ended[task])} tokens on." if task in ended else ".")
-        for task, part in waiting.items()
+        f"so {percent_text(max(part_r))} of its share went by the prior at first"
+        + _until(run, part_r)
+        for task, part_r in waiting.items()
+        if task in beyond
     ]
+    others = {task: max(part_r) for task, part_r in waiting.items() if task not in beyond}
+    if others:
+        part = percent_text(max(others.values()))
+        told.append(
+            f"{', '.join(others)}: {part} of their shares went by the prior with them, since a "
+            "model that learns of few domains loses such tasks, too."
+        )
+    return told
+
+
+def _by_round(run: RunRecord, name: str) -> dict[str, list[float]]:
+    """What decisions say under a name of each task of which one says more than next to nothing."""
+    said: dict[str, list[float]] = {}
+    for number, mixture in enumerate(run.mixture):
+        for task, seen in mixture.explained("tasks").items():
+            part = seen.get(name)
+            if isinstance(part, (int, float)):
+                said.setdefault(task, [0.0] * len(run.mixture))[number] = float(part)
+    return {task: part_r for task, part_r in said.items() if max(part_r) >= NEGLIGIBLE}
+
+
+def _until(run: RunRecord, part_r: list[float]) -> str:
+    """The end of a sentence on a task that waits: from when on it does not."""
+    after = 1 + max(number for number, part in enumerate(part_r) if part >= NEGLIGIBLE)
+    if after == len(part_r):
+        return "."
+    return f", and none from {count_text(run.mixture[after].tokens)} tokens on."
 
 
 def _pulls(asked: dict[str, Any]) -> tuple[Pull, ...]:

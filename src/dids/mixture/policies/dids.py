@@ -50,6 +50,8 @@ class Dids:
         reach: A task is out of reach, the more the farther, if a step on its own samples moves its
             outputs more than this many times as far as a step on any domain does, by the first
             measurement; 0: every task is.
+        others_wait: How far the other tasks wait with one that is out of reach, from 0 (not at all)
+            to 1 (as it does): where a few domains are drawn for them, it is lost as well.
 
     Note:
         The simplex problem for all tasks at once is the policy ``dids-joint``. It divides by the
@@ -75,11 +77,13 @@ class Dids:
         start: float = 0.3,
         ramp: float = 0.4,
         reach: float = 10.0,
+        others_wait: float = 0.5,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
         check_not_negative(caution=caution, damping=damping, reach=reach)
         check_share(returns=returns, potential_weight=potential_weight, start=start, ramp=ramp)
+        check_share(others_wait=others_wait)
         self.ema = ema
         self.caution = caution
         self.prior_vote = prior_vote
@@ -89,6 +93,7 @@ class Dids:
         self.start = start
         self.ramp = ramp
         self.reach = reach
+        self.others_wait = others_wait
         self._beyond_t: np.ndarray | None = None
         self._average = AveragedImpact(decay)
 
@@ -115,7 +120,8 @@ class Dids:
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
-        waiting_t = self._beyond_t * self._waiting(observation.progress)
+        part_t = np.maximum(self._beyond_t, self.others_wait * self._beyond_t.max(initial=0.0))
+        waiting_t = part_t * self._waiting(observation.progress)
         mixture_tk += waiting_t[:, None] * (observation.prior - mixture_tk)
         returns = self.returns + (1.0 - self.returns) * observation.progress
         best_k = observation.limits.project(
@@ -136,8 +142,9 @@ class Dids:
             domains[domain]["pull"] = dict(zip(names, pull_t.tolist(), strict=True))
             domains[domain]["share"] = dict(zip(names, share_t.tolist(), strict=True))
         tasks = task_explanation(names, weight_t, progress)
-        for task, waiting in zip(names, waiting_t.tolist(), strict=True):
-            tasks[task]["waiting"] = waiting
+        for number, task in enumerate(names):
+            tasks[task]["waiting"] = float(waiting_t[number])
+            tasks[task]["out_of_reach"] = float(self._beyond_t[number])
         return PolicyDecision(next_k, {"tasks": tasks, "domains": domains})
 
     def _waiting(self, progress: float) -> float:
