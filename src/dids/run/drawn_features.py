@@ -14,8 +14,8 @@ from dids.run.features import projection_of
 from dids.run.workspace import Workspace
 
 MOST_SAMPLES = 64
-"""Of a domain or task: mean directions and distances of so many are known to a few per cent, and
-computing them takes no longer than measuring impact once."""
+"""Of a domain or task, since mean directions and distances of so many are known to a few per cent,
+and computing them takes no longer than measuring impact once."""
 FEWEST_SAMPLES = 16
 """So many of a domain are taken even where the run's own features are of fewer."""
 
