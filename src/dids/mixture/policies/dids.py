@@ -82,8 +82,8 @@ class Dids:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
         check_not_negative(caution=caution, damping=damping, reach=reach)
-        check_share(returns=returns, potential_weight=potential_weight, start=start, ramp=ramp)
-        check_share(others_wait=others_wait)
+        check_share(returns=returns, potential_weight=potential_weight)
+        check_share(start=start, ramp=ramp, others_wait=others_wait)
         self.ema = ema
         self.caution = caution
         self.prior_vote = prior_vote
