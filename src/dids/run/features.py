@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, Integer
 
 from dids.atomic import read_json, whole_file, write_json
@@ -19,7 +18,7 @@ from dids.gradients.compute_features import features_of
 from dids.gradients.feature_store import FeatureStore
 from dids.gradients.projection import Projection
 from dids.run.workspace import Workspace
-from dids.training.models import saved_model
+from dids.training.models import model_device, saved_model
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class FeatureShards:
 
     def opened(self) -> Callable[[range, Callable[[int], None]], Float[np.ndarray, "n d"]]:
         """Load the proxy; what is returned computes one shard."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = model_device()
         model = saved_model(self.model_folder, device, trust_remote_code=self.trust_remote_code)
         sample_r = None
         if self.samples_file is not None:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dids.data.dataset import PaddingCollator
 from dids.data.records import Record
 from dids.data.rendering import PromptFormat
@@ -14,7 +12,7 @@ from dids.data.token_store import TokenStore
 from dids.data.tokenizer import load_tokenizer
 from dids.evaluation.choices import choice_accuracy
 from dids.evaluation.task_loss import task_loss
-from dids.training.models import saved_model
+from dids.training.models import model_device, saved_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class TaskTests:
 
         It says of each that it begins, with 0, and that it is done.
         """
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = model_device()
         model = saved_model(self.model_folder, device, trust_remote_code=self.trust_remote_code)
         tokenizer = load_tokenizer(
             str(self.tokenizer_folder), trust_remote_code=self.trust_remote_code

@@ -25,7 +25,7 @@ from dids.run.launched_ranks import LaunchedRanks
 from dids.sampling.domain_samples import AtEnd
 from dids.steering.names import KnownNames
 from dids.training.domain_data import DomainData
-from dids.training.models import build_model, saved_model
+from dids.training.models import build_model, model_device, saved_model
 from dids.training.regrouping import Grouping
 from dids.training.stop_signal import StopSignal
 
@@ -74,7 +74,7 @@ class Workspace:
     @cached_property
     def device(self) -> torch.device:
         """Where models run."""
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return model_device()
 
     @cached_property
     def sources(self) -> dict[str, SourceFiles]:

@@ -68,6 +68,11 @@ def build_model(
     return model if config.lora is None else with_adapters(model, config.lora, seed)
 
 
+def model_device() -> torch.device:
+    """Where this process runs its models: on the GPU that it was given, or on the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def saved_model(
     folder: Path, device: torch.device, *, trust_remote_code: bool = False
 ) -> PreTrainedModel:
