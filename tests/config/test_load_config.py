@@ -213,3 +213,12 @@ def test_limits_of_sources_that_no_mixture_keeps_are_refused(tmp_path, limits, s
     assert f"config.yaml, line 2: 'data': {said}" in message
     at_the_edge = two.replace(limits, "pin: 0.5")
     load_config(written(tmp_path, MINIMAL.replace("web: web.jsonl", at_the_edge)))
+
+
+def test_fewer_domains_than_sources_that_they_stay_within_are_refused(tmp_path):
+    text = MINIMAL.replace("web: web.jsonl", "web: web.jsonl\n    code: code.jsonl")
+    message = complaint(tmp_path, f"{text}domains:\n  number: 1\n")
+    assert "config.yaml, line 12: domains.number is 1" in message
+    assert "need at least 2, one for each source" in message
+    for enough in ("{number: 2}", "{number: 1, within: all}", "{number: sources}"):
+        load_config(written(tmp_path, f"{text}domains: {enough}\n"))

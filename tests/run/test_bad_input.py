@@ -12,6 +12,9 @@ from tiny_run import tiny_config, write_config, write_tiny_data
 
 from dids import cli
 
+TOO_MANY = {"number": 1000, "within": "all", "min_samples": 1}
+"""More domains than samples: a run ends in the stage that makes them."""
+
 
 def sentence(capsys, monkeypatch, *arguments) -> str:
     """Run the command line in this process; the one line that it complains with."""
@@ -85,7 +88,7 @@ def test_task_without_validation_items_is_named(tmp_path, capsys, monkeypatch):
 
 
 def test_more_domains_than_samples_is_refused(tmp_path, capsys, monkeypatch):
-    config = write_config(tmp_path, domains={"number": 1000, "within": "all", "min_samples": 1})
+    config = write_config(tmp_path, domains=TOO_MANY)
     message = sentence(capsys, monkeypatch, "run", config)
     assert "domains.number" in message
     assert "1000" in message
@@ -109,7 +112,7 @@ def test_loss_that_turns_nan_is_named_with_its_step(tmp_path, capsys, monkeypatc
 
 
 def test_run_folder_of_another_config_is_refused_with_the_difference(tmp_path, capsys, monkeypatch):
-    sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains={"number": 1}))
+    sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains=TOO_MANY))
     message = sentence(capsys, monkeypatch, "run", write_config(tmp_path, seed=1))
     assert "'seed' is 0 there and 1 now" in message
 
@@ -117,9 +120,9 @@ def test_run_folder_of_another_config_is_refused_with_the_difference(tmp_path, c
 def test_a_limit_that_changed_in_the_config_is_sent_to_the_steering_file(
     tmp_path, capsys, monkeypatch
 ):
-    sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains={"number": 1}))
+    sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains=TOO_MANY))
     changed = {"policy": "dids", "rounds": 4, "floor": 0.1}
-    config = write_config(tmp_path, domains={"number": 1}, mixture=changed)
+    config = write_config(tmp_path, domains=TOO_MANY, mixture=changed)
     message = sentence(capsys, monkeypatch, "run", config)
     assert "'mixture.floor' is 0.25 there and 0.1 now" in message
     assert f"edit {tmp_path / 'run' / 'steering.yaml'} instead" in message
@@ -185,7 +188,7 @@ def test_stage_of_a_folder_without_a_run_is_refused(tmp_path, capsys, monkeypatc
 
 
 def test_data_that_changed_since_the_run_began_is_refused(tmp_path, capsys, monkeypatch):
-    config = write_config(tmp_path, domains={"number": 1})
+    config = write_config(tmp_path, domains=TOO_MANY)
     sentence(capsys, monkeypatch, "run", config)  # stops at clustering, after tokenising
     rewritten(tmp_path, "noise.jsonl", 1, json.dumps({"text": "another text"}))
     message = sentence(capsys, monkeypatch, "run", config)

@@ -250,7 +250,6 @@ def test_a_finished_stage_is_said_to_be_done(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"domains": {"number": 2, "within": "source"}}, "domains.number is 2"),
         ({"domains": {"number": 9999, "within": "all"}}, "domains.number is 9999"),
         ({"model": {"config": {"model_type": "llamma"}}}, "no model type 'llamma'"),
         ({"mixture": {"policy": "dids", "settings": {"emma": 1}}}, "no such setting"),

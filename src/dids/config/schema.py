@@ -364,6 +364,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_domain_for_each_source(self) -> "Config":
+        number, num_sources = self.domains.number, len(self.data.sources)
+        if self.domains.within == "source" and isinstance(number, int) and number < num_sources:
+            raise ValueError(
+                f"domains.number is {number}, but clusters that stay within their source need at "
+                f"least {num_sources}, one for each source; raise it, or let clusters mix sources "
+                "with domains.within: all"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_batch_size(self) -> "Config":
         if self.budget.batch_size is not None and "gradient_accumulation_steps" in self.training:
             raise ValueError(

@@ -127,6 +127,8 @@ class YamlFile:
         if first["type"] == "missing":
             return f"{where}: '{field}' is missing; `dids init` shows a complete config."
         message = first["msg"].removeprefix("Value error, ")
+        if not location:  # of fields in several sections: the sentence begins with one of them
+            return f"{self.where(message.split(maxsplit=1)[0].split('.'))}: {message}."
         value = first.get("input")
         shown = f", got {value!r}" if isinstance(value, (str, int, float, bool)) else ""
         return f"{where}: '{field}': {message[0].lower()}{message[1:]}{shown}."
