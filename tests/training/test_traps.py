@@ -1,5 +1,9 @@
 """What breaks when weights change inside a Trainer: each trap has a law that would catch it."""
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_trainer import (
@@ -242,3 +246,37 @@ def test_mistakes_in_a_run_are_named(tmp_path):
     mixture = DomainMixture(START, SIZES, lag=1)
     with pytest.raises(InputError, match="can start 3 steps after a decision"):
         tiny_trainer(tmp_path, mixture, dataloader_num_workers=2).train()
+
+
+def test_a_clock_that_was_set_back_takes_no_checkpoint_for_the_oldest(tmp_path):
+    class SetBack(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            later = time.time() + 3600 * state.global_step
+            for checkpoint in Path(args.output_dir).glob("checkpoint-*"):
+                os.utime(checkpoint, (later, later))
+
+    trained(
+        tmp_path,
+        DomainMixture(START, SIZES),
+        max_steps=5,
+        save_strategy="steps",
+        save_steps=1,
+        save_total_limit=2,
+        callbacks=[SetBack()],
+    )
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-5"}
+
+
+def test_a_mixture_of_another_trainer_is_refused_where_its_steps_are_of_another_size(tmp_path):
+    mixture = DomainMixture(START, SIZES)
+    trained(tmp_path / "one", mixture, max_steps=2)
+    with pytest.raises(InputError, match="draws steps of 8 samples for another Trainer"):
+        trained(tmp_path / "other", mixture, max_steps=2, per_device_train_batch_size=8)
+
+
+def test_a_data_seed_of_zero_is_one(tmp_path):
+    drawn = []
+    for settings in ({"seed": 3, "data_seed": 0}, {"seed": 0}, {"seed": 3}):
+        trainer = trained(tmp_path, DomainMixture(START, SIZES), max_steps=2, **settings)
+        drawn.append(trainer.seen)
+    assert drawn[0] == drawn[1] != drawn[2]

@@ -121,6 +121,19 @@ def remove_checkpoints(folder: Path) -> None:
         shutil.rmtree(checkpoint)
 
 
+def keep_newest(folder: Path, number: int | None, *, but: Path | None = None) -> None:
+    """Remove complete checkpoints beyond so many of the highest steps.
+
+    Args:
+        folder: Where they are.
+        number: How many stay; None or 0: all.
+        but: One more that stays, the best.
+    """
+    for checkpoint in complete_checkpoints(folder)[: -number if number else 0]:
+        if but is None or checkpoint.name != but.name:
+            shutil.rmtree(checkpoint)
+
+
 def complete_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints that were written to their end, by step; whether they are damaged is not seen."""
     complete = (

@@ -120,6 +120,12 @@ class DomainMixture(MixtureCallback):
                 f"start {needed} steps after a decision at the earliest."
             )
         self._lag = needed if self._lag is None else self._lag
+        batch_size = args.per_device_train_batch_size * accumulation * args.world_size
+        if self._sampler is not None and self._sampler.batch_size != batch_size:
+            raise InputError(
+                f"this DomainMixture draws steps of {self._sampler.batch_size} samples for another "
+                f"Trainer, and this one's are of {batch_size}; make one for each Trainer."
+            )
         if self._sampler is None:
             lengths = self._lengths
             if lengths is None:
@@ -127,12 +133,17 @@ class DomainMixture(MixtureCallback):
             self._sampler = self.domains.sampler(
                 self._start,
                 1 if lengths is None else lengths,
-                args.per_device_train_batch_size * accumulation * args.world_size,
-                self._seed if self._seed is not None else args.data_seed or args.seed,
+                batch_size,
+                self._seed_of(args),
             )
             if self._state is not None:
                 self.load_state_dict(self._state)
         return self._sampler
+
+    def _seed_of(self, args: TrainingArguments) -> int:
+        if self._seed is not None:
+            return self._seed
+        return args.seed if args.data_seed is None else args.data_seed
 
     def domains_of(self, dataset: Any) -> DomainDataset:  # noqa: ANN401
         """The data set with the domain in its items."""

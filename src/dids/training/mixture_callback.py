@@ -16,7 +16,13 @@ from dids.data.domain_dataset import DomainCollator, DomainDataset
 from dids.errors import InputError
 from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.sampling.sampler import MixtureSampler
-from dids.training.checkpoints import CHECKPOINT_PREFIX, read_state, refuse_damaged, write_state
+from dids.training.checkpoints import (
+    CHECKPOINT_PREFIX,
+    keep_newest,
+    read_state,
+    refuse_damaged,
+    write_state,
+)
 from dids.training.domain_losses import DomainLosses
 
 
@@ -192,3 +198,7 @@ class MixtureCallback(TrainerCallback, ABC):
         if state.is_world_process_zero:
             own = self.state_dict(state.global_step)
             write_state(checkpoint, {**own, "domain_losses": losses})
+            best = state.best_model_checkpoint
+            keep_newest(
+                checkpoint.parent, args.save_total_limit, but=None if best is None else Path(best)
+            )

@@ -166,10 +166,10 @@ def train_model(
         plan=RoundPlan(
             budget_tokens=budget_tokens if num_steps is None else None,
             num_rounds=num_rounds,
+            # As without accumulation, which may follow from the number of processes: on any number
+            # of them a mixture holds from the same step on.
             apply_lag=apply_lag(
-                settings.dataloader_num_workers,
-                settings.dataloader_prefetch_factor,
-                settings.gradient_accumulation_steps,
+                settings.dataloader_num_workers, settings.dataloader_prefetch_factor, 1
             ),
             nominal_steps=nominal_steps,
         ),

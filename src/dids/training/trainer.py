@@ -81,6 +81,19 @@ class DidsMixin:
         self.mixture.checkpoint = Path(str(resume_from_checkpoint)) if named else None
         return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """The Trainer's, but what is too old stays until the new one is complete.
+
+        The Trainer goes by the files' times, and takes the one that it has just written for the
+        oldest where a clock was set back; see ``MixtureCallback.on_save``.
+        """
+        settings = self.args  # type: ignore[attr-defined]
+        limit, settings.save_total_limit = settings.save_total_limit, None
+        try:
+            return super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            settings.save_total_limit = limit
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """A loader whose batches are planned step by step, from the step of the resumed run."""
         dataset, collate = self.train_dataset, self.data_collator  # type: ignore[attr-defined]
