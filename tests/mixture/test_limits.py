@@ -84,3 +84,37 @@ def test_sources_whose_limits_contradict_each_other_are_named():
             np.ones(2),
             ("code", "web"),
         )
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [
+        ([0.2, 0.02, 0.02, 0.02], [0.2, 1.0, 1.0, 1.0]),
+        ([0.0, 0.02, 0.02, 0.02], [0.0, 1.0, 1.0, 1.0]),
+        ([0.0, 0.3, 0.0, 0.0], [0.0, 0.3, 1.0, 1.0]),
+    ],
+)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_a_pin_and_a_domain_held_at_zero_leave_the_best_direction_to_be_found(
+    lower, upper, is_weighted
+):
+    # As two opposite limits they had no interior, and one problem of ten was not solved.
+    rng, limits = np.random.default_rng(0), MixtureLimits(np.array(lower), np.array(upper))
+    for _ in range(40):
+        half = rng.normal(size=(4, 4))
+        quadratic, linear = half @ half.T + np.eye(4), -np.maximum(rng.normal(size=4), 0)
+        weight = rng.uniform(0.2, 3.0, size=4) if is_weighted else np.ones(4)
+
+        def value(mixture, quadratic=quadratic, linear=linear, weight=weight):
+            share = mixture * weight / (mixture @ weight)
+            return -0.5 * min(linear @ share, 0.0) ** 2 / (share @ quadratic @ share)
+
+        found = limits.best_direction(quadratic, linear, weight)
+        assert limits.allows(limits.minimiser(quadratic, linear, weight))
+        others = [limits.project(other) for other in rng.dirichlet(np.full(4, 0.7), size=20)]
+        best = min(map(value, others))
+        if found is None:
+            assert best >= -1e-9
+        else:
+            assert limits.allows(found)
+            assert value(found) <= best + 1e-9

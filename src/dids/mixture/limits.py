@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64
 from scipy.optimize import linprog
 
 from dids.errors import InputError
-from dids.mixture.quadratic import best_direction, best_mixture
+from dids.mixture.quadratic import SAME, best_direction, best_mixture
 
 _TOLERANCE = 1e-9
 
@@ -109,10 +109,11 @@ class MixtureLimits:
         if weight_k is None:
             bounds = self.lower_k, self.upper_k, *self._groups()
             return best_mixture(quadratic_kk, linear_k, *bounds)
-        row_mk = self._weighted_rows(weight_k)
-        rows = row_mk, np.zeros(len(row_mk)), np.full(len(row_mk), np.inf)
-        lower_k, upper_k = np.zeros(self.num_domains), np.ones(self.num_domains)
-        share_k = best_mixture(quadratic_kk, linear_k, lower_k, upper_k, *rows)
+        limit_mk, equal_mk = self._weighted_rows(weight_k)
+        rows = np.vstack([limit_mk, equal_mk]), np.zeros(len(limit_mk) + len(equal_mk))
+        upper_m = np.where(np.arange(len(rows[1])) < len(limit_mk), np.inf, 0.0)
+        lower_k, upper_k = np.zeros(self.num_domains), self._is_drawn_k.astype(np.float64)
+        share_k = best_mixture(quadratic_kk, linear_k, lower_k, upper_k, *rows, upper_m)
         return self.project(unweighted(share_k, weight_k))
 
     def best_direction(
@@ -126,18 +127,30 @@ class MixtureLimits:
         None where no mixture within the limits is better than standing still.
         """
         weight_k = np.ones(self.num_domains) if weight_k is None else weight_k
-        share_k = best_direction(quadratic_kk, linear_k, self._weighted_rows(weight_k))
+        rows = self._weighted_rows(weight_k)
+        share_k = best_direction(quadratic_kk, linear_k, *rows, self._is_drawn_k)
         return None if share_k is None else self.project(unweighted(share_k, weight_k))
 
-    def _weighted_rows(self, weight_k: np.ndarray) -> np.ndarray:
-        """Limits on p as rows on q: ``r' p >= l`` is ``sum_k (r_k - l) q_k / weight_k >= 0``."""
+    @property
+    def _is_drawn_k(self) -> np.ndarray:
+        return np.asarray(self.upper_k > SAME)
+
+    def _weighted_rows(self, weight_k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Limits on p as rows on q: ``r' p >= l`` is ``sum_k (r_k - l) q_k / weight_k >= 0``.
+
+        Apart from them those that are equalities; of domains that may have nothing there are none.
+        """
         group_mk, lower_m, upper_m = self._groups()
-        limited_mk = np.vstack([np.eye(self.num_domains), group_mk])
-        lower_m = np.concatenate([self.lower_k, lower_m])
-        upper_m = np.concatenate([self.upper_k, upper_m])
-        rows = [(limited_mk - lower_m[:, None])[lower_m > 0.0]]
-        rows.append((upper_m[:, None] - limited_mk)[upper_m < 1.0])
-        return np.asarray(np.vstack(rows) / weight_k * weight_k.mean())
+        limited_mk = np.vstack([np.eye(self.num_domains)[self._is_drawn_k], group_mk])
+        lower_m = np.concatenate([self.lower_k[self._is_drawn_k], lower_m])
+        upper_m = np.concatenate([self.upper_k[self._is_drawn_k], upper_m])
+        above_mk, below_mk = limited_mk - lower_m[:, None], upper_m[:, None] - limited_mk
+        is_pinned_m = upper_m - lower_m <= SAME
+        limit_mk = np.vstack(
+            [above_mk[~is_pinned_m & (lower_m > 0.0)], below_mk[~is_pinned_m & (upper_m < 1.0)]]
+        )
+        scale_k = weight_k.mean() / weight_k
+        return limit_mk * scale_k, above_mk[is_pinned_m] * scale_k
 
     def _groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self.group_mk is None:

@@ -5,11 +5,11 @@ Axis letters: k domains, m groups of domains.
 
 import clarabel
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy import sparse
 
 # Bounds closer than this are one value; an interior-point method needs an interior.
-_SAME = 1e-12
+SAME = 1e-12
 _TOLERANCE = 1e-11
 # Keeps the problem strictly convex, so that copies of a domain share their weight. The objective is
 # scaled to entries of size 1 first, so this moves no answer by anything that a sampler could show.
@@ -49,9 +49,9 @@ def best_mixture(
     size = size if size > 0.0 else 1.0
     convex_kk = quadratic_kk / size + _RIDGE * np.eye(num_domains)
     identity_kk = np.eye(num_domains)
-    is_pinned_k = upper_k - lower_k <= _SAME
+    is_pinned_k = upper_k - lower_k <= SAME
     has_cap_k = ~is_pinned_k & (upper_k < 1.0)
-    is_pinned_m = upper_m - lower_m <= _SAME
+    is_pinned_m = upper_m - lower_m <= SAME
     equal_rows = np.vstack(
         [np.ones((1, num_domains)), identity_kk[is_pinned_k], group_mk[is_pinned_m]]
     )
@@ -78,6 +78,8 @@ def best_direction(
     quadratic_kk: Float64[np.ndarray, "k k"],
     linear_k: Float64[np.ndarray, " k"],
     limit_mk: Float64[np.ndarray, "m k"],
+    equal_mk: Float64[np.ndarray, "n k"],
+    is_drawn_k: Bool[np.ndarray, " k"],
 ) -> Float64[np.ndarray, " k"] | None:
     """The mixture with the best ``min over s of 1/2 s^2 p' Q p + s c' p``: its length s is free.
 
@@ -85,6 +87,9 @@ def best_direction(
         quadratic_kk: Q, symmetric and positive semi-definite.
         linear_k: c.
         limit_mk: Limits that any multiple of a mixture keeps if it does: ``row @ p >= 0``.
+        equal_mk: Those that leave nothing free: ``row @ p = 0``. Two opposite limits in their place
+            would be a set without an interior, which the solver does not end in.
+        is_drawn_k: Which domains may have anything at all.
 
     Returns:
         Non-negative, summing to 1; None where nothing within the limits is better than no step.
@@ -96,12 +101,14 @@ def best_direction(
     size, pull = np.abs(quadratic_kk).max(initial=0.0), np.abs(linear_k).max(initial=0.0)
     if size == 0.0 or pull == 0.0:
         return None
-    below_rows = np.vstack([-np.eye(num_domains), -limit_mk])
+    identity_kk = np.eye(num_domains)
+    equal_rows = np.vstack([identity_kk[~is_drawn_k], equal_mk])
+    below_rows = np.vstack([-identity_kk[is_drawn_k], -limit_mk])
     step_k = _solution(
-        quadratic_kk / size + _RIDGE * np.eye(num_domains),
+        quadratic_kk / size + _RIDGE * identity_kk,
         linear_k / pull,
-        np.zeros((0, num_domains)),
-        np.zeros(0),
+        equal_rows,
+        np.zeros(len(equal_rows)),
         below_rows,
         np.zeros(len(below_rows)),
     )

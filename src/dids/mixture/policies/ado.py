@@ -48,7 +48,8 @@ class AdaptiveDataOptimization:
         would be five in a run of 300, and is a twentieth here. A loss curve is kept as means over
         at most 64 blocks of steps, where the paper takes each tenth step of a Savitzky-Golay
         filter's values, and steps without a domain are left out, where the paper repeats its last
-        loss. A domain without a law has the others' mean slope.
+        loss. A domain without a law has the others' mean slope. The credit is the
+        paper's ``h_k ** credit_power``, where the released code has ``(h_k (1 - h_k)) ** 0.5``.
     """
 
     needs_impact = False
