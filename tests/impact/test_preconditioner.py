@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dids.gradients import Coordinates
-from dids.impact.preconditioner import Preconditioner, SecondMoments
+from dids.impact.preconditioner import Preconditioner, SecondMoments, _warn_of
 
 
 class Small(nn.Module):
@@ -105,3 +105,56 @@ def test_muon_turns_kept_columns_as_it_turns_all_of_them():
         wide = whole.slots[name]
         expected = slot.select(all_p[wide.start : wide.stop].view(wide.shape))
         torch.testing.assert_close(kept_p[slot.start : slot.stop], expected)
+
+
+@pytest.mark.parametrize("adjust", ["original", "match_rms_adamw"])
+def test_muons_steps_of_matrices_of_other_shapes_are_as_long_as_its_own(adjust):
+    model = Small()
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
+    settings = {"lr": 0.02, "weight_decay": 0.0, "momentum": 0.0, "nesterov": False}
+    optimizer = torch.optim.Muon(matrices, **settings, adjust_lr_fn=adjust)
+    stepped(optimizer, model)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    gradient = {name: p.grad.clone() for name, p in model.named_parameters()}
+    coordinates = Coordinates.of(model)
+    step = Preconditioner.of(model, optimizer, coordinates).times(coordinates.gather(gradient))
+    optimizer.step()  # the same gradients again, and no momentum: the momentum is the gradient
+
+    def ratio(name):
+        slot = coordinates.slots[f"{name}.weight"]
+        moved = model.get_parameter(f"{name}.weight").detach() - before[f"{name}.weight"]
+        return moved.norm() / step[slot.start : slot.stop].norm()
+
+    # Muon's own iteration gives singular values between 0.7 and 1.2.
+    assert 0.6 < ratio("first") / ratio("second") < 1.7
+
+
+def test_amsgrads_step_is_by_the_largest_moment():
+    model = Small()
+    optimizer = stepped(torch.optim.Adam(model.parameters(), lr=0.1, amsgrad=True), model)
+    for parameter in model.parameters():
+        optimizer.state[parameter]["exp_avg_sq"].zero_()
+    coordinates = Coordinates.of(model)
+    found = Preconditioner.of(model, optimizer, coordinates)
+    largest = {p: optimizer.state[p]["max_exp_avg_sq"] / (1 - 0.999**3) for p in model.parameters()}
+    expected = 1.0 / (entries(model, coordinates, largest).sqrt() + 1e-8)
+    torch.testing.assert_close(found.scale_p, expected)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_steps_of_an_optimizer_that_is_not_known_are_plain_and_that_is_said_once(relative, caplog):
+    from transformers.optimization import Adafactor
+
+    model = Small()
+    settings = {"lr": None if relative else 0.1, "relative_step": relative}
+    optimizer = stepped(Adafactor(model.parameters(), scale_parameter=False, **settings), model)
+    _warn_of.cache_clear()
+    coordinates = Coordinates.of(model)
+    for _ in range(2):
+        found = Preconditioner.of(model, optimizer, coordinates)
+    assert torch.equal(found.scale_p, torch.ones(coordinates.size))
+    assert SecondMoments.of(model, optimizer) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "impact takes steps of Adafactor for plain gradient steps: of its state it knows only what "
+        "Adam, SGD and torch.optim.Muon keep."
+    ]

@@ -179,3 +179,15 @@ def test_what_makes_no_sense_is_refused(change, message):
     arguments = {"domains": rows_of(0, [3]), "tasks": rows_of(1, [3]), **change}
     with pytest.raises(ValueError, match=message):
         impact(**arguments)
+
+
+def test_samples_that_weigh_nothing_leave_errors_numbers():
+    torch.manual_seed(0)
+    domain, task, weight = torch.randn(3, 4), torch.randn(6, 4), np.array([0.0, 3.0, 5.0])
+    found = impact([domain], [task], metric="step", domain_weights=[weight])
+    without = impact([domain[1:]], [task], metric="step", domain_weights=[weight[1:]])
+    np.testing.assert_array_equal(found.standard_error_kt, without.standard_error_kt)
+    np.testing.assert_array_equal(found.value_kt, without.value_kt)
+    assert np.isfinite(found.standard_error_kt).all()
+    with pytest.raises(ValueError, match="domain"):
+        impact([domain], [task], metric="step", domain_weights=[0.0 * weight])

@@ -9,8 +9,11 @@ matrix the singular values 1, ``(M M')^(-1/2) M``, and a gradient that enters M 
 Axis letters: p parameters (the entries that ``Coordinates`` keeps), n rows, o rows of a matrix.
 """
 
+import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,10 @@ from dids.gradients.shards import on_first_rank, reshard, whole
 
 # Of the largest squared singular value: directions that the momentum hardly has are not blown up.
 _LEAST_SQUARE = 1e-4
+# What an optimizer may keep of a parameter whose steps are gradients, or means of them.
+_PLAIN_STATE = {"momentum_buffer", "step"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,9 @@ class SecondMoments:
         epsilon = 1e-8
         for name, group, state in _states(model, optimizer):
             epsilon = group.get("eps", epsilon)
-            if "exp_avg_sq" in state:
-                correction = 1.0 - group["betas"][1] ** float(state["step"])
-                by_name[name] = on_first_rank(state["exp_avg_sq"] / correction)
+            moment = _second_moment(group, state)
+            if moment is not None:
+                by_name[name] = on_first_rank(moment)
         return cls(by_name, epsilon) if by_name else None
 
     def save(self, path: Path) -> None:
@@ -95,19 +102,21 @@ class Preconditioner:
         scale_p = torch.ones(coordinates.size)
         roots: dict[Slot, Tensor] = {}
         states = [] if optimizer is None else list(_states(model, optimizer))
-        rates = {name: float(group.get("initial_lr", group["lr"])) for name, group, _ in states}
+        rates = {name: _rate(group, state) for name, group, state in states}
         greatest = max(rates.values(), default=0.0)
         for name, group, state in states:
             slot = coordinates.slots.get(name)
             if slot is None:
                 continue
             entries = slice(slot.start, slot.stop)
-            if "exp_avg_sq" in state:
-                correction = 1.0 - group["betas"][1] ** float(state["step"])
-                moment_p = slot.select(state["exp_avg_sq"].detach() / correction).float()
+            moment = _second_moment(group, state)
+            if moment is not None:
+                moment_p = slot.select(moment).float()
                 scale_p[entries] = (1.0 / (moment_p.sqrt() + group.get("eps", 1e-8))).cpu()
             elif "momentum_buffer" in state and "ns_steps" in group and len(slot.shape) == 2:
                 roots[slot] = _root_of_whitening(whole(state["momentum_buffer"].detach()))
+            elif state.keys() - _PLAIN_STATE:
+                _warn_of(type(optimizer).__name__)
             if greatest > 0.0:
                 scale_p[entries] *= rates[name] / greatest
         return cls(scale_p.to(_device(model)), roots)
@@ -163,6 +172,42 @@ def _states(
         for parameter in group["params"]:
             if parameter in names:
                 yield names[parameter], group, optimizer.state.get(parameter, {})
+
+
+def _second_moment(group: Mapping[str, Any], state: Mapping[str, Any]) -> Tensor | None:
+    """Adam's, bias-corrected; AMSGrad's is the largest so far. None where it is kept otherwise."""
+    if "betas" not in group or "exp_avg_sq" not in state:
+        return None
+    moment: Tensor = state.get("max_exp_avg_sq", state["exp_avg_sq"]).detach()
+    corrected: Tensor = moment / (1.0 - group["betas"][1] ** float(state["step"]))
+    return corrected
+
+
+def _rate(group: Mapping[str, Any], state: Mapping[str, Any]) -> float:
+    """The learning rate at its full height; 1 where the optimizer finds its own.
+
+    Muon multiplies that of a matrix by what its shape says (``adjust_lr_fn`` of
+    ``torch.optim.Muon``).
+    """
+    rate = group.get("initial_lr", group["lr"])
+    if rate is None:
+        return 1.0
+    momentum = state.get("momentum_buffer")
+    if "adjust_lr_fn" not in group or momentum is None or momentum.dim() != 2:
+        return float(rate)
+    num_rows, num_columns = momentum.shape
+    if group["adjust_lr_fn"] == "match_rms_adamw":
+        return float(rate) * 0.2 * math.sqrt(max(num_rows, num_columns))
+    return float(rate) * math.sqrt(max(1.0, num_rows / num_columns))
+
+
+@cache
+def _warn_of(optimizer_name: str) -> None:
+    logger.warning(
+        "impact takes steps of %s for plain gradient steps: of its state it knows only what Adam, "
+        "SGD and torch.optim.Muon keep.",
+        optimizer_name,
+    )
 
 
 def _root_of_whitening(momentum_oi: Tensor) -> Tensor:

@@ -130,8 +130,8 @@ def impact(
         Values, errors and intervals.
 
     Raises:
-        ValueError: If there is no such metric, a domain or task has no sample, or ``level`` is not
-            between 0 and 1.
+        ValueError: If there is no such metric, a domain or task has no sample that weighs anything,
+            or ``level`` is not between 0 and 1.
 
     Example:
         >>> import torch
@@ -144,6 +144,11 @@ def impact(
         raise ValueError(f"there is no metric '{metric}'; there are: {', '.join(METRICS)}.")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, but it is {level}.")
+    if domain_weights is not None:
+        # A replicate of samples that weigh nothing would be a mean of nothing.
+        kept = [np.flatnonzero(weight_n) for weight_n in domain_weights]
+        domains = [rows[n] for rows, n in zip(domains, kept, strict=True)]
+        domain_weights = [weight_n[n] for weight_n, n in zip(domain_weights, kept, strict=True)]
     counts_k, counts_t = _counts(domains, "domain"), _counts(tasks, "task")
     chosen = METRICS[metric]
     scale_d = None if precondition_d is None or chosen.within == "plain" else precondition_d.sqrt()
