@@ -477,7 +477,14 @@ def _quieten_libraries() -> None:
 _INTERRUPTED = 130
 """The exit status that typer makes of Ctrl-C."""
 _TERMINATED = 128 + signal.SIGTERM
-_CANNOT_BE_WRITTEN = (errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
+_CANNOT_BE_WRITTEN = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dids.data.byte_streams import byte_chunks, numbered_lines
-from dids.data.readers import read_records
+from dids.data.readers import raw_records, read_records
 from dids.data.sources import SourceFiles
 from dids.errors import InputError
 
@@ -55,6 +56,19 @@ def test_several_frames_in_one_archive_are_read(tmp_path):
         path = tmp_path / name
         path.write_bytes(pack(first + b"\n") + pack(second))
         assert pairs(records(path)) == ROWS
+
+
+@pytest.mark.parametrize("window_log", [28, 31])
+def test_an_archive_that_looks_far_back_is_read(tmp_path, window_log):
+    far = zstandard.ZstdCompressionParameters(window_log=window_log, write_content_size=False)
+    path = tmp_path / "a.jsonl.zst"
+    frames = b""
+    for _ in range(2):
+        packer = zstandard.ZstdCompressor(compression_params=far).compressobj()
+        frames += packer.compress(jsonl_bytes()) + packer.flush()
+    assert zstandard.get_frame_parameters(frames).window_size == 1 << window_log
+    path.write_bytes(frames)
+    assert pairs(records(path)) == ROWS * 2
 
 
 def test_blank_lines_a_byte_order_mark_and_windows_newlines_are_fine(jsonl):
@@ -184,6 +198,52 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
         records(path)
 
 
+TEXTS = pa.array(["one", "two"])
+NOT_UTF8 = pa.Array.from_buffers(
+    pa.string(),
+    2,
+    [None, pa.py_buffer(struct.pack("<3i", 0, 1, 2)), pa.py_buffer(b"a\xff")],
+)
+WITHOUT_A_VALUE = {
+    "'Mars/Base' is not known": pa.array([1, 2], pa.timestamp("us", tz="Mars/Base")),
+    "range": pa.array([2**62, 2], pa.timestamp("us")),
+    "utf-8": NOT_UTF8,
+}
+
+
+@pytest.mark.parametrize("said", WITHOUT_A_VALUE)
+def test_a_column_that_no_record_is_made_of_is_not_read(tmp_path, said):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"odd": WITHOUT_A_VALUE[said], "text": TEXTS}), path)
+    assert [(r.text, r.origin.line) for r in records(path)] == [("one", 1), ("two", 2)]
+    with pytest.raises(InputError, match=f"a.parquet .* after row 0, in row group 0: .*{said}"):
+        list(raw_records(SourceFiles("src", (str(path),))))
+
+
+def test_a_text_in_parquet_that_is_not_utf8_is_named_with_its_row_group(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": pa.concat_arrays([TEXTS, NOT_UTF8])}), path, row_group_size=2)
+    with pytest.raises(InputError, match=r"a.parquet .* after row 2, in row group 1: .*utf-8"):
+        records(path)
+
+
+def test_raw_records_have_every_column(tmp_path):
+    path = tmp_path / "a.parquet"
+    rows = [{"id": 1, "text": "one"}, {"id": 2, "text": None}]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert [fields for _, fields in raw_records(SourceFiles("src", (str(path),)))] == rows
+
+
+def test_a_row_of_parquet_without_a_known_field_is_told_its_columns(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": [1], "text": pa.array([None], pa.string()), "txt": ["a"]}), path)
+    with pytest.raises(InputError, match=r"line 1: .*only 'id', 'text' \(null\), 'txt'"):
+        records(path)
+    pq.write_table(pa.table({"id": [1], "txt": ["a"]}), path)
+    with pytest.raises(InputError, match=r"line 1: .*only 'id', 'txt'; did you mean 'text'"):
+        records(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"'src': there is no file or folder .*nothing.jsonl"):
         records(tmp_path / "nothing.jsonl")
@@ -210,6 +270,42 @@ def test_chunks_do_not_change_lines(tmp_path, monkeypatch):
     monkeypatch.setattr("dids.data.byte_streams.CHUNK_BYTES", 3)
     assert list(numbered_lines(path)) == whole
     assert max(len(chunk) for chunk in byte_chunks(path)) <= 3
+
+
+@given(st.lists(st.sampled_from([b"", b"a", b"\n", b"bc\n", b"\nd", b"e\n\nf", b"\n\n"])))
+def test_lines_that_begin_and_end_in_any_chunk_are_whole(chunks):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dids.data.byte_streams.byte_chunks", lambda _: iter(chunks))
+        found = list(numbered_lines(Path("a")))
+    content = b"".join(chunks)
+    lines = content.split(b"\n")
+    expected = [
+        (number, sum(len(line) + 1 for line in lines[: number - 1]), line)
+        for number, line in enumerate(lines, start=1)
+    ]
+    assert found == (expected if lines[-1] else expected[:-1])
+
+
+class CountedBytes(bytes):
+    """Counts how many bytes are copied where two are put together."""
+
+    copied = 0
+
+    def __radd__(self, other):
+        CountedBytes.copied += len(other) + len(self)
+        return CountedBytes(bytes(other) + bytes(self))
+
+    def __add__(self, other):
+        CountedBytes.copied += len(self) + len(other)
+        return CountedBytes(bytes(self) + bytes(other))
+
+
+def test_the_chunks_of_a_long_line_are_not_copied_for_each_of_them(monkeypatch):
+    chunks = [CountedBytes(b"abcd")] * 1000
+    monkeypatch.setattr("dids.data.byte_streams.byte_chunks", lambda _: iter(chunks))
+    monkeypatch.setattr(CountedBytes, "copied", 0)
+    assert list(numbered_lines(Path("a"))) == [(1, 0, b"abcd" * 1000)]
+    assert CountedBytes.copied <= 3 * 4000
 
 
 def test_the_instruction_data_is_read_without_a_bad_record(instruct_pack):

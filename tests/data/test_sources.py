@@ -1,6 +1,7 @@
 """Which files a source means, and what changes its hash."""
 
 import json
+import os
 
 import pytest
 
@@ -63,6 +64,17 @@ def test_the_hash_follows_content_names_and_format_but_not_the_folder(folder, tm
     assert content_hash(source(folder, format="text")) != first
     (folder / "a.jsonl").write_text('{"text": "changed"}\n')
     assert content_hash(source(folder)) != first
+
+
+def test_a_file_whose_name_is_not_utf8_is_named(folder):
+    try:
+        (folder / os.fsdecode(b"caf\xe9.txt")).write_text("coffee")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    for path in (folder, folder / "*"):
+        for look in (files_of, content_hash):
+            with pytest.raises(InputError, match=r"'src': .*caf\\xe9\.txt' is not UTF-8; rename"):
+                look(source(path))
 
 
 def test_moving_a_byte_from_one_file_to_the_next_changes_the_hash(tmp_path):

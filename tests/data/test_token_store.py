@@ -184,6 +184,14 @@ def test_long_texts_make_smaller_batches(monkeypatch):
     assert [len(batch) for batch in token_samples._batches(iter(records))] == [2, 2, 1]
 
 
+def test_long_chats_and_prompts_make_smaller_batches_too(monkeypatch):
+    monkeypatch.setattr(token_samples, "CHARACTERS_PER_BATCH", 10)
+    chat = (Message("user", "x" * 3), Message("assistant", "x" * 3))
+    for said in ({"messages": chat}, {"prompt": "x" * 3, "completion": "x" * 3}):
+        records = [Record(Origin("f", i), **said) for i in range(5)]
+        assert [len(batch) for batch in token_samples._batches(iter(records))] == [2, 2, 1]
+
+
 def test_a_pickled_store_is_a_path_and_no_arrays(tmp_path, tokenizer):
     # Loader workers that are spawned get the store this way; nothing on disk is ever a pickle.
     store = write(tmp_path / "store", [Record(Origin("f", 1), text="mat " * 9000)], tokenizer)

@@ -1,7 +1,9 @@
 """Bad input gets one sentence on standard error and exit status 2; nothing half-written is left."""
 
+import errno
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -205,6 +207,18 @@ def test_full_disk_is_one_sentence(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dids.run.folder.write_json", full)
     message = sentence(capsys, monkeypatch, "run", config)
     assert "the disk is full" in message
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, capsys, monkeypatch, number):
+    config = write_config(tmp_path)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path / "run"))
+
+    monkeypatch.setattr("dids.run.folder.write_json", refused)
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert f"{tmp_path / 'run'}: cannot be written ({os.strerror(number).lower()})" in message
 
 
 def test_a_cache_where_a_file_lies_is_one_sentence(tmp_path, capsys, monkeypatch):

@@ -11,6 +11,9 @@ from dids.errors import InputError
 
 CHUNK_BYTES = 1 << 20
 COMPRESSIONS = (".gz", ".zst")
+LARGEST_WINDOW = 1 << 31
+"""Bytes that a .zst archive may look back: all that ``zstd --long=31`` makes. It is not memory that
+is taken before an archive asks for it."""
 
 
 def byte_chunks(path: Path) -> Iterator[bytes]:
@@ -49,15 +52,21 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         Line number from 1, offset of its first byte in the decompressed file, and its bytes without
         the newline. Only the newline character ends a line.
     """
-    number, offset, rest = 0, 0, b""
+    number, offset = 0, 0
+    begun: list[bytes] = []  # joined at its end alone: a line may be as long as its file
     for chunk in byte_chunks(path):
-        *lines, rest = (rest + chunk).split(b"\n")
+        first, *others = chunk.split(b"\n")
+        begun.append(first)
+        if not others:
+            continue
+        *lines, rest = b"".join(begun), *others
         for line in lines:
             number += 1
             yield number, offset, line
             offset += len(line) + 1
-    if rest:
-        yield number + 1, offset, rest
+        begun = [rest]
+    if last := b"".join(begun):
+        yield number + 1, offset, last
 
 
 def _plain_chunks(path: Path) -> Iterator[bytes]:
@@ -74,13 +83,14 @@ def _gzip_chunks(path: Path) -> Iterator[bytes]:
 
 def _zstandard_chunks(path: Path) -> Iterator[bytes]:
     # zstandard's stream_reader ends a cut-off frame without a word, so the frames are walked here.
-    frame = zstandard.ZstdDecompressor().decompressobj()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
+    frame = decompressor.decompressobj()
     is_inside = True  # an empty file is a cut-off archive too
     for piece in _plain_chunks(path):
         rest = piece
         while rest:
             if not is_inside:
-                frame = zstandard.ZstdDecompressor().decompressobj()
+                frame = decompressor.decompressobj()
                 is_inside = True
             if content := frame.decompress(rest):
                 yield content

@@ -7,12 +7,15 @@ from typing import Any, NoReturn
 
 from dids.data import hub, python_corpus
 from dids.data.byte_streams import byte_chunks, numbered_lines
-from dids.data.record_fields import RecordError, record_from_fields
+from dids.data.record_fields import KNOWN_FIELDS, RecordError, kind_of, record_from_fields
 from dids.data.records import BadRecord, OnBadRecord, Origin, Purpose, Record
 from dids.data.sources import SourceFiles, files_of_path, format_of
 from dids.errors import InputError
 
 ROWS_PER_BATCH = 1024
+
+_UNREAD = object()
+"""Stands for a value that was left out."""
 
 RawRecord = tuple[Origin, Mapping[str, Any] | RecordError]
 """A record's fields before they are checked, or why there are none."""
@@ -47,7 +50,7 @@ def read_records(
             f"Source '{source.name}' names no path; give it a file, a glob or a folder."
         )
     num_good, first_bad = 0, None
-    for origin, fields in raw_records(source):
+    for origin, fields in raw_records(source, known_only=True):
         try:
             if isinstance(fields, RecordError):
                 raise fields
@@ -82,11 +85,13 @@ def refuse_no_record(source: SourceFiles, first_bad: BadRecord | None) -> NoRetu
     )
 
 
-def raw_records(source: SourceFiles) -> Iterator[RawRecord]:
+def raw_records(source: SourceFiles, *, known_only: bool = False) -> Iterator[RawRecord]:
     """Yield what stands in a source, unchecked: every field of every record, in their order.
 
     Args:
         source: What to read.
+        known_only: Whether the values of columns of Parquet files that no record is made of may
+            be left out, and with them the cost and the damage of such a column.
 
     Yields:
         Where a record stands with its fields, or with the reason why it has none.
@@ -106,7 +111,11 @@ def raw_records(source: SourceFiles) -> Iterator[RawRecord]:
             for file in files_of_path(path, source.name):
                 if file not in seen:
                     seen.add(file)
-                    yield from FILE_READERS[format_of(file, source.format)](file)
+                    kind = format_of(file, source.format)
+                    if kind == "parquet":
+                        yield from _parquet_records(file, known_only)
+                    else:
+                        yield from _READERS[kind](file)
 
 
 def _jsonl_records(file: Path) -> Iterator[RawRecord]:
@@ -133,21 +142,31 @@ def _json_fields(line: bytes, offset: int) -> Mapping[str, Any] | RecordError:
     return RecordError(f"the line must be a JSON object, not a {type(value).__name__}")
 
 
-def _parquet_records(file: Path) -> Iterator[RawRecord]:
+def _parquet_records(file: Path, known_only: bool) -> Iterator[RawRecord]:
     import pyarrow
     from pyarrow import parquet
 
-    number = 0
+    number, group = 0, 0
     try:
         with parquet.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=ROWS_PER_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Origin(str(file), number), row
-    except (OSError, pyarrow.ArrowException) as error:
+            names = table.schema_arrow.names
+            columns = [n for n in names if n in KNOWN_FIELDS] if known_only else None
+            for group in range(table.num_row_groups):
+                for batch in table.iter_batches(ROWS_PER_BATCH, [group], columns):
+                    for row in batch.to_pylist():
+                        number += 1
+                        if known_only and kind_of(row) is None:
+                            # Why it is no record is said with the names of all its fields.
+                            row = {name: row.get(name, _UNREAD) for name in names}
+                        yield Origin(str(file), number), row
+    # What Arrow has read may still have no value in Python: a time zone that nobody knows
+    # (KeyError), a time after the year 9999 (ValueError, OverflowError), a text that is not UTF-8.
+    except (OSError, pyarrow.ArrowException, ValueError, OverflowError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, KeyError):  # says no more than the name
+            reason = f"{reason} is not known here"
         raise InputError(
-            f"{file} cannot be read as Parquet after row {number}: {reason}."
+            f"{file} cannot be read as Parquet after row {number}, in row group {group}: {reason}."
         ) from error
 
 
@@ -165,8 +184,7 @@ def _text_records(file: Path) -> Iterator[RawRecord]:
         )
 
 
-FILE_READERS: dict[str, Callable[[Path], Iterator[RawRecord]]] = {
+_READERS: dict[str, Callable[[Path], Iterator[RawRecord]]] = {
     "jsonl": _jsonl_records,
-    "parquet": _parquet_records,
     "text": _text_records,
 }

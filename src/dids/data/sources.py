@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,23 @@ def files_of_path(path: str, name: str) -> list[Path]:
         The files below a folder (hidden ones left out), the matches of a glob, or the file itself.
 
     Raises:
-        InputError: If the path names nothing.
+        InputError: If the path names nothing, or the name of a file is not UTF-8: names are hashed
+            and written down as text.
     """
     if hub.is_hub_path(path):
         return []
     if python_corpus.is_python_path(path):
         return python_corpus.corpus_files(path)
+    files = _found_files(path, name)
+    bad = next((file for file in files if not _is_utf8(str(file))), None)
+    if bad is not None:
+        raise InputError(
+            f"Source '{name}': the name of the file {os.fsencode(bad)!r} is not UTF-8; rename it."
+        )
+    return files
+
+
+def _found_files(path: str, name: str) -> list[Path]:
     place = Path(path).expanduser()
     if place.is_file():
         return [place]
@@ -151,6 +163,14 @@ def _file_hash(file: Path) -> bytes:
         return file_checksum(file).encode()
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair stands for a byte that is none
+        return False
+    return True
 
 
 def _is_visible_file(file: Path, folder: Path) -> bool:

@@ -98,7 +98,7 @@ def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
     batch, num_characters = [], 0
     for record in records:
         batch.append(record)
-        num_characters += len(record.text or "")
+        num_characters += sum(map(len, record.texts))
         if len(batch) == RECORDS_PER_BATCH or num_characters >= CHARACTERS_PER_BATCH:
             yield batch
             batch, num_characters = [], 0

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from dids.check.token_estimate import TokenEstimate
-from dids.data.byte_streams import numbered_lines
+from dids.data.byte_streams import LARGEST_WINDOW, numbered_lines
 from dids.data.hub import is_hub_path
 from dids.data.python_corpus import is_python_path
 from dids.data.readers import read_records
@@ -148,6 +148,7 @@ def _expansion(file: Path) -> float:
             with gzip.GzipFile(fileobj=packed) as unpacked:
                 num_bytes = len(unpacked.read(_PROBED_BYTES))
         else:
-            reader = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+            unpacker = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
+            reader = unpacker.stream_reader(packed, read_across_frames=True)
             num_bytes = len(reader.read(_PROBED_BYTES))
         return num_bytes / max(1, packed.tell())
