@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dids.config import load_config
+from dids.config.schema import Config
 from dids.config.template import TEMPLATE
 from dids.errors import InputError
 
@@ -142,6 +143,41 @@ def test_training_argument_that_the_run_sets_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("argument", "use"),
+    [
+        ("enable_jit_checkpoint", "a run that SIGTERM stops saves a checkpoint"),
+        ("save_only_model", "a run goes on from the optimizer's state"),
+        ("eval_on_start", "tasks"),
+        ("auto_find_batch_size", "per_device_train_batch_size"),
+    ],
+)
+def test_training_argument_that_would_break_a_run_is_refused(tmp_path, argument, use):
+    message = complaint(tmp_path, MINIMAL + f"training: {{{argument}: true}}\n")
+    assert f"'training.{argument}' is set by the run itself; use " in message
+    assert use in message
+
+
+def test_what_an_optional_training_argument_may_be_is_taken(tmp_path):
+    text = "training: {dataloader_prefetch_factor: null, accelerator_config: {even_batches: true}}"
+    training = load_config(written(tmp_path, f"{MINIMAL}{text}\n")).training
+    assert training["dataloader_prefetch_factor"] is None
+    assert training["accelerator_config"] == {"even_batches": True}
+
+
+@pytest.mark.parametrize("written_as", ["", ", target_modules: all-linear"])
+def test_all_linear_layers_stay_all_where_a_config_is_validated_twice(tmp_path, written_as):
+    text = MINIMAL.replace("model: {", f"model: {{lora: {{r: 2{written_as}}}, ")
+    config = load_config(written(tmp_path, text))
+    again = Config.model_validate(config.model_dump(mode="json"))
+    assert again.model.lora.target_modules == "all-linear"
+    assert again == config
+    one = load_config(
+        written(tmp_path, MINIMAL.replace("model: {", "model: {lora: {target_modules: q}, "))
+    )
+    assert one.model.lora.target_modules == ("q",)
+
+
+@pytest.mark.parametrize(
     ("argument", "said"),
     [
         ("learning_rate: fast", "'training.learning_rate': input should be a valid number"),
@@ -156,6 +192,10 @@ def test_training_argument_that_the_run_sets_is_refused(tmp_path):
         ("lr_scheduler_type: reduce_lr_on_plateau", "Transformers does not know"),
         ("optim: 7", "there are: adamw_torch"),
         ("bf16: true, fp16: true", "'training.fp16' are both true; keep one"),
+        ("dataloader_prefetch_factor: 0", "must be 1 or more, got 0"),
+        ("accelerator_config: {split_batches: true}", "split_batches would have Accelerate deal"),
+        ("accelerator_config: {dispatch_batches: true}", "dispatch_batches would have Accelerate"),
+        ("accelerator_config: a.json", "is a mapping, not 'a.json'"),
         ("gradient_checkpointing: often", "'training.gradient_checkpointing': input should be"),
     ],
 )

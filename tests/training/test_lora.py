@@ -23,6 +23,15 @@ def test_adapters_alone_are_trained():
     assert all(".lora_" in name for name in names)
 
 
+def test_adapters_are_on_every_linear_layer_but_the_last_by_default():
+    once = LoraSettings(r=2)
+    for settings in (once, LoraSettings.model_validate(once.model_dump(mode="json"))):
+        model = with_adapters(tiny_model(), settings, seed=1)
+        adapted = {n for n, module in model.named_modules() if hasattr(module, "get_base_layer")}
+        linear = {n for n, m in tiny_model().named_modules() if isinstance(m, torch.nn.Linear)}
+        assert adapted == linear - {"lm_head"}
+
+
 def test_new_adapters_change_nothing_and_have_a_seed():
     ids = torch.arange(6)[None]
     plain, one, other = tiny_model().eval(), adapted(), adapted()

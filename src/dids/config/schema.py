@@ -157,7 +157,10 @@ class LoraSettings(Section):
     """What the adapters add is multiplied by ``alpha / r``."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of an adapter's inputs that is left out of a step."""
-    target_modules: Patterns | Literal["all-linear"] = "all-linear"
+    # The word is tried first: a config is validated twice, and Patterns would take it for a name.
+    target_modules: Annotated[
+        Literal["all-linear"] | Patterns, Field(union_mode="left_to_right")
+    ] = "all-linear"
     """Ends of the names of layers that get an adapter. ``all-linear``: every linear layer but the
     last."""
 

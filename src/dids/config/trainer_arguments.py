@@ -24,6 +24,10 @@ _SET_BY_THE_RUN = {
     "train_sampling_strategy": "mixture",
     "resume_from_checkpoint": "run",
     "use_cpu": "no setting: set CUDA_VISIBLE_DEVICES= instead",
+    "eval_on_start": "tasks",
+    "auto_find_batch_size": "per_device_train_batch_size",
+    "save_only_model": "no setting: a run goes on from the optimizer's state",
+    "enable_jit_checkpoint": "no setting: a run that SIGTERM stops saves a checkpoint",
 }
 # Transformers takes any number and ends in a traceback, or in weights that are no numbers.
 _LEAST = {
@@ -37,9 +41,12 @@ _LEAST = {
     "adam_beta2": 0.0,
     "adam_epsilon": 0.0,
     "dataloader_num_workers": 0,
+    "dataloader_prefetch_factor": 1,
 }
 _BELOW_ONE = ("adam_beta1", "adam_beta2")
 _COMPILE = ("torch_compile_mode", "torch_compile_backend")
+# Accelerate would then deal out the batches itself, against what the mixture drew for each process.
+_DEALS_BATCHES = ("split_batches", "dispatch_batches")
 _NEED_EVALUATION = ("reduce_lr_on_plateau", "greedy")
 
 
@@ -88,11 +95,25 @@ def _checked(name: str, value: Any, hint: Any, field: str) -> Any:  # noqa: ANN4
     checked = typed_value(value, hint, field)
     if name in _COMPILE and checked is not None:
         _check_word(checked, _compile_words(name), "torch.compile", field)
-    if name in _LEAST and not _LEAST[name] <= checked < float("inf"):
+    if name == "accelerator_config":
+        _check_accelerator(checked, field)
+    is_number = checked is not None  # where None is allowed, Transformers takes its default
+    if name in _LEAST and is_number and not _LEAST[name] <= checked < float("inf"):
         raise InputError(f"{field} must be {_LEAST[name]:g} or more, got {value!r}.")
     if name in _BELOW_ONE and checked >= 1.0:
         raise InputError(f"{field} must be below 1, got {value!r}.")
     return checked
+
+
+def _check_accelerator(settings: Any, field: str) -> None:  # noqa: ANN401
+    if isinstance(settings, str):
+        raise InputError(f"{field} is a mapping, not {settings!r}.")
+    for name in _DEALS_BATCHES:
+        if (settings or {}).get(name):
+            raise InputError(
+                f"{field}: {name} would have Accelerate deal out the batches, which the mixture "
+                "draws for each process; leave it out."
+            )
 
 
 def _enums(hint: Any) -> list[type[Enum]]:  # noqa: ANN401
