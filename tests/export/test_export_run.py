@@ -199,6 +199,30 @@ def test_whole_sources_are_referred_to_where_they_lie(sources, tmp_path, monkeyp
     assert value["dataset"] == [str(records / f"{name}.jsonl") for name in SOURCES]
 
 
+@pytest.mark.parametrize("options", [(), ("--regroup",)])
+def test_a_whole_source_that_mixes_kinds_is_refused(tmp_path, monkeypatch, capsys, options):
+    small_run(tmp_path)  # writes the data
+    texts, chats = lines_of(tmp_path / "noise.jsonl"), lines_of(tmp_path / "colours.jsonl")
+    write_jsonl(tmp_path / "noise.jsonl", texts + chats[:40])
+    run = small_run(tmp_path, run=str(tmp_path / "second"))
+    said = refused(monkeypatch, capsys, "export", run, "--to", "llamafactory", *options)
+    assert "'noise' mixes records with messages and text" in said
+
+
+def test_files_with_skipped_records_are_not_referred_to(tmp_path, monkeypatch, capsys):
+    small_run(tmp_path)  # writes the data
+    noise = (tmp_path / "noise.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "noise.jsonl").write_text(noise + "{no\n", encoding="utf-8")
+    data = {"sources": {name: str(tmp_path / f"{name}.jsonl") for name in SOURCES},
+            "sequence_length": 32, "on_bad_record": "skip"}  # fmt: skip
+    run = small_run(tmp_path, data=data, run=str(tmp_path / "second"))
+    call(monkeypatch, capsys, "export", run, "--to", "ms-swift")
+    value = yaml.safe_load((run / "export" / "ms-swift.yaml").read_text(encoding="utf-8"))
+    records = run / "export" / "records"
+    assert value["dataset"] == [str(records / f"{name}.jsonl") for name in SOURCES]
+    assert len(lines_of(records / "noise.jsonl")) == 40
+
+
 def test_clusters_are_written_out_and_referred_to(clusters, tmp_path, monkeypatch, capsys):
     said = call(monkeypatch, capsys, "export", clusters, "--to", "trl", "--data", tmp_path / "d")
     assert "3 domains for TRL" in said

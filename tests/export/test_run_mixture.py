@@ -14,14 +14,15 @@ DOMAINS = {
 }
 
 
-def mixture(probabilities, unit="samples", records=RECORDS, first=None):
+def mixture(probabilities, unit="samples", records=RECORDS, first=None, drawn=None):
     rounds = [
         {"round": r, "step": r, "tokens": tokens, "probability": dict(zip(DOMAINS, p, strict=True))}
         for r, (tokens, p) in enumerate(probabilities)
     ]
     if first is not None:
         rounds[0]["probability"] = first
-    result = {"seed": 0, "tokens": 1000, "tasks": {}, "mixture": rounds, "domains": DOMAINS,
+    domains = {name: {**DOMAINS[name], "tokens_drawn": (drawn or {}).get(name)} for name in DOMAINS}
+    result = {"seed": 0, "tokens": 1000, "tasks": {}, "mixture": rounds, "domains": domains,
               "config": {"mixture": {"unit": unit}}}  # fmt: skip
     return RunMixture.of_run(RunRecord.from_dict(result), records)
 
@@ -49,6 +50,23 @@ def test_the_average_is_of_what_was_trained_on():
     # 750 tokens are 75 records of 10, 250 are 25/6 of 60.
     records = found.average("records")
     assert records["short"] / records["long"] == pytest.approx(75 / (250 / 60))
+
+
+@pytest.mark.parametrize("unit", ["samples", "tokens"])
+def test_the_average_is_of_what_was_drawn_where_a_domain_ran_out(unit):
+    # Half of the tokens and more were asked of "short", which ended after its 400.
+    found = mixture([(0, (0.75, 0.25))], unit, drawn={"short": 400, "long": 600})
+    assert found.average("tokens") == pytest.approx({"short": 0.4, "long": 0.6})
+    # 400 tokens are 40 records, 600 are 10.
+    assert found.average("records") == pytest.approx({"short": 0.8, "long": 0.2})
+    (stage,) = found.chosen("average", "tokens")
+    assert stage.weights == found.average("tokens")
+
+
+@pytest.mark.parametrize("drawn", [{"short": 400}, {"short": 0, "long": 0}])
+def test_the_average_is_of_what_was_asked_for_where_what_was_drawn_is_not_known(drawn):
+    found = mixture([(0, (0.6, 0.4))], unit="tokens", drawn=drawn)
+    assert found.average("tokens") == pytest.approx({"short": 0.6, "long": 0.4})
 
 
 def test_the_schedule_leaves_out_rounds_that_change_nothing():

@@ -77,20 +77,29 @@ def _regrouped(work: Workspace, folder: Path) -> Regrouped:
 
 
 def _source_files(work: Workspace, *, may_be_several: bool) -> dict[str, DomainFiles] | None:
-    """The files of the sources, if every domain is one whole source of plain files."""
+    """The files of the sources, if every domain is one whole source of plain files.
+
+    None too where bad records were skipped: they are still in the file, and stop other tools.
+    """
     counts_ks = work.domains.source_counts_ks
     sizes = np.array([store.num_samples for store in work.source_stores])
     sources = list(work.sources.values())
     records = records_by_domain(work)
-    found: dict[str, DomainFiles] = {}
+    whole: list[tuple[str, int, tuple[str, ...]]] = []
     for name, count_s in zip(work.domains.names, counts_ks, strict=True):
         source = int(np.argmax(count_s))
         is_whole = count_s[source] == sizes[source] == count_s.sum()
-        files = _plain_files(sources[source]) if is_whole else ()
+        if not is_whole or work.source_stores[source].bad_records:
+            return None
+        files = _plain_files(sources[source])
         if not files or (len(files) > 1 and not may_be_several):
             return None
-        found[name] = DomainFiles(files, _first_kind(sources[source]), records[name])
-    return found
+        whole.append((name, source, files))
+    # Kinds come last: to know them, every file is read to its end.
+    return {
+        name: DomainFiles(files, _kinds(work, source), records[name])
+        for name, source, files in whole
+    }
 
 
 def _plain_files(source: SourceFiles) -> tuple[str, ...]:
@@ -102,8 +111,18 @@ def _plain_files(source: SourceFiles) -> tuple[str, ...]:
     return tuple(str(file.absolute()) for file in files) if is_plain and not source.format else ()
 
 
-def _first_kind(source: SourceFiles) -> tuple[str, ...]:
-    for _, fields in raw_records(source):
-        if not isinstance(fields, RecordError) and kind_of(fields) is not None:
-            return (str(kind_of(fields)),)
-    return ()
+def _kinds(work: Workspace, number: int) -> tuple[str, ...]:
+    """All kinds of records in a source, of which a later one may be another than the first.
+
+    Args:
+        work: The run.
+        number: Of the source.
+    """
+    kinds: set[str] = set()
+    source, store = list(work.sources.values())[number], work.source_stores[number]
+    with work.progress.bar(f"kinds of records in {source.name}", store.num_records) as done:
+        for _, fields in raw_records(source):
+            if not isinstance(fields, RecordError):
+                kinds.add(kind_of(fields) or "none")
+            done(1)
+    return tuple(sorted(kinds))

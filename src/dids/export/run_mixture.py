@@ -46,12 +46,15 @@ class RunMixture:
         begin_r: Fraction of the run's tokens at which each round begins; the first at 0.
         records_per_token_k: Records of a domain over its tokens; 0 where all its samples are the
             lesser parts of longer texts, so that no record is its own. Such a domain has no weight.
+        drawn_share_k: Share of each domain in the tokens that the run drew, which is not what its
+            mixtures asked for once a domain has run out; None if an old run does not say.
     """
 
     names: tuple[str, ...]
     token_share_rk: Float64[np.ndarray, "r k"]
     begin_r: Float64[np.ndarray, " r"]
     records_per_token_k: Float64[np.ndarray, " k"]
+    drawn_share_k: Float64[np.ndarray, " k"] | None = None
 
     @classmethod
     def of_run(cls, record: RunRecord, records_by_domain: Mapping[str, int]) -> "RunMixture":
@@ -80,7 +83,13 @@ class RunMixture:
             mean_length_k = tokens_k / samples_k
             share_rk = np.stack([weighted(share_k, mean_length_k) for share_k in share_rk])
         tokens_r = np.array([float(moment.tokens) for moment in record.mixture])
-        return cls(names, share_rk, tokens_r / max(1, record.tokens), records_k / tokens_k)
+        return cls(
+            names,
+            share_rk,
+            tokens_r / max(1, record.tokens),
+            records_k / tokens_k,
+            _drawn_share(record),
+        )
 
     def final(self, unit: Unit) -> dict[str, float]:
         """The last round's weights."""
@@ -89,10 +98,14 @@ class RunMixture:
     def average(self, unit: Unit) -> dict[str, float]:
         """Shares of everything that the run trained on.
 
+        Where the run does not say what it drew, the mean of what its mixtures asked for.
+
         Raises:
             InputError: If the domains changed while the run went on.
         """
         self._check_same_domains()
+        if self.drawn_share_k is not None:
+            return self._weights(self.drawn_share_k, unit)
         length_r = np.diff(self.begin_r, append=1.0)
         return self._weights(length_r @ self.token_share_rk / length_r.sum(), unit)
 
@@ -128,3 +141,11 @@ class RunMixture:
         weight_k = self.records_per_token_k
         share_k = weighted(token_share_k, weight_k if unit == "records" else 1.0 * (weight_k > 0))
         return dict(zip(self.names, share_k.tolist(), strict=True))
+
+
+def _drawn_share(record: RunRecord) -> Float64[np.ndarray, " k"] | None:
+    drawn = [domain.tokens_drawn for domain in record.domains.values()]
+    known = [float(tokens) for tokens in drawn if tokens is not None]
+    if len(known) < len(drawn) or sum(known) <= 0.0:
+        return None
+    return np.array(known) / sum(known)
