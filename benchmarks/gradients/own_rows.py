@@ -13,6 +13,7 @@ from dids.gradients import (
     LiveFeatures,
     Projection,
     fisher_diagonal,
+    fit_projection,
     gradient_statistics,
     sample_features,
     sample_losses,
@@ -64,11 +65,15 @@ def bf16(prepared: Callable[[Subject], Step]) -> Callable[[Subject], Step]:
     return prepare
 
 
-def features(dim: int, kind: Kind, *, linear_alone: bool = False) -> Callable[[Subject], Step]:
-    """`sample_features`."""
+def features(
+    dim: int, kind: Kind, *, is_fitted: bool = True, linear_alone: bool = False
+) -> Callable[[Subject], Step]:
+    """`sample_features`; a one-sided projection fitted beforehand, if at all."""
 
     def prepare(subject: Subject) -> Step:
         model, projection = subject.model_copy(), Projection(dim, kind=kind)
+        if kind == "one-sided" and is_fitted:
+            projection = fit_projection(model, subject.fitted_to, dim)
         if linear_alone:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(is_block_matrix(name, parameter))
@@ -144,7 +149,7 @@ def grouped_gradients(subject: Subject) -> Step:
 def live_features(subject: Subject) -> Step:
     """A training step that gives the features of its batch as well."""
     train = TrainingStep(subject.model_copy())
-    live = LiveFeatures(train.model, Projection(1024))
+    live = LiveFeatures(train.model, fit_projection(train.model, subject.fitted_to, 1024))
 
     def step(batch: Batch) -> None:
         num_samples, num_tokens = batch["input_ids"].shape
@@ -155,8 +160,9 @@ def live_features(subject: Subject) -> Step:
     return step
 
 
-def _features_row(name: str, dim: int, kind: Kind) -> Row:
-    return Row(name, "features", features(dim, kind), dim, is_ours=True)
+def _features_row(name: str, dim: int, kind: Kind, *, is_fitted: bool = True) -> Row:
+    step = features(dim, kind, is_fitted=is_fitted)
+    return Row(name, "features", step, dim, is_ours=True)
 
 
 OWN_ROWS = (
@@ -165,6 +171,8 @@ OWN_ROWS = (
     Row("floor: activation gradients alone", "pass", activation_gradients),
     _features_row("DIDS one-sided, 1,024", 1024, "one-sided"),
     _features_row("DIDS one-sided, 4,096", 4096, "one-sided"),
+    _features_row("DIDS one-sided, 1,024, random columns", 1024, "one-sided", is_fitted=False),
+    _features_row("DIDS one-sided, 4,096, random columns", 4096, "one-sided", is_fitted=False),
     _features_row("DIDS exact, 1,024", 1024, "exact"),
     _features_row("DIDS exact, 4,096", 4096, "exact"),
     Row(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from benchmarks.gradients.measured import Measured
 from benchmarks.gradients.rows import ROWS
 from benchmarks.gradients.subject import Batch, Subject, load_subject
 from benchmarks.gradients.timing import progress
-from dids.gradients import FeatureStore, Projection, compute_features
+from dids.gradients import FeatureStore, compute_features, fit_projection
 from dids.run.memory import keep_freed_memory
 
 NUM_BATCHES = 3
@@ -77,7 +78,7 @@ def _main() -> None:
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     loaded = load_subject(arguments.folder, arguments.sequences, arguments.device)
-    subject = Subject(loaded.folder, loaded.model, loaded.batches, is_for_one_row=True)
+    subject = replace(loaded, is_for_one_row=True)
     if arguments.what.startswith("samples:"):
         loaded_mb = _memory_mb(subject.device)
         _features_of_many(subject, int(arguments.what.removeprefix("samples:")))
@@ -121,7 +122,7 @@ def _collated(items: list[Mapping[str, Tensor]]) -> Batch:
 
 def _features_of_many(subject: Subject, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        projection = Projection(1024)
+        projection = fit_projection(subject.model, subject.fitted_to, 1024)
         store = FeatureStore.create(
             Path(folder), projection.key, count, projection.dim, shard_size=64
         )

@@ -29,6 +29,8 @@ RULES_VERSION = 1
 """Goes into the folder's name: raise it when another subject comes out of the same settings."""
 HELD_OUT = 256
 """Sequences that are kept for measuring, at most."""
+FITTED = 32
+"""Of these the last ones, which nothing is measured on: for projections to be fitted to."""
 TOKENIZER_CHARACTERS = 400_000
 """What the tokenizer sees of each part."""
 _WARMUP_STEPS = 20
@@ -76,6 +78,8 @@ class Subject:
     folder: Path
     model: nn.Module
     batches: tuple[Batch, ...]
+    fitted_to: tuple[Batch, ...]
+    """Other sequences, for projections that are fitted to some."""
     is_for_one_row: bool = False
     """Whether a row may have the model itself: a copy would count as memory."""
 
@@ -124,16 +128,15 @@ def load_subject(folder: Path, num_sequences: int, device: str = "cpu") -> Subje
     """
     model: nn.Module = AutoModelForCausalLM.from_pretrained(folder / "model")
     held_out_nt = torch.from_numpy(np.load(folder / "held_out.npy")).to(device)
-    if not 0 < num_sequences <= len(held_out_nt):
-        raise ValueError(
-            f"num_sequences must be from 1 to {len(held_out_nt)} here, but is {num_sequences}."
-        )
+    most = len(held_out_nt) - FITTED
+    if not 0 < num_sequences <= most:
+        raise ValueError(f"num_sequences must be from 1 to {most} here, but is {num_sequences}.")
     batch_size = json.loads((folder / "settings.json").read_text())["batch_size"]
-    batches = tuple(
-        {"input_ids": ids_bt, "labels": ids_bt}
-        for ids_bt in torch.split(held_out_nt[:num_sequences], batch_size)
+    batches, fitted_to = (
+        tuple({"input_ids": ids_bt, "labels": ids_bt} for ids_bt in torch.split(ids_nt, batch_size))
+        for ids_nt in (held_out_nt[:num_sequences], held_out_nt[most:])
     )
-    return Subject(folder, model.to(device).eval(), batches)
+    return Subject(folder, model.to(device).eval(), batches, fitted_to)
 
 
 def _make(settings: SubjectSettings, folder: Path, device: str) -> None:

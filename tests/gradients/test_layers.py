@@ -137,6 +137,17 @@ def test_frozen_parameters_are_not_covered():
         covered_parameters(model)
 
 
+def test_linear_layers_with_math_of_their_own_are_not_covered():
+    class FalconLinear(torch.nn.Linear):  # not Transformers'
+        def forward(self, inputs):
+            return 2.0 * super().forward(inputs)
+
+    model = tiny_llama()
+    model.model.layers[0].mlp.up_proj = FalconLinear(16, 24, bias=False)
+    left_out = {name for name, _ in model.named_parameters()} - set(covered_parameters(model))
+    assert left_out == {"model.layers.0.mlp.up_proj.weight"}
+
+
 class ChangesItsActivations(torch.nn.Module):
     """Works in place on what its layers return, as some models do."""
 

@@ -2,9 +2,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import make_batch, sample_of, slow_gradients, tiny_gpt2, tiny_llama
+from tiny_models import make_batch, sample_of, slow_gradients, tiny_falcon, tiny_gpt2, tiny_llama
 
-from dids.gradients import Projection, layer_gradients, sample_features, sample_losses
+from dids.gradients import (
+    Projection,
+    covered_parameters,
+    layer_gradients,
+    sample_features,
+    sample_losses,
+)
 
 
 def projected_slowly(projection, gradients):
@@ -49,6 +55,15 @@ def test_features_of_a_model_with_position_tables_and_layer_norms(kind):
     # A position table is looked up once for all samples: its gradients must still be apart.
     projection = Projection(32, kind=kind, input_dim=8)
     assert_features_are_projected_gradients(tiny_gpt2(), make_batch([6, 3]), projection)
+
+
+@pytest.mark.parametrize("kind", ["one-sided", "exact"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_features_of_falcon_whose_linear_layers_are_its_own(kind, bias):
+    model = tiny_falcon(bias=bias)
+    assert list(covered_parameters(model)) == [name for name, _ in model.named_parameters()]
+    projection = Projection(32, kind=kind, input_dim=8)
+    assert_features_are_projected_gradients(model, make_batch([6, 3, 9]), projection)
 
 
 @settings(max_examples=12)
@@ -129,3 +144,14 @@ def test_features_under_bfloat16_autocast_are_summed_in_float32():
     # Sums in bfloat16 would be off by 2⁻⁸; inside or outside of autocast they are the same.
     torch.testing.assert_close(found, short, rtol=1e-4, atol=1e-5 * float(short.abs().max()))
     assert not any(seen)
+
+
+@pytest.mark.parametrize("make", [tiny_gpt2, lambda **_: tiny_llama()])
+def test_a_short_model_has_the_features_of_its_own_gradients(make):
+    # A LayerNorm in bfloat16 has a bias, and a root-mean-square norm none.
+    model, batch = make().bfloat16(), make_batch([6, 3])
+    projection = Projection(512, input_dim=8)
+    found = sample_features(model, batch, projection)
+    for row, gradients in enumerate(slow_gradients(model, batch)):
+        expected = sum(projection.project(name, g.float()) for name, g in gradients.items())
+        assert (found[row] - expected).norm() < 0.03 * expected.norm()

@@ -1,7 +1,14 @@
 """Tiny models and batches for the tests of gradients, and per-sample gradients the slow way."""
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    FalconConfig,
+    FalconForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from dids.data.dataset import TokenDataset
 from dids.gradients.losses import NOT_SCORED
@@ -38,6 +45,17 @@ def tiny_gpt2(*, double=True):
         vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, n_positions=32, resid_pdrop=0.5
     )
     model = GPT2LMHeadModel(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0.1, 0.3)
+    return model.double() if double else model
+
+
+def tiny_falcon(*, bias, double=True):
+    torch.manual_seed(0)
+    config = FalconConfig(
+        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, bias=bias
+    )
+    model = FalconForCausalLM(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0.1, 0.3)
     return model.double() if double else model

@@ -3,6 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from dids.config.schema import Config
+from dids.gradients.projection import Projection
+from dids.run import features as features_module
 from dids.run.features import feature_key
 from dids.run.workspace import Workspace
 
@@ -36,10 +38,16 @@ def workspace(folder, **features):
     return work
 
 
+def unfitted(work):
+    settings = work.config.features
+    return Projection(settings.dim, kind=settings.projection)
+
+
 @pytest.mark.parametrize(
     "other", [{"layers": "model.layers.1"}, {"projection": "exact"}, {"share": 0.5}]
 )
-def test_features_of_other_settings_are_other_features(tmp_path, other):
+def test_features_of_other_settings_are_other_features(tmp_path, other, monkeypatch):
+    monkeypatch.setattr(features_module, "projection_of", unfitted)
     key = feature_key(workspace(tmp_path))
     assert feature_key(workspace(tmp_path)) == key
     assert feature_key(workspace(tmp_path, **other)) != key

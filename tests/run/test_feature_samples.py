@@ -10,9 +10,10 @@ from dids.gradients.sample_features import sample_features
 from dids.run import drawn_features as module
 from dids.run import feature_samples as feature_samples_module
 from dids.run.feature_samples import FOLDER, feature_samples
-from dids.run.features import computed_features, projection_of
+from dids.run.features import computed_features
 from dids.run.folder import RunFolder
 from dids.run.progress import ConsoleProgress
+from dids.run.projection import projection_of
 from dids.run.runner import run_stages
 
 
@@ -20,6 +21,29 @@ def prepared(folder, **changes):
     """A run with its domains."""
     config = load_config(write_config(folder, **changes))
     return run_stages(config, RunFolder(folder / "run"), ConsoleProgress(), last="domains")
+
+
+MIXTURE_OF_EXPERTS = {
+    "model_type": "mixtral",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "num_local_experts": 16,
+}
+
+
+@pytest.mark.parametrize("has_experts", [True, False])
+def test_a_proxy_of_which_most_is_left_out_is_told_once(tmp_path, capsys, has_experts):
+    changes = {"model": {"config": MIXTURE_OF_EXPERTS}} if has_experts else {}
+    prepared(tmp_path, **changes)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("Features and impact see") == has_experts
+    if has_experts:  # 18,432 of the experts and 256 of their router, beside 2 * 300 * 16 and 800
+        assert "Features and impact see 35 % of the proxy's trainable entries" in said
+        largest = "model.layers.0.mlp.experts.gate_up_proj (12,288 entries)."
+        assert f"the largest are {largest}" in said
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +101,7 @@ def test_fewer_are_taken_of_large_domains_and_the_seed_says_which(clustered, mon
 def test_where_sources_are_kept_the_proxy_is_asked(tmp_path):
     work = prepared(tmp_path, domains={"number": "sources"})
     found = feature_samples(work)
-    assert not work.path("features").exists()
+    assert not (work.path("features") / "manifest.json").exists()
     members = work.domain_data.members
     assert [len(rows) for rows in found.domains] == [module.FEWEST_SAMPLES] * len(members)
     for rows, samples in zip(found.domains, members, strict=True):

@@ -150,6 +150,16 @@ def test_the_share_of_a_file_that_was_read_is_known(tmp_path, ending):
     assert share_read(source, Origin(str(path), 2000)) == pytest.approx(1.0, rel=0.02)
 
 
+def test_the_part_of_an_archive_that_looks_far_back_is_known(tmp_path):
+    far = zstandard.ZstdCompressionParameters(window_log=28, write_content_size=False)
+    packer = zstandard.ZstdCompressor(compression_params=far).compressobj()
+    octets = "".join(f"{json.dumps({'text': 'word'})}\n" for _ in range(2000)).encode()
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(packer.compress(octets) + packer.flush())
+    last = Origin(str(path), 500)
+    assert share_read(SourceFiles("a", (str(path),)), last) == pytest.approx(0.25, rel=0.02)
+
+
 def test_what_there_was_no_time_to_read_is_carried_on_by_bytes(tmp_path):
     for number in range(3):
         write_jsonl(tmp_path / f"{number}.jsonl", [{"text": "word " * 20}] * 3000)

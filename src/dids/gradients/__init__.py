@@ -4,6 +4,7 @@ from dids.gradients.compute_features import compute_features
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.feature_moments import FeatureMoments
 from dids.gradients.feature_store import FeatureStore
+from dids.gradients.fit_projection import fit_projection
 from dids.gradients.gradient_pass import FeatureReceiver, Receiver, gradient_pass
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.layers import covered_parameters, layer_gradients
@@ -28,6 +29,7 @@ __all__ = [
     "compute_features",
     "covered_parameters",
     "fisher_diagonal",
+    "fit_projection",
     "gradient_pass",
     "gradient_statistics",
     "layer_gradients",

@@ -6,7 +6,7 @@ budget of tokens. So a shard's bytes do not depend on which shards were there be
 Axes: n samples of a shard, r rows of the store, d feature dimensions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -97,18 +97,42 @@ def features_of(
 ) -> Float[np.ndarray, "n d"]:
     """Features of some samples, in memory; for the arguments see `compute_features`."""
     feature_nd = np.zeros((len(sample_n), projection.dim), dtype=np.float32)
-    for place_b in length_batches(np.asarray(dataset.lengths)[sample_n], batch_tokens):
-        items = _items(dataset, sample_n[place_b].tolist())
-        batch = {
-            name: value.to(device)
-            for name, value in collate(items).items()
-            if isinstance(value, Tensor)
-        }
+    for place_b, batch in batches_by_length(
+        dataset, collate, sample_n, batch_tokens=batch_tokens, device=device
+    ):
         feature_bd = sample_features(model, batch, projection, layers=layers)
         feature_nd[place_b] = feature_bd.float().cpu().numpy()
         if progress is not None:
             progress(len(place_b))
     return feature_nd
+
+
+def batches_by_length(
+    dataset: SampleSource,
+    collate: Collate,
+    sample_n: Integer[np.ndarray, " n"],
+    *,
+    batch_tokens: int,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Batches of samples of like length; for the arguments see `compute_features`.
+
+    Args:
+        dataset: The corpus.
+        collate: Makes a batch of a list of samples.
+        sample_n: Numbers of the samples.
+        batch_tokens: Tokens of a batch at most.
+        device: Where batches go.
+
+    Yields:
+        Places in ``sample_n``, and their batch.
+    """
+    for place_b in length_batches(np.asarray(dataset.lengths)[sample_n], batch_tokens):
+        batch = collate(_items(dataset, sample_n[place_b].tolist()))
+        tensors = {
+            name: value.to(device) for name, value in batch.items() if isinstance(value, Tensor)
+        }
+        yield place_b, tensors
 
 
 def length_batches(lengths_n: Integer[np.ndarray, " n"], batch_tokens: int) -> list[list[int]]:

@@ -1,8 +1,9 @@
 """Hooks that read per-sample gradients off a language model's layers as it runs backward.
 
-Covered are ``nn.Linear`` and GPT-2's ``Conv1D`` (weights and biases), ``nn.Embedding``, tied or
-not, and norms (``nn.LayerNorm`` and every ``…RMSNorm``) that people did not freeze; adapters such
-as LoRA's are linear layers too. The model is not changed, and nothing stays behind.
+Covered are ``nn.Linear``, Falcon's too, and GPT-2's ``Conv1D`` (weights and biases),
+``nn.Embedding``, tied or not, and norms (``nn.LayerNorm`` and every ``…RMSNorm``) that people
+did not freeze; adapters such as LoRA's are linear layers too. The model is not changed, and nothing
+stays behind.
 
 A layer's input is kept by autograd, not by the hook: what autograd forgets and computes again
 (activation checkpointing) or moves elsewhere is forgotten or moved here too.
@@ -184,11 +185,21 @@ def _head(model: nn.Module) -> nn.Module | None:
 def _is_covered(module: nn.Module) -> bool:
     """Whether the hooks know this module's gradient; not that of subclasses with other math."""
     if isinstance(module, nn.Linear):
-        return type(module).forward is nn.Linear.forward
+        return type(module).forward is nn.Linear.forward or _is_falcon_linear(module)
     if isinstance(module, nn.Embedding):
         # Gemma's embedding multiplies by embed_scale; other subclasses look up something else.
         return type(module).forward is nn.Embedding.forward or hasattr(module, "embed_scale")
     return isinstance(module, Conv1D) or is_norm(module)
+
+
+def _is_falcon_linear(module: nn.Linear) -> bool:
+    """Whether it is Transformers' own layer that writes ``input @ weight.T + bias`` out.
+
+    By name, so that nobody else waits for Falcon to be imported.
+    """
+    kind = type(module)
+    is_theirs = kind.__module__ == "transformers.models.falcon.modeling_falcon"
+    return is_theirs and kind.__name__ == "FalconLinear"
 
 
 @dataclass(eq=False)

@@ -82,15 +82,18 @@ def normalised_input(norm: nn.Module, inputs: Tensor) -> Tensor:
     Returns:
         The normalised input, of the same shape.
     """
-    weight = norm._parameters["weight"]
+    weight, bias = norm._parameters["weight"], norm._parameters.get("bias")
     assert weight is not None
     probe = torch.linspace(-1.0, 1.0, len(weight), dtype=inputs.dtype, device=inputs.device)
-    # Plain tensors, whatever the weight is: it may be a shard.
-    one = torch.ones(len(weight), dtype=weight.dtype, device=inputs.device)
+    # Plain tensors, whatever the weight is: it may be a shard. Of the inputs' precision, which may
+    # be longer than the norm's own, and so the bias is put aside.
+    one = torch.ones_like(probe)
     try:
         with torch.no_grad():
             # The raw forward: calling the module would fire its hooks again.
             norm._parameters["weight"] = nn.Parameter(one, requires_grad=False)
+            if bias is not None:
+                norm._parameters["bias"] = nn.Parameter(0.0 * one, requires_grad=False)
             at_one: Tensor = norm.forward(inputs)
             norm._parameters["weight"] = nn.Parameter(0.0 * one, requires_grad=False)
             if not norm.forward(probe.expand(1, 1, -1)).any():
@@ -99,6 +102,8 @@ def normalised_input(norm: nn.Module, inputs: Tensor) -> Tensor:
             return at_one - at_zero
     finally:
         norm._parameters["weight"] = weight
+        if bias is not None:
+            norm._parameters["bias"] = bias
 
 
 _EPSILON: WeakKeyDictionary[nn.Module, float | None] = WeakKeyDictionary()

@@ -16,7 +16,9 @@ Axes: b samples, t tokens, d feature dimensions, o rows and i columns of a param
 columns, n entries in the order of buckets.
 """
 
+import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -51,10 +53,19 @@ class Projection:
             matrix with no more columns than this keeps them as they are. None: as many as ``dim``
             asks for, 32 up to 1,024 dimensions and 64 above, so that this error stays below 1/dim.
         seed: Seed of signs and of Q.
+        directions: By parameter, orthonormal columns ``[i, m]`` of Q that are not random, fewer
+            than ``input_dim``; see :func:`~dids.gradients.fit_projection.fit_projection`. None:
+            all are.
     """
 
     def __init__(
-        self, dim: int, *, kind: Kind = "one-sided", input_dim: int | None = None, seed: int = 0
+        self,
+        dim: int,
+        *,
+        kind: Kind = "one-sided",
+        input_dim: int | None = None,
+        seed: int = 0,
+        directions: Mapping[str, Float[Tensor, "i m"]] | None = None,
     ) -> None:
         if input_dim is None:
             input_dim = 32 if dim <= 1024 else 64
@@ -65,6 +76,7 @@ class Projection:
         if kind not in ("one-sided", "exact"):
             raise ValueError(f"kind must be 'one-sided' or 'exact', but is {kind!r}.")
         self.dim, self.kind, self.input_dim, self.seed = dim, kind, input_dim, seed
+        self.directions = dict(directions or {})
         self._places: dict[str, _Place] = {}
         self._scratch: dict[tuple[int, int, int], _Scratch] = {}
         self._inputs: dict[tuple[str, torch.dtype], Tensor] = {}
@@ -73,7 +85,8 @@ class Projection:
     def key(self) -> str:
         """Everything that the features depend on here, for naming what is stored."""
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
-        return f"{self.kind}{side}-{self.dim}-seed{self.seed}-v4"
+        fitted = f"-fitted{_digest(self.directions)}" if self.directions else ""
+        return f"{self.kind}{side}{fitted}-{self.dim}-seed{self.seed}-v4"
 
     @property
     def kept_input(self) -> KeptInput | None:
@@ -124,23 +137,32 @@ class Projection:
     def input_matrix(self, name: str, num_inputs: int) -> Float[Tensor, "i r"]:
         """Q of a parameter, transposed: columns of a Hadamard matrix, rows with random signs.
 
+        Where there are directions, they stand first and the others are random in what they leave.
+
         Args:
             name: The parameter's name.
             num_inputs: Its columns.
 
         Returns:
-            A float32 matrix on the CPU with entries of one size; the identity where there is
-            nothing to save.
+            A float32 matrix on the CPU, all of its entries of one size where there are no
+            directions; the identity where there is nothing to save.
         """
         if num_inputs <= self.input_dim:
             return torch.eye(num_inputs)
+        kept_im = self.directions.get(name)
+        if kept_im is None:
+            return self._random_columns(name, num_inputs, self.input_dim)
+        random_ir = self._random_columns(name, num_inputs, self.input_dim - kept_im.shape[1])
+        return torch.cat([kept_im, random_ir - kept_im @ (kept_im.T @ random_ir)], dim=1)
+
+    def _random_columns(self, name: str, num_inputs: int, count: int) -> Tensor:
         order = 1 << (num_inputs - 1).bit_length()
         words = philox(self.seed, f"{name}/columns").random_raw(order)
-        column_r = np.argsort(words, kind="stable")[: self.input_dim]
+        column_r = np.argsort(words, kind="stable")[:count]
         parity_ir = _odd_bits(np.arange(num_inputs)[:, None] & column_r)
         sign_i1 = random_signs(self.seed, f"{name}/input", num_inputs).float().unsqueeze(1)
         sign_ir = sign_i1 * torch.from_numpy(1 - 2 * parity_ir)
-        return sign_ir / math.sqrt(self.input_dim)
+        return sign_ir / math.sqrt(count)
 
     def pitch(self, num_columns: int) -> int:
         """Buckets from the start of one row of a folded matrix to that of the next.
@@ -337,6 +359,14 @@ def _as_multiplied(tensor: Tensor) -> Tensor:
 @cache
 def _has_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _digest(directions: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name, basis_im in sorted(directions.items()):
+        found.update(name.encode())
+        found.update(basis_im.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _odd_bits(number: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Integer
 
 from dids.data.dataset import TokenDataset
 from dids.gradients.compute_features import features_of
-from dids.run.features import projection_of
+from dids.run.projection import projection_of
 from dids.run.workspace import Workspace
 
 MOST_SAMPLES = 64

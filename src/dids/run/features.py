@@ -17,6 +17,7 @@ from dids.domains.ngram_vectors import NgramVectors
 from dids.gradients.compute_features import features_of
 from dids.gradients.feature_store import FeatureStore
 from dids.gradients.projection import Projection
+from dids.run.projection import projection_of
 from dids.run.workspace import Workspace
 from dids.training.models import model_device, saved_model
 
@@ -174,9 +175,3 @@ def feature_key(work: Workspace) -> str:
         config.features.model_dump_json(include={"share", "layers"}),
     ]
     return hashlib.sha256("\n".join(made_of).encode()).hexdigest()
-
-
-def projection_of(work: Workspace) -> Projection:
-    """The projection of this run."""
-    settings = work.config.features
-    return Projection(settings.dim, kind=settings.projection, seed=work.config.seed)

@@ -11,7 +11,6 @@ from dids.domains.needed_features import needed_shares
 from dids.domains.stability import MAX_COMPARED
 from dids.gradients.compute_features import features_of
 from dids.gradients.feature_store import SHARD_SAMPLES
-from dids.run.features import projection_of
 from dids.run.plan.calibration import Calibration, folder_bytes
 from dids.run.plan.estimate import Known, StageEstimate
 from dids.run.plan.made_up_domains import (
@@ -22,6 +21,7 @@ from dids.run.plan.made_up_domains import (
 )
 from dids.run.plan.processes import busiest_share
 from dids.run.plan.text_price import TextPrice, text_price
+from dids.run.projection import projection_of
 from dids.run.stages.domains import MAP_NAME
 
 FEATURES_S = 4.0
@@ -55,10 +55,13 @@ def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
     order = _drawn(here)
     model, lengths_n = here.work.saved_model("proxy"), dataset.lengths
     rates: list[float] = []
-    num_done, price = 0, None
+    num_done, price, fit_s = 0, None, 0.0
 
     def compute() -> None:
-        nonlocal num_done, price
+        nonlocal num_done, price, fit_s
+        began_s = here.clock.now()
+        projection = projection_of(here.work)
+        fit_s = here.clock.now() - began_s
         if settings.share < 1.0:
             price = text_price(dataset, here.num_samples, settings.dim, here.clock.now)
         size, spent_s = _FIRST_SAMPLES, 0.0
@@ -69,7 +72,7 @@ def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
                 model,
                 dataset,
                 here.work.collate,
-                projection_of(here.work),
+                projection,
                 chosen,
                 batch_tokens=settings.batch_tokens,
                 device=here.work.device,
@@ -89,7 +92,7 @@ def _features(here: Calibration) -> tuple[StageEstimate, TextPrice | None]:
     return here.estimate(
         "features",
         took,
-        Known(rates[-1] * num_tokens + text_s, is_measured=False),
+        Known(fit_s + rates[-1] * num_tokens + text_s, is_measured=False),
         Known(here.counts.feature_bytes, is_measured=True),
         f"computed {num_done:,} of {here.counts.num_features:,} features",
     ), price
