@@ -12,6 +12,7 @@ from run.tiny_run import write_jsonl
 from small_run import LONG, small_run
 
 from dids import cli
+from dids.config.schema import DataConfig
 from dids.export.targets import TARGETS
 
 SOURCES = ("sums", "colours", "noise")
@@ -232,10 +233,10 @@ def test_clusters_are_written_out_and_referred_to(clusters, tmp_path, monkeypatc
     assert len(lines_of(tmp_path / "d" / "rest.jsonl")) == 100
     # Names come back though the form has none and files cannot be called so.
     printed = call(monkeypatch, capsys, "import", clusters / "export" / "trl.yaml", "--from", "trl")
-    assert set(yaml.safe_load(printed)["data"]["sources"]) == {"sums/0", "sums/1", "rest"}
+    assert set(yaml.safe_load(printed)["data"]["sources"]) == {"sums-0", "sums-1", "rest"}
     (clusters / "export" / "trl.yaml.domains.json").unlink()
     printed = call(monkeypatch, capsys, "import", clusters / "export" / "trl.yaml", "--from", "trl")
-    assert set(yaml.safe_load(printed)["data"]["sources"]) == {"sums/0", "sums/1", "rest"}
+    assert set(yaml.safe_load(printed)["data"]["sources"]) == {"sums-0", "sums-1", "rest"}
 
 
 def test_the_file_says_what_its_weights_mean(sources, monkeypatch, capsys):
@@ -353,7 +354,8 @@ def test_a_file_with_domains_becomes_sources(clusters, tmp_path, monkeypatch, ca
     found = yaml.safe_load(printed)
     assert found["domains"] == {"number": "sources"}
     priors = {name: source["prior"] for name, source in found["data"]["sources"].items()}
-    assert priors == {"sums/0": 30 / 160, "sums/1": 30 / 160, "rest": 100 / 160}
+    assert priors == {"sums-0": 30 / 160, "sums-1": 30 / 160, "rest": 100 / 160}
+    DataConfig.model_validate(found["data"])  # names that a config takes
     rows = lines_of(tmp_path / "topics" / "sums-1.jsonl")
     assert [row["prompt"] for row in rows] == [
         record["prompt"] for record in lines_of(tmp_path / "sums.jsonl")[1::2]

@@ -131,3 +131,9 @@ def test_a_loss_that_is_no_number_does_not_break_the_charts():
     result["tasks"]["gsm8k"]["test_loss"] = float("nan")
     data = re.search(r'id="data">(.*?)</script>', page_of(result), re.DOTALL).group(1)
     assert "NaN" not in data
+
+
+def test_what_repeats_a_run_installs_packages_alone():
+    result = example_result()
+    result["versions"] = {"run_folder": "1", "python": "3.11", "torch": "2.13.0+cpu", "numpy": "2"}
+    assert re.findall(r"pip install .*", page_of(result)) == ["pip install torch==2.13.0 numpy==2"]

@@ -250,3 +250,10 @@ def test_two_runs_on_one_folder_the_second_is_refused(tmp_path, capsys, monkeypa
     config = write_config(tmp_path)
     with RunFolder(Path(yaml.safe_load(config.read_text("utf-8"))["run"])).locked():
         assert "another process" in sentence(capsys, monkeypatch, "run", config)
+
+
+@pytest.mark.parametrize("field", ["model", "tokenizer"])
+def test_a_folder_that_is_not_there_is_said_at_once(tmp_path, capsys, monkeypatch, field):
+    config = write_config(tmp_path, **{field: str(tmp_path / "bas")})
+    message = sentence(capsys, monkeypatch, "run", config)
+    assert f"{field}: there is no folder '{tmp_path / 'bas'}'." in message

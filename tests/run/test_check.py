@@ -192,6 +192,7 @@ def test_bad_records_are_all_counted_before_the_first_ends_it(tmp_path, capsys, 
     assert code == 2
     assert "noise.jsonl, line 41: field 'text' is empty" in error
     assert "(1 more cannot be used)" in error
+    assert read_json(tmp_path / "run" / "check.json")["verdict"] == "errors"
     result = read_json(tmp_path / "run" / "check.json")
     assert result["sources"]["noise"]["bad"]["count"] == 2
     assert [e["line"] for e in result["sources"]["noise"]["bad"]["examples"]] == [41, 42]

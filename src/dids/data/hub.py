@@ -7,6 +7,7 @@ other is the configuration.
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from dids.errors import InputError
@@ -21,6 +22,20 @@ _PATTERN = re.compile(
 def is_hub_path(path: str) -> bool:
     """Whether a source's path names a hub data set."""
     return path.startswith(PREFIX)
+
+
+def refuse_missing_folder(name: str, field: str) -> None:
+    """Say of a path at once that nothing is there: the hub would be asked for it, and know no such.
+
+    Args:
+        name: Of a model or tokenizer: on the hub, or a folder.
+        field: Of the config file, for the message.
+
+    Raises:
+        InputError: If it can only be a folder, and there is none.
+    """
+    if name.startswith(("/", "./", "../", "~")) and not Path(name).is_dir():
+        raise InputError(f"{field}: there is no folder '{name}'.")
 
 
 def hub_name(path: str) -> tuple[str, str | None, str]:

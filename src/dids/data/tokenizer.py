@@ -8,6 +8,7 @@ from itertools import islice
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from dids.data.hub import refuse_missing_folder
 from dids.data.rendering import DEFAULT_CHAT_TEMPLATE
 from dids.errors import InputError
 
@@ -75,6 +76,7 @@ def load_tokenizer(
     Raises:
         InputError: If there is no such tokenizer, or it has neither padding nor end token.
     """
+    refuse_missing_folder(name_or_folder, "tokenizer")
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             name_or_folder, trust_remote_code=trust_remote_code

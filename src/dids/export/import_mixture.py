@@ -1,7 +1,7 @@
 """Another trainer's mixture as a part of a config: sources with their paths, and priors."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,12 @@ def config_text(found: ImportedMixture, path: Path, target_name: str) -> str:
     has_all_files = all(name in found.files for name in priors)
     value: dict[str, Any] = {}
     if has_all_files:
+        if found.unit == "records":
+            text += "# Of texts longer than a sample, one record is several samples; weights that\n"
+            text += "# were exported with --unit tokens say the same of them, too.\n"
         sources = {
-            name: {"path": _short(found.files[name]), **prior} for name, prior in priors.items()
+            source: {"path": _short(found.files[name]), **priors[name]}
+            for name, source in _source_names(priors).items()
         }
         value = {"data": {"sources": sources}, "domains": {"number": "sources"}}
         value["mixture"] = {"unit": unit}
@@ -91,6 +95,17 @@ def config_text(found: ImportedMixture, path: Path, target_name: str) -> str:
             "domains": priors,
         }
     return text + yaml_text(value)
+
+
+def _source_names(names: Iterable[str]) -> dict[str, str]:
+    """What each domain is called as a source, whose name has no slash: ``a-0`` for ``a/0``."""
+    found: dict[str, str] = {}
+    for name in names:
+        source = name.replace("/", "-")
+        while source in found.values():
+            source += "-"
+        found[name] = source
+    return found
 
 
 def _short(files: tuple[str, ...]) -> str | list[str]:

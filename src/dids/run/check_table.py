@@ -11,6 +11,7 @@ _VERDICTS = {
     "clean": "nothing to mend",
     "warnings": "no leak that is not allowed; see the warnings",
     "leaks": "items of tasks stand among the training records",
+    "errors": "a run will stop at what cannot be used",
 }
 
 

@@ -66,18 +66,22 @@ def estimator(
     )
 
 
+def least_measurements(config: Config) -> int:
+    """How many a run makes even where it is too short for them, the control's looks included."""
+    if config.impact.min_measurements is not None:
+        return config.impact.min_measurements
+    return needs_of(config.mixture.new_policy()).measurements
+
+
 def round_budget(work: Workspace, num_parameters: int) -> MeasuringBudget:
     """What measuring may take in a round of training a model with so many parameters."""
     config = work.config
     if config.impact.overhead is None:
         return every_round(work)
-    least = config.impact.min_measurements
-    if least is None:  # the control is looked at as often as the run
-        least = needs_of(config.mixture.new_policy()).measurements
     lengths = [work.task_dataset(task, "validation").lengths for task in work.scored_tasks]
     return MeasuringBudget.for_overhead(
         config.impact.overhead,
-        least_measurements=least,
+        least_measurements=least_measurements(config),
         round_tokens=config.budget.tokens / config.mixture.rounds,
         num_rounds=config.mixture.rounds,
         task_tokens=[float(length_n.mean()) for length_n in lengths],

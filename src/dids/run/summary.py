@@ -17,7 +17,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     result = read_json(folder / "result.json")
     change_by_task = _changes(result)
     if change_by_task:
-        mean = sum(change_by_task.values()) / len(change_by_task)
+        mean = _change_of_mean(result)
         worst = max(change_by_task, key=lambda task: change_by_task[task])
         console.print(
             f"loss against {result['control']['policy']}: {mean:+.1%} on average over the tasks, "
@@ -95,12 +95,23 @@ def _task_table(folder: Path) -> Table:
 
 def _changes(result: dict[str, Any]) -> dict[str, float]:
     """How far each task's test loss is from the control's, over the control's."""
+    return {task: own / other - 1.0 for task, (own, other) in _pairs(result).items()}
+
+
+def _change_of_mean(result: dict[str, Any]) -> float:
+    """How far the mean test loss is from the control's, as the report and ``dids watch`` say it."""
+    own, other = zip(*_pairs(result).values(), strict=True)
+    return float(sum(own) / sum(other) - 1.0)
+
+
+def _pairs(result: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Each task's test loss and the control's, where both have one."""
     control = result["control"]["tasks"] if result["control"] is not None else {}
     pairs = {
         task: (tested["test_loss"], control.get(task, {}).get("test_loss"))
         for task, tested in result["tasks"].items()
     }
-    return {task: own / other - 1.0 for task, (own, other) in pairs.items() if own and other}
+    return {task: (own, other) for task, (own, other) in pairs.items() if own and other}
 
 
 def _number(value: float | None, digits: int = 4) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from dids.config.schema import ModelConfig
+from dids.data.hub import refuse_missing_folder
 from dids.errors import InputError, first_line
 from dids.training.lora import with_adapters
 
@@ -168,6 +169,7 @@ def _check_positions(model: PreTrainedModel, field: str, sequence_length: int) -
 @contextmanager
 def _found(name: str, field: str) -> Iterator[None]:
     """Inside, a hub name or folder is looked up."""
+    refuse_missing_folder(name, field)
     try:
         yield
     except (OSError, *_CANNOT_BE_BUILT) as error:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from dids.check.token_estimate import NUM_DRAWN
 from dids.config import Config
+from dids.run.measuring import least_measurements
 from dids.run.plan.estimate import Known, StageEstimate, Totals
 from dids.run.plan.run_plan import RunPlan
 
@@ -95,13 +96,19 @@ def _lines(config: Config, plan: RunPlan) -> list[str]:
         f"proxy warm-up: {counts.warmup_steps:,} steps",
         f"gradient samples for impact: {counts.gradient_samples:,} a round"
         if config.impact.overhead is None
-        else f"measuring impact: at most {config.impact.overhead:.1%} of the training",
+        else _measuring(config, config.impact.overhead),
         f"gradient features: {counts.num_features:,} of "
         f"{sum(source.num_samples for source in counts.sources):,} samples",
         f"features on disk: {counts.feature_bytes:,} bytes",
         *([] if plan.num_processes == 1 else [_PROCESSES.format(plan.num_processes)]),
         f"run folder: {config.run}",
     ]
+
+
+def _measuring(config: Config, overhead: float) -> str:
+    text = f"measuring impact: at most {overhead:.1%} of the training"
+    least = least_measurements(config)
+    return f"{text}, but {least} measurements in a run too short for them" if least else text
 
 
 def _stages(plan: RunPlan) -> Table:

@@ -294,5 +294,7 @@ def _is_allowed(work: Workspace, group: Group) -> bool:
 def _verdict(result: dict[str, Any]) -> str:
     if any(not leak["is_allowed"] for leak in result["leaks"]):
         return "leaks"
+    if any(warning["severity"] == "error" for warning in result["warnings"]):
+        return "errors"
     is_clean = all(warning["severity"] == "note" for warning in result["warnings"])
     return "clean" if is_clean else "warnings"
