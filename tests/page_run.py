@@ -167,6 +167,7 @@ class PageRun:
 def completed(sections: dict) -> dict:
     """Sections of a config, laid over those of a whole one; sources and tasks get paths."""
     base = tiny_config(Path())
+    base["domains"]["number"] = "auto"  # a page may have more sources than it has domains
     chosen = {key: None for key in ("tokenizer", "model", "proxy") if key in sections}
     whole = laid_over({**base, **chosen}, sections)
     for name, source in whole["data"]["sources"].items():
