@@ -2,7 +2,7 @@
 
 Inputs of a layer are not alike in all directions: a few hold most of what a gradient is made of. A
 projection that keeps these exactly, and random columns of the rest, errs by the rest alone: with 16
-columns it keeps what 32 random ones keep, at half their cost.
+columns it keeps what 32 random ones keep.
 
 The directions are those of the mean over samples of ``GᵀG / |G|²`` (G: a layer's gradient on one
 sample), by subspace iteration (Halko, Martinsson & Tropp 2011, SIAM Review 53, algorithm 4.4). It

@@ -110,10 +110,11 @@ class MixtureLimits:
             bounds = self.lower_k, self.upper_k, *self._groups()
             return best_mixture(quadratic_kk, linear_k, *bounds)
         limit_mk, equal_mk = self._weighted_rows(weight_k)
-        rows = np.vstack([limit_mk, equal_mk]), np.zeros(len(limit_mk) + len(equal_mk))
-        upper_m = np.where(np.arange(len(rows[1])) < len(limit_mk), np.inf, 0.0)
+        row_mk = np.vstack([limit_mk, equal_mk])
+        upper_m = np.concatenate([np.full(len(limit_mk), np.inf), np.zeros(len(equal_mk))])
         lower_k, upper_k = np.zeros(self.num_domains), self._is_drawn_k.astype(np.float64)
-        share_k = best_mixture(quadratic_kk, linear_k, lower_k, upper_k, *rows, upper_m)
+        bounds = lower_k, upper_k, row_mk, np.zeros(len(row_mk)), upper_m
+        share_k = best_mixture(quadratic_kk, linear_k, *bounds)
         return self.project(unweighted(share_k, weight_k))
 
     def best_direction(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Integer
 
-from dids.atomic import read_json, whole_file, write_json
+from dids.atomic import whole_file
 from dids.checksum import file_checksum
 from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.domains.feature_source import FeatureSource, SparseFeatures
@@ -17,6 +17,7 @@ from dids.domains.ngram_vectors import NgramVectors
 from dids.gradients.compute_features import features_of
 from dids.gradients.feature_store import FeatureStore
 from dids.gradients.projection import Projection
+from dids.run.kept_file import is_kept, mark_kept
 from dids.run.projection import projection_of
 from dids.run.workspace import Workspace
 from dids.training.models import model_device, saved_model
@@ -74,14 +75,15 @@ class FeatureShards:
 
 def computed_features(work: Workspace) -> FeatureSource:
     """Features by sample, those computed that are missing or damaged; zero where none is needed."""
-    key = feature_key(work)
+    projection = projection_of(work)
+    key = _key(work, projection)
     sample_of_row = _needed_samples(work, key)
     store = _store(work, key, sample_of_row)
     shard_of_rows = {store.shard_range(shard): shard for shard in store.missing_shards()}
     if shard_of_rows:
         num_missing = sum(map(len, shard_of_rows))
         with work.progress.bar("gradient features", num_missing) as advance:
-            shards = _shards(work, has_all=sample_of_row is None)
+            shards = _shards(work, projection, has_all=sample_of_row is None)
             for rows, feature_nd in work.engine(shards, [*shard_of_rows], advance):
                 store.write_shard(shard_of_rows[rows], feature_nd, _samples(rows, sample_of_row))
     if sample_of_row is None:
@@ -89,13 +91,13 @@ def computed_features(work: Workspace) -> FeatureSource:
     return SparseFeatures(store, sample_of_row, len(work.dataset))
 
 
-def _shards(work: Workspace, *, has_all: bool) -> FeatureShards:
+def _shards(work: Workspace, projection: Projection, *, has_all: bool) -> FeatureShards:
     return FeatureShards(
         model_folder=work.path("proxy") / "model",
         trust_remote_code=work.config.trust_remote_code,
         dataset=work.dataset,
         collate=work.collate,
-        projection=projection_of(work),
+        projection=projection,
         batch_tokens=work.config.features.batch_tokens,
         layers=work.config.features.layers,
         samples_file=None if has_all else _samples_file(work),
@@ -127,9 +129,7 @@ def _needed_samples(work: Workspace, key: str) -> Integer[np.ndarray, " r"] | No
     and a resumed run must not want other samples.
     """
     path = _samples_file(work)
-    mark = path.with_suffix(".json")
-    is_there = path.is_file() and mark.is_file()
-    if is_there and read_json(mark) == {"key": key, "sha256": file_checksum(path)}:
+    if is_kept(path, key):
         return np.asarray(np.load(path, allow_pickle=False))
     config = work.config
     needed = needed_features(
@@ -146,7 +146,7 @@ def _needed_samples(work: Workspace, key: str) -> Integer[np.ndarray, " r"] | No
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, needed, allow_pickle=False)
-    write_json(mark, {"key": key, "sha256": file_checksum(path)})
+    mark_kept(path, key)
     return needed
 
 
@@ -166,11 +166,15 @@ def _store(
 
 def feature_key(work: Workspace) -> str:
     """A hash of what features depend on: data, model, projection, and which are wanted."""
+    return _key(work, projection_of(work))
+
+
+def _key(work: Workspace, projection: Projection) -> str:
     config = work.config
     made_of = [
         *(store.key for store in work.source_stores),
         file_checksum(work.path("proxy") / "model" / "model.safetensors"),
-        projection_of(work).key,
+        projection.key,
         config.domains.model_dump_json(include={"number", "within"}),
         config.features.model_dump_json(include={"share", "layers"}),
     ]

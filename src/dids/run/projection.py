@@ -1,17 +1,16 @@
 """The projection of a run's features: fitted once to the proxy and a few samples, then kept."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from dids.atomic import read_json, whole_file, write_json
+from dids.atomic import whole_file
 from dids.checksum import file_checksum
 from dids.gradients.compute_features import batches_by_length
 from dids.gradients.fit_projection import fit_projection, fitted_input_dim
 from dids.gradients.projection import Projection
+from dids.run.kept_file import is_kept, mark_kept
 from dids.run.workspace import Workspace
 
 _SAMPLES = 32
@@ -29,20 +28,15 @@ def projection_of(work: Workspace) -> Projection:
     if settings.projection == "exact":
         return Projection(settings.dim, kind="exact", seed=seed)
     path, key = work.path("features") / "directions.safetensors", _key(work)
-    directions = _kept(path, key)
-    if directions is None:
-        fitted = _fitted(work)
-        path.parent.mkdir(exist_ok=True)
-        with whole_file(path) as unfinished:
-            save_file(fitted.directions, unfinished)
-        write_json(path.with_suffix(".json"), {"key": key, "sha256": file_checksum(path)})
-        return fitted
-    return Projection(
-        settings.dim,
-        input_dim=fitted_input_dim(settings.dim),
-        seed=seed,
-        directions=directions,
-    )
+    if is_kept(path, key):
+        input_dim, directions = fitted_input_dim(settings.dim), load_file(path)
+        return Projection(settings.dim, input_dim=input_dim, seed=seed, directions=directions)
+    fitted = _fitted(work)
+    path.parent.mkdir(exist_ok=True)
+    with whole_file(path) as unfinished:
+        save_file(fitted.directions, unfinished)
+    mark_kept(path, key)
+    return fitted
 
 
 def _fitted(work: Workspace) -> Projection:
@@ -78,14 +72,3 @@ def _key(work: Workspace) -> str:
         str((work.config.seed, _SAMPLES, _RULES_VERSION)),
     ]
     return hashlib.sha256("\n".join(made_of).encode()).hexdigest()
-
-
-def _kept(path: Path, key: str) -> dict[str, Tensor] | None:
-    """What was fitted before; None if it was for something else, or is damaged."""
-    mark = path.with_suffix(".json")
-    if not path.is_file() or not mark.is_file():
-        return None
-    if read_json(mark) != {"key": key, "sha256": file_checksum(path)}:
-        return None
-    found: dict[str, Tensor] = load_file(path)
-    return found

@@ -1,5 +1,6 @@
 """What a command prints when it is done: small tables of the result."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     console = console or Console(markup=False)
     console.print(_task_table(folder))
     result = read_json(folder / "result.json")
-    change_by_task = _changes(result)
-    if change_by_task:
-        mean = _change_of_mean(result)
+    pairs = _pairs(result)
+    if pairs:
+        change_by_task = {task: own / other - 1.0 for task, (own, other) in pairs.items()}
+        mean_own, mean_other = _means(pairs)
+        mean = mean_own / mean_other - 1.0
         worst = max(change_by_task, key=lambda task: change_by_task[task])
         console.print(
             f"loss against {result['control']['policy']}: {mean:+.1%} on average over the tasks, "
@@ -72,7 +75,6 @@ def _task_table(folder: Path) -> Table:
     policy = result["config"]["mixture"]["policy"]
     table = Table(box=None)
     table.add_column("task")
-    losses: list[tuple[float, float]] = []
     if control is not None:
         table.add_column(f"loss {control['policy']}", justify="right")
     table.add_column(f"loss {policy}", justify="right")
@@ -83,25 +85,18 @@ def _task_table(folder: Path) -> Table:
         if control is None:
             table.add_row(task, _number(loss))
             continue
-        reference = control["tasks"][task]["test_loss"]
-        losses.append((reference, loss))
-        table.add_row(task, _number(reference), _number(loss))
-    if losses:
-        references, own = zip(*losses, strict=True)
-        mean = sum(references) / len(losses), sum(own) / len(losses)
-        table.add_row("mean", _number(mean[0]), _number(mean[1]), style="bold")
+        table.add_row(task, _number(control["tasks"][task]["test_loss"]), _number(loss))
+    pairs = _pairs(result)
+    if pairs:
+        mean_own, mean_other = _means(pairs)
+        table.add_row("mean", _number(mean_other), _number(mean_own), style="bold")
     return table
 
 
-def _changes(result: dict[str, Any]) -> dict[str, float]:
-    """How far each task's test loss is from the control's, over the control's."""
-    return {task: own / other - 1.0 for task, (own, other) in _pairs(result).items()}
-
-
-def _change_of_mean(result: dict[str, Any]) -> float:
-    """How far the mean test loss is from the control's, as the report and ``dids watch`` say it."""
-    own, other = zip(*_pairs(result).values(), strict=True)
-    return float(sum(own) / sum(other) - 1.0)
+def _means(pairs: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+    """The mean test loss of the run and of the control, as the report has them."""
+    own, other = zip(*pairs.values(), strict=True)
+    return sum(own) / len(pairs), sum(other) / len(pairs)
 
 
 def _pairs(result: dict[str, Any]) -> dict[str, tuple[float, float]]:
