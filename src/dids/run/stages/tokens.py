@@ -1,8 +1,10 @@
 """Stage two: sources and tasks as memory-mapped token ids, keyed by what made them."""
 
+import fcntl
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from dids.run.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
+_LOCK = ".lock"
 
 def run(work: Workspace) -> dict[str, Any]:
     """Tokenise what is not tokenised yet, and record where everything lies."""
@@ -101,8 +104,41 @@ def _planned(work: Workspace, source: SourceFiles, purpose: Purpose, content: st
 
 
 def _tokenise(work: Workspace, planned: Sequence[PlannedStore]) -> None:
-    """Write what is missing or damaged: the parts of all stores together, then each joined."""
-    missing = [store for store in planned if open_token_store(store.folder, store.key) is None]
+    """Write what is missing or damaged, one run at a time where several share a folder."""
+    missing = _missing(planned)
+    if not missing or work.config.data.cache is None:
+        _write(work, missing)
+        return
+    with _alone(work, Path(work.config.data.cache)) as has_waited:
+        _write(work, _missing(missing) if has_waited else missing)
+
+
+def _missing(planned: Sequence[PlannedStore]) -> list[PlannedStore]:
+    return [store for store in planned if open_token_store(store.folder, store.key) is None]
+
+
+@contextmanager
+def _alone(work: Workspace, cache: Path) -> Iterator[bool]:
+    """Hold the folder of shared tokens; yields whether another run had it first.
+
+    Where the file system knows no locks, as some that are shared by machines, no one waits.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / _LOCK).open("a") as file:
+        has_waited = False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            has_waited = True
+            work.progress.say(f"waiting for another run, which tokenises into {cache}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            logger.debug("%s cannot be locked", file.name, exc_info=True)
+        yield has_waited
+
+
+def _write(work: Workspace, missing: Sequence[PlannedStore]) -> None:
+    """The parts of all stores together, then each joined."""
     parts = [store.parts() for store in missing]
     todo = [
         part
