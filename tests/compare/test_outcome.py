@@ -22,6 +22,20 @@ def test_an_outcome_is_what_the_result_says(finished):
     assert found.mean_accuracy == result["tasks"]["colours"]["accuracy"]
 
 
+def test_tasks_count_by_their_weights_in_every_mean(finished, tmp_path):
+    folder = finished.folder / "seed-1" / "dids"
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    result["config"]["tasks"]["sums"]["weight"] = 3.0
+    result["config"]["tasks"]["colours"]["weight"] = 1.0
+    (tmp_path / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    found = read_outcome(tmp_path)
+    sums, colours = result["tasks"]["sums"], result["tasks"]["colours"]
+    assert found.mean_loss == pytest.approx(0.75 * sums["test_loss"] + 0.25 * colours["test_loss"])
+    ends = [task["validation_history"][-1][1] for task in (sums, colours)]
+    assert found.curve[-1][1] == pytest.approx(0.75 * ends[0] + 0.25 * ends[1])
+    assert found.mean_accuracy == pytest.approx(colours["accuracy"])  # sums has no choices
+
+
 def test_the_mean_mixture_weighs_rounds_by_their_steps(finished):
     record = read_run_record(finished.folder / "seed-0" / "dids" / "result.json")
     ends = [entry.step for entry in record.mixture[1:]] + [record.steps]

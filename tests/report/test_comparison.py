@@ -55,6 +55,17 @@ def test_changes_are_against_the_first_run():
     assert mean.cells[1].change == pytest.approx(-0.015)
 
 
+def test_tasks_count_by_their_weights_in_the_mean():
+    runs = with_losses({"x": 2.0, "y": 4.0}, {"x": 1.0, "y": 4.0})
+    x, y = task_rows(runs)
+    for row, weight in ((x, 3.0), (y, 1.0)):
+        for cell in row.cells:
+            object.__setattr__(cell.result, "weight", weight)
+    mean = mean_row([x, y])
+    assert [cell.result.test_loss for cell in mean.cells] == pytest.approx([2.5, 1.75])
+    assert mean.cells[0].result.test_loss_se == pytest.approx(0.01 * (0.75**2 + 0.25**2) ** 0.5)
+
+
 def test_the_headline_names_the_best_and_the_story_counts():
     runs = with_losses({"x": 2.0, "y": 4.0}, {"x": 1.9, "y": 4.01}, {"x": 2.5, "y": 4.5})
     rows = task_rows(runs)
@@ -75,6 +86,10 @@ def test_the_headline_names_the_best_and_the_story_counts():
         ({"seed": 3}, "Seeds differ (a 0, b 3)"),
         ({"tokens": 1_000_000}, "Budgets differ (a 2.00\u202fM, b 1.00\u202fM tokens)"),
         ({"config__model": {"name": "other"}}, "Models differ"),
+        (
+            {"config__tasks": {"piqa": {"weight": 2.0}}},
+            "The tasks' weights differ; the means are by those of a.",
+        ),
         ({"content__gsm8k": "0" * 63 + "x"}, "The training data differ: gsm8k."),
         (
             {"tasks__piqa__num_test": 3},

@@ -33,6 +33,18 @@ def test_the_mean_takes_only_tasks_that_both_have_a_loss_for():
     assert headline(run) == "Mean test loss 1.900, 5.0\u202f% below uniform"
 
 
+def test_tasks_count_by_their_weights():
+    config = {"tasks": {"a": {"weight": 3.0}, "b": {"weight": 1.0}, "c": {"weight": 0.0}}}
+    losses = {"a": 1.0, "b": 3.0, "c": 9.0}
+    run = run_with(losses, {"a": 2.0, "b": 4.0, "c": 1.0}, config=config)
+    # (3 * 1 + 3) / 4 of (3 * 2 + 4) / 4
+    assert headline(run) == "Weighted mean test loss 1.500, 40.0\u202f% below uniform"
+    alone = run_with(losses, None, config=config)
+    assert headline(alone) == "Weighted mean test loss 1.500"
+    level = {"tasks": {name: {"weight": 0.0} for name in "abc"}}
+    assert headline(run_with(losses, None, config=level)) == "Mean test loss 4.333"
+
+
 @pytest.mark.parametrize(
     ("tasks", "control", "expected"),
     [

@@ -9,14 +9,20 @@ from dids.run.progress import ConsoleProgress
 from dids.run.summary import print_impact, print_summary
 
 
-def printed(folder, control):
+def printed(folder, control, weights=None):
     tasks = {"sums": 4.5, "verse": 3.6, "prompts": None}
     result = {
         "tasks": {task: {"test_loss": loss} for task, loss in tasks.items()},
         "control": control,
-        "config": {"mixture": {"policy": "dids"}},
+        "config": {
+            "mixture": {"policy": "dids"},
+            "tasks": {task: {"weight": weight} for task, weight in (weights or {}).items()},
+        },
         "overhead": 0.25,
         "tokens": 1000,
+        "seed": 0,
+        "mixture": [],
+        "domains": {},
     }
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
     text = io.StringIO()
@@ -36,6 +42,18 @@ def test_the_mean_change_stands_beside_the_worst_tasks(tmp_path):
         "loss against uniform: +1.2% on average over the tasks, +20.0% on the worst (verse)" in text
     )
     assert "overhead 25.0% of training time, 1,000 tokens" in text
+
+
+def test_tasks_count_by_their_weights_in_the_mean(tmp_path):
+    losses = {"sums": 5.0, "verse": 3.0, "prompts": None}
+    control = {
+        "policy": "uniform",
+        "tasks": {task: {"test_loss": loss} for task, loss in losses.items()},
+    }
+    text = printed(tmp_path, control, {"sums": 0.0, "verse": 2.0, "prompts": 1.0})
+    # sums has no say: 3.6 of 3
+    assert "+20.0% on weighted average over the tasks, +20.0% on the worst (verse)" in text
+    assert printed(tmp_path, control, {"sums": 2.0, "verse": 2.0}) == printed(tmp_path, control)
 
 
 def test_without_a_control_there_is_nothing_to_compare_with(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dids.errors import InputError
 from dids.report.record import RunRecord, read_run_record
+from dids.report.task_mean import task_mean
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Outcome:
     Attributes:
         test_losses: By task, nats a scored token; of the tasks that have a loss.
         accuracies: By task, of those with choices.
+        weights: Of the tasks in every mean, by task; those without have 1.
         curve: Pairs of tokens and validation loss, averaged over the tasks.
         final_losses: Validation loss by task after the run.
         tokens: That it trained on.
@@ -27,6 +29,7 @@ class Outcome:
 
     test_losses: Mapping[str, float]
     accuracies: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[tuple[float, float], ...] = ()
     final_losses: Mapping[str, float] = field(default_factory=dict)
     tokens: int = 0
@@ -38,13 +41,12 @@ class Outcome:
     @property
     def mean_loss(self) -> float:
         """Test loss averaged over the tasks."""
-        return sum(self.test_losses.values()) / len(self.test_losses)
+        return task_mean(self.test_losses, self.weights)
 
     @property
     def mean_accuracy(self) -> float | None:
         """Accuracy averaged over the tasks with choices; None without such."""
-        values = self.accuracies.values()
-        return sum(values) / len(values) if values else None
+        return task_mean(self.accuracies, self.weights) if self.accuracies else None
 
 
 def read_outcome(folder: Path) -> Outcome:
@@ -63,6 +65,7 @@ def read_outcome(folder: Path) -> Outcome:
         for task, result in record.tasks.items()
         if result.validation_history
     }
+    weights = {task: result.weight for task, result in record.tasks.items()}
     return Outcome(
         test_losses={
             task: result.test_loss
@@ -74,7 +77,8 @@ def read_outcome(folder: Path) -> Outcome:
             for task, result in record.tasks.items()
             if result.accuracy is not None
         },
-        curve=_mean_curve(list(histories.values())),
+        weights=weights,
+        curve=_mean_curve(histories, weights),
         final_losses={task: history[-1][1] for task, history in histories.items()},
         tokens=record.tokens,
         trial_tokens=sum(trial.tokens for trial in record.trials),
@@ -96,10 +100,13 @@ def mean_mixture(record: RunRecord) -> dict[str, float]:
 
 
 def _mean_curve(
-    histories: list[tuple[tuple[int, float], ...]],
+    histories: Mapping[str, tuple[tuple[int, float], ...]], weights: Mapping[str, float]
 ) -> tuple[tuple[float, float], ...]:
     """Tasks are looked at together, so their points have the same tokens."""
     return tuple(
-        (float(points[0][0]), sum(loss for _, loss in points) / len(points))
-        for points in zip(*histories, strict=False)
+        (
+            float(points[0][0]),
+            task_mean(dict(zip(histories, (loss for _, loss in points), strict=True)), weights),
+        )
+        for points in zip(*histories.values(), strict=False)
     )

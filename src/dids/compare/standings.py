@@ -13,6 +13,7 @@ from jaxtyping import Float
 from dids.compare.curves import MeanCurve, mean_curve, tokens_to_reach
 from dids.compare.outcome import Outcome
 from dids.compare.paired import Interval, Spread, paired, paired_ratio
+from dids.report.task_mean import task_mean
 
 Outcomes = Mapping[str, Mapping[int, Outcome]]
 """By entrant and seed."""
@@ -56,7 +57,7 @@ class Standing:
         entrant: Its name.
         seeds: That both it and the baseline finished.
         tasks: By name.
-        loss: Test loss averaged over the tasks.
+        loss: Test loss averaged over the tasks, by their weights, as is every mean here.
         difference: From the baseline's.
         gap_closed: ``(L_baseline - L) / (L_baseline - L_best)``: 1 is as good as the best fixed
             mixture in hindsight. None if that takes no part or is no better than the baseline.
@@ -117,14 +118,16 @@ def standings(outcomes: Outcomes, *, baseline: str, best: str | None = None) -> 
     return sorted(rows, key=lambda row: row.difference.mean)
 
 
-def relative_loss(losses: Mapping[str, float], baseline: Mapping[str, float]) -> float:
-    """Losses over the baseline's, averaged over the tasks.
+def relative_loss(
+    losses: Mapping[str, float], baseline: Mapping[str, float], weights: Mapping[str, float]
+) -> float:
+    """Losses over the baseline's, averaged over the tasks by their weights.
 
     Example:
-        >>> relative_loss({"a": 1.0, "b": 3.0}, {"a": 2.0, "b": 4.0})
+        >>> relative_loss({"a": 1.0, "b": 3.0}, {"a": 2.0, "b": 4.0}, {"a": 1.0, "b": 1.0})
         0.625
     """
-    return sum(losses[task] / baseline[task] for task in baseline) / len(baseline)
+    return task_mean({task: losses[task] / baseline[task] for task in baseline}, weights)
 
 
 def _standing(

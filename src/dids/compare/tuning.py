@@ -60,7 +60,7 @@ def tuned(
         if outcome is None:
             tried.append(Tried(settings))
             continue
-        loss = relative_loss(outcome.final_losses, baseline.final_losses)
+        loss = relative_loss(outcome.final_losses, baseline.final_losses, baseline.weights)
         tried.append(Tried(settings, loss, outcome.tokens + outcome.trial_tokens))
     known = [each for each in tried if each.relative_loss is not None]
     best = min(known, key=lambda each: each.relative_loss or 0.0, default=tried[0])

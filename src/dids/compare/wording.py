@@ -8,6 +8,7 @@ from dids.compare.entrants import BASELINE, BEST_FIXED
 from dids.compare.paired import CONFIDENCE, Interval
 from dids.compare.standings import Standing
 from dids.report.numbers import NARROW, count_text, loss_text, percent_text, plural
+from dids.report.task_mean import are_weighted
 
 QUALITY = ("mean loss", f"less {BASELINE}", "gap closed", "accuracy")
 COST = (f"to {BASELINE}", "overhead", "extra tokens", "worst task", "below")
@@ -172,7 +173,10 @@ def notes(contest: Finished) -> list[str]:
     """How to read the table."""
     seeds = plural(len(contest.seeds), "seed")
     budget = count_text(contest.config.budget.tokens)
+    weights = {name: task.weight for name, task in contest.config.tasks.items()}
+    weighted = ["Tasks count in every mean by their weights (tasks.*.weight)."]
     return [
+        *(weighted if are_weighted(weights) else []),
         f"{seeds}, {budget}{NARROW}tokens a run; spread: standard deviation from seed to seed; "
         f"intervals: {percent_text(CONFIDENCE, digits=0)}, paired by seed.",
         f"to {BASELINE}: part of the budget until the validation loss is where {BASELINE}'s ends; "

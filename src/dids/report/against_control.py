@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from dids.report.record import RunRecord, TaskResult
+from dids.report.task_mean import are_weighted, task_mean
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,12 @@ class TaskComparison:
 
 @dataclass(frozen=True)
 class MeanLoss:
-    """Test loss averaged over the tasks that have one."""
+    """Test loss averaged over the tasks that have one, by their weights."""
 
     run: float
     control: float | None
     num_tasks: int
+    is_weighted: bool = False
 
     @property
     def change(self) -> float | None:
@@ -75,10 +77,14 @@ def mean_loss(comparisons: list[TaskComparison]) -> MeanLoss | None:
     shown = both or scored
     if not shown:
         return None
+    weights = {task.name: task.run.weight for task in shown}
+    own = {task.name: task.run.test_loss or 0.0 for task in shown}
+    other = {task.name: _control_loss(task) for task in both}
     return MeanLoss(
-        run=sum(task.run.test_loss or 0.0 for task in shown) / len(shown),
-        control=sum(_control_loss(task) for task in both) / len(both) if both else None,
+        run=task_mean(own, weights),
+        control=task_mean(other, weights) if both else None,
         num_tasks=len(shown),
+        is_weighted=are_weighted(weights),
     )
 
 

@@ -6,7 +6,7 @@ the right form, because the file may come from a person or from an older version
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class TaskResult:
     # length-normalised
     lm_eval: Mapping[str, float] = field(default_factory=dict)
     num_test: int | None = None
+    weight: float = 1.0
+    # of the task in means over tasks, as the config has it
 
 
 @dataclass(frozen=True)
@@ -216,12 +218,13 @@ class RunRecord:
             InputError: If a field is missing or has the wrong form; the sentence names it.
         """
         fields = Fields(result, "")
+        config: dict[str, Any] = fields.take("config", dict, {})
         return cls(
             version=fields.take("dids", str, "unknown"),
             seed=fields.take("seed", int),
             tokens=fields.take("tokens", int),
             budget_tokens=fields.take("budget_tokens", optional(int), None),
-            tasks=fields.each("tasks", _task),
+            tasks=_weighted(fields.each("tasks", _task), config),
             mixture=tuple(fields.list("mixture", _mixture_round)),
             domains=fields.each("domains", _domain),
             stability=_stability(fields.inner("stability")) if result.get("stability") else None,
@@ -236,7 +239,7 @@ class RunRecord:
             findings=tuple(fields.list("findings", _finding)),
             bad_records=fields.take("bad_records", mapping_of(tuple_of(_skipped)), {}),
             versions=fields.take("versions", mapping_of(str), {}),
-            config=fields.take("config", dict, {}),
+            config=config,
             steering=fields.take("steering", dict, {}),
             regroupings=fields.take("regroupings", tuple_of(dict), ()),
             content=fields.take("content", mapping_of(str), {}),
@@ -288,6 +291,15 @@ def _task(fields: Fields) -> TaskResult:
         lm_eval=fields.take("lm_eval", lambda value: mapping_of(float)(value or {}), {}),
         num_test=fields.take("num_test", optional(int), None),
     )
+
+
+def _weighted(tasks: Mapping[str, TaskResult], config: Mapping[str, Any]) -> dict[str, TaskResult]:
+    """The tasks with the weights that a config gives them."""
+    said = mapping_of(dict)(config.get("tasks") or {})
+    return {
+        name: replace(task, weight=float(said.get(name, {}).get("weight", 1.0)))
+        for name, task in tasks.items()
+    }
 
 
 def _control(fields: Fields) -> ControlResult:

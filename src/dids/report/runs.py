@@ -11,6 +11,7 @@ from typing import Any
 from dids.errors import InputError
 from dids.report.numbers import count_text
 from dids.report.record import RunRecord, TaskResult
+from dids.report.task_mean import shares
 
 _SAME_BUDGET = 0.01
 """Runs end with the step that reaches their budget, so token counts differ a little."""
@@ -137,6 +138,13 @@ def cautions(runs: Sequence[NamedRun]) -> list[str]:
         )
     if any(record.config.get("model") != records[0].config.get("model") for record in records):
         sentences.append("Models differ, so differences are not the mixtures' alone.")
+    shared = set.intersection(*(set(record.tasks) for record in records))
+    if any(
+        record.tasks[task].weight != records[0].tasks[task].weight
+        for record in records
+        for task in shared
+    ):
+        sentences.append(f"The tasks' weights differ; the means are by those of {runs[0].name}.")
     changed = sorted(_changed_sources(records))
     if changed:
         sentences.append(f"The training data differ: {', '.join(changed)}.")
@@ -157,7 +165,7 @@ def task_rows(runs: Sequence[NamedRun]) -> list[TaskRow]:
 
 
 def mean_row(rows: Sequence[TaskRow]) -> TaskRow | None:
-    """The mean test loss of every run over the tasks that can be compared.
+    """The mean test loss of every run over the tasks that can be compared, by the first's weights.
 
     Args:
         rows: Of all tasks.
@@ -168,7 +176,9 @@ def mean_row(rows: Sequence[TaskRow]) -> TaskRow | None:
     columns = list(zip(*(row.cells for row in rows if row.is_comparable), strict=True))
     if not columns:
         return None
-    means = [_mean([cell.result for cell in column if cell.result]) for column in columns]
+    results = [[cell.result for cell in column if cell.result] for column in columns]
+    weights = [result.weight for result in results[0]]
+    means = [_mean(column, weights) for column in results]
     losses = [_loss(mean) or 0.0 for mean in means]
     cells = [
         TaskCell(
@@ -220,11 +230,14 @@ def _task_row(runs: Sequence[NamedRun], task: str) -> TaskRow:
     return TaskRow(task, tuple(cells), is_comparable)
 
 
-def _mean(results: Sequence[TaskResult]) -> TaskResult:
+def _mean(results: Sequence[TaskResult], weights: Sequence[float]) -> TaskResult:
     """The mean loss of several tasks, with its error as if their items had nothing in common."""
-    losses = [_loss(result) or 0.0 for result in results]
-    errors = [result.test_loss_se or 0.0 for result in results]
-    return TaskResult(sum(losses) / len(losses), math.hypot(*errors) / len(errors))
+    part = shares({str(number): weight for number, weight in enumerate(weights)}).values()
+    pairs = list(zip(part, results, strict=True))
+    return TaskResult(
+        sum(share * (_loss(result) or 0.0) for share, result in pairs),
+        math.hypot(*(share * (result.test_loss_se or 0.0) for share, result in pairs)),
+    )
 
 
 def is_clear(first: TaskResult | None, other: TaskResult | None) -> bool:

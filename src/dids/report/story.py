@@ -9,6 +9,7 @@ from markupsafe import Markup
 from dids.report.against_control import TaskComparison, mean_loss, task_comparisons
 from dids.report.numbers import count_text, duration_text, loss_text, percent_text, plural
 from dids.report.record import RunRecord
+from dids.report.task_mean import are_weighted, task_mean
 
 _AROUND = 1.25  # costs are counted in tokens: seconds come out a little otherwise
 
@@ -25,13 +26,13 @@ def headline(run: RunRecord) -> Markup:
     mean = mean_loss(task_comparisons(run))
     if mean is None:
         return Markup("Trained on {} tokens").format(count_text(run.tokens))
+    name = "Weighted mean test loss" if mean.is_weighted else "Mean test loss"
     if mean.change is None or run.control is None:
-        return Markup("Mean test loss {}").format(loss_text(mean.run))
+        return Markup("{} {}").format(name, loss_text(mean.run))
     if abs(mean.change) < 0.0005:
-        return Markup("Mean test loss {}, the same as {}").format(
-            loss_text(mean.run), run.control.policy
-        )
-    return Markup("Mean test loss {}, {} {} {}").format(
+        return Markup("{} {}, the same as {}").format(name, loss_text(mean.run), run.control.policy)
+    return Markup("{} {}, {} {} {}").format(
+        name,
         loss_text(mean.run),
         percent_text(abs(mean.change)),
         "below" if mean.change < 0 else "above",
@@ -107,19 +108,23 @@ def _tasks(run: RunRecord) -> Markup:
 
 
 def _tasks_alone(run: RunRecord) -> Markup:
-    first_last = [
-        (task.validation_history[0][1], task.validation_history[-1][1])
-        for task in run.tasks.values()
-        if len(task.validation_history) > 1
-    ]
-    if not first_last:
+    followed = {name: task for name, task in run.tasks.items() if len(task.validation_history) > 1}
+    if not followed:
         return Markup("")
+    weights = {name: task.weight for name, task in followed.items()}
+    first, last = (
+        task_mean(
+            {name: task.validation_history[at][1] for name, task in followed.items()}, weights
+        )
+        for at in (0, -1)
+    )
     return Markup(
-        "No control run was made; the mean validation loss over {} went from {} to <b>{}</b>."
+        "No control run was made; the {}mean validation loss over {} went from {} to <b>{}</b>."
     ).format(
-        plural(len(first_last), "task"),
-        loss_text(sum(first for first, _ in first_last) / len(first_last)),
-        loss_text(sum(last for _, last in first_last) / len(first_last)),
+        "weighted " if are_weighted(weights) else "",
+        plural(len(followed), "task"),
+        loss_text(first),
+        loss_text(last),
     )
 
 

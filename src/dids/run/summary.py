@@ -1,35 +1,38 @@
 """What a command prints when it is done: small tables of the result."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from dids.atomic import read_json
 from dids.domains.domains import Domains
+from dids.report.against_control import MeanLoss, TaskComparison, mean_loss, task_comparisons
+from dids.report.record import RunRecord, read_run_record
 
 
 def print_summary(folder: Path, console: Console | None = None) -> None:
     """The tasks' test losses against the control, and where the report is."""
     console = console or Console(markup=False)
-    console.print(_task_table(folder))
-    result = read_json(folder / "result.json")
-    pairs = _pairs(result)
-    if pairs:
-        change_by_task = {task: own / other - 1.0 for task, (own, other) in pairs.items()}
-        mean_own, mean_other = _means(pairs)
-        mean = mean_own / mean_other - 1.0
-        worst = max(change_by_task, key=lambda task: change_by_task[task])
+    record = read_run_record(folder / "result.json")
+    comparisons = task_comparisons(record)
+    mean = mean_loss(comparisons)
+    console.print(_task_table(record, comparisons, mean))
+    if mean is not None and mean.change is not None and record.control is not None:
+        worst, worst_change = max(
+            ((each.name, each.change) for each in comparisons if each.change is not None),
+            key=lambda pair: pair[1],
+        )
         console.print(
-            f"loss against {result['control']['policy']}: {mean:+.1%} on average over the tasks, "
-            f"{change_by_task[worst]:+.1%} on the worst ({worst})",
+            f"loss against {record.control.policy}: {mean.change:+.1%} on "
+            f"{'weighted ' if mean.is_weighted else ''}average over the tasks, "
+            f"{worst_change:+.1%} on the worst ({worst})",
             highlight=False,
             soft_wrap=True,
         )
     console.print(
-        f"overhead {result['overhead']:.1%} of training time, {result['tokens']:,} tokens",
+        f"overhead {record.overhead or 0.0:.1%} of training time, {record.tokens:,} tokens",
         highlight=False,
     )
     console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
@@ -69,44 +72,23 @@ def print_impact(folder: Path, console: Console | None = None) -> None:
     (console or Console(markup=False)).print(table)
 
 
-def _task_table(folder: Path) -> Table:
-    result = read_json(folder / "result.json")
-    control = result["control"]
-    policy = result["config"]["mixture"]["policy"]
+def _task_table(
+    record: RunRecord, comparisons: Sequence[TaskComparison], mean: MeanLoss | None
+) -> Table:
+    control = record.control
     table = Table(box=None)
     table.add_column("task")
     if control is not None:
-        table.add_column(f"loss {control['policy']}", justify="right")
-    table.add_column(f"loss {policy}", justify="right")
-    for task, tested in result["tasks"].items():
-        if tested["test_loss"] is None:
+        table.add_column(f"loss {control.policy}", justify="right")
+    table.add_column(f"loss {record.config['mixture']['policy']}", justify="right")
+    for task in comparisons:
+        if task.run.test_loss is None:
             continue
-        loss = tested["test_loss"]
-        if control is None:
-            table.add_row(task, _number(loss))
-            continue
-        table.add_row(task, _number(control["tasks"][task]["test_loss"]), _number(loss))
-    pairs = _pairs(result)
-    if pairs:
-        mean_own, mean_other = _means(pairs)
-        table.add_row("mean", _number(mean_other), _number(mean_own), style="bold")
+        others = [] if control is None else [task.control.test_loss if task.control else None]
+        table.add_row(task.name, *map(_number, [*others, task.run.test_loss]))
+    if control is not None and mean is not None and mean.control is not None:
+        table.add_row("mean", _number(mean.control), _number(mean.run), style="bold")
     return table
-
-
-def _means(pairs: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-    """The mean test loss of the run and of the control, as the report has them."""
-    own, other = zip(*pairs.values(), strict=True)
-    return sum(own) / len(pairs), sum(other) / len(pairs)
-
-
-def _pairs(result: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Each task's test loss and the control's, where both have one."""
-    control = result["control"]["tasks"] if result["control"] is not None else {}
-    pairs = {
-        task: (tested["test_loss"], control.get(task, {}).get("test_loss"))
-        for task, tested in result["tasks"].items()
-    }
-    return {task: (own, other) for task, (own, other) in pairs.items() if own and other}
 
 
 def _number(value: float | None, digits: int = 4) -> str:

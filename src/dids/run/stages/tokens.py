@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _LOCK = ".lock"
 
+
 def run(work: Workspace) -> dict[str, Any]:
     """Tokenise what is not tokenised yet, and record where everything lies."""
     content = work.folder.facts("check")["content"]
