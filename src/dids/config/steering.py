@@ -95,8 +95,8 @@ class SteeredTask(Section):
     """How much a task counts."""
 
     weight: TaskWeight = 1.0
-    """Relative to the other tasks, in the mixture and in every mean; 0 follows its loss and gives it
-    no say."""
+    """Relative to the other tasks, in the mixture and in every mean; 0 follows its loss and gives
+    it no say."""
 
 
 class Steering(Section):
