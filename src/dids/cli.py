@@ -419,10 +419,14 @@ def _print_plan(settings: "Config", *, calibrate: bool, num_processes: int) -> N
     from dids.run.plan.run_plan import run_plan
     from dids.run.plan.table import print_plan
     from dids.run.progress import ConsoleProgress
+    from dids.training.stop_signal import StopSignal
 
     _quieten_libraries()
     keep_freed_memory()
-    plan = run_plan(settings, ConsoleProgress(), calibrate=calibrate, num_processes=num_processes)
+    with StopSignal().caught():  # a calibration's folder goes, whoever ends it
+        plan = run_plan(
+            settings, ConsoleProgress(), calibrate=calibrate, num_processes=num_processes
+        )
     print_plan(settings, plan)
 
 

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import random
+import signal
 import tempfile
 
 import numpy as np
@@ -222,6 +224,20 @@ def test_an_interrupted_calibration_leaves_nothing_behind(tmp_path, monkeypatch)
         planned(tmp_path)
     assert list((tmp_path / "temporary").iterdir()) == []
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_that_is_terminated_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    def terminated(work):
+        assert list((tmp_path / "temporary").glob("dids-plan-*/run"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setitem(STAGES, "impact", terminated)
+    monkeypatch.setattr("sys.argv", ["dids", "run", str(write_config(tmp_path)), "--dry-run"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 143
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize(
