@@ -2,6 +2,8 @@
 
 import torch
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     FalconConfig,
     FalconForCausalLM,
     GPT2Config,
@@ -59,6 +61,48 @@ def tiny_falcon(*, bias, double=True):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0.1, 0.3)
     return model.double() if double else model
+
+
+EXPERTS = {
+    "mixtral": {"num_local_experts": 4},
+    "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 12, "head_dim": 4},
+    "gpt_oss": {"num_local_experts": 4, "head_dim": 4},  # turned matrices, biases, its own gate
+    "nemotron_h": {  # no gate, and shared experts
+        "layers_block_type": ["attention", "moe"],
+        "n_routed_experts": 4,
+        "moe_intermediate_size": 12,
+        "moe_shared_expert_intermediate_size": 12,
+        "n_group": 1,
+        "topk_group": 1,
+        "head_dim": 4,
+    },
+}
+"""What tells four mixtures of experts apart, by type."""
+
+
+def tiny_experts(kind="mixtral", *, double=True, experts="eager"):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind,
+        **{
+            "vocab_size": VOCAB,
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "num_experts_per_tok": 2,
+            "pad_token_id": None,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            **EXPERTS[kind],
+        },
+    )
+    # Grouped products, the default, are not to be had in float64.
+    model = AutoModelForCausalLM.from_config(config, experts_implementation=experts)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0.1, 0.3)
+    return model.double() if double else model.float()
 
 
 def checkpoint_activations(model, use_reentrant):

@@ -7,6 +7,7 @@ quarter, where single entries would need all of it. Rows are all kept: those of 
 and a task's whole loss may hang on two of them.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ class Slot:
     start: int
     stop: int
     shape: tuple[int, ...]
-    """Of the whole parameter."""
+    """Of the whole parameter; experts' matrices are one below the other."""
     columns: Int64[Tensor, " kept"] | None
     """The kept columns, ascending, on the model's device; None means all."""
 
@@ -63,7 +64,7 @@ class Slot:
         """
         if self.columns is None:
             return whole(tensor, None).reshape(-1)
-        return whole(tensor, self.columns.to(tensor.device)).mT.reshape(-1)
+        return whole(tensor, self.columns.to(tensor.device)).flatten(0, -2).mT.reshape(-1)
 
     def restrict(self, layer: LayerGradient) -> LayerGradient:
         """What is kept of one use's gradient of this parameter."""
@@ -126,10 +127,10 @@ class Coordinates:
         share = 1.0 if max_coordinates is None else min(1.0, max_coordinates / total)
         slots, start = {}, 0
         for name, parameter in parameters.items():
-            columns = None
-            if parameter.dim() == 2 and share < 1.0:
-                columns = _subset(seed, name, parameter.shape[1], share).to(parameter.device)
-            slot = Slot(start, start, tuple(parameter.shape), columns)
+            shape, columns = matrix_shape(parameter), None
+            if len(shape) == 2 and share < 1.0:
+                columns = _subset(seed, name, shape[1], share).to(parameter.device)
+            slot = Slot(start, start, shape, columns)
             start += int(np.prod(slot.kept_shape))
             slots[name] = replace(slot, stop=start)
         return cls(slots)
@@ -167,11 +168,22 @@ class Coordinates:
         for name, slot in self.slots.items():
             if name not in tensors:
                 raise ValueError(f"there is no tensor for parameter {name}.")
-            if tuple(tensors[name].shape) != slot.shape:
+            if matrix_shape(tensors[name]) != slot.shape:
                 got = tuple(tensors[name].shape)
                 raise ValueError(f"the tensor for {name} must be {slot.shape}, but is {got}.")
             parts.append(slot.select(tensors[name].detach()).float())
         return torch.cat(parts)
+
+
+def matrix_shape(parameter: Tensor) -> tuple[int, ...]:
+    """The shape of a vector or a matrix; of experts' matrices, one below the other.
+
+    Example:
+        >>> matrix_shape(torch.zeros(8, 4, 3))
+        (32, 3)
+    """
+    shape = tuple(parameter.shape)
+    return shape if len(shape) < 3 else (math.prod(shape[:-1]), shape[-1])
 
 
 def _subset(seed: int, name: str, num_columns: int, share: float) -> Tensor:

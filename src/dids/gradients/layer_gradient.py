@@ -1,17 +1,20 @@
 """What one use of one parameter contributes to the gradient of each sample, in factored form.
 
-A linear layer's gradient is a sum of outer products over tokens, an embedding's a sum of rows, a
-bias's or a norm's a short vector; the full per-sample gradient of a model never exists at once.
+A linear layer's gradient is a sum of outer products over tokens, and so is an expert's over those
+that come to it; an embedding's is a sum of rows, a bias's or a norm's a short vector. The full
+per-sample gradient of a model never exists at once.
 
 Under autocast the factors keep the short precision that the layers themselves multiplied in, and
 whatever is summed up from them is float32: casting all factors beforehand was a tenth of a pass.
 
-Axes: b samples, t tokens, o rows and i columns of the parameter (an embedding's rows are tokens).
+Axes: b samples, t tokens, s visits of tokens to experts, o rows and i columns of the parameter (an
+embedding's rows are tokens).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Int64
@@ -188,6 +191,70 @@ class OuterGradient(LayerGradient):
             sides = [self._sides(sample) for sample in range(start, stop)]
             left_no, right_ni = map(torch.cat, zip(*sides, strict=True))
         gradient.addmm_(left_no.T, right_ni)
+
+
+class Visit(NamedTuple):
+    """The tokens of one sample that one expert sees: from ``start`` to ``stop`` of all visits."""
+
+    expert: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertGradient(LayerGradient):
+    """Matrices of experts, one below the other, each the sum over its tokens of ``left rightᵀ``."""
+
+    left_so: Float[Tensor, "s o"]
+    """Of one expert's matrix."""
+    right_si: Float[Tensor, "s i"]
+    visits: Sequence[Sequence[Visit]]
+    """Of each sample."""
+    num_experts: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the gradient lies."""
+        return self.right_si.device
+
+    @property
+    def num_rows(self) -> int:
+        """Of all matrices."""
+        return self.num_experts * self.left_so.shape[1]
+
+    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "ExpertGradient":
+        """Fewer columns; see the base class."""
+        return replace(self, right_si=self.right_si.index_select(-1, columns))
+
+    def sides(self, sample: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """By expert that sees any of a sample: its rows, and both factors."""
+        num_rows = self.left_so.shape[1]
+        for expert, start, stop in self.visits[sample]:
+            rows = slice(expert * num_rows, (expert + 1) * num_rows)
+            yield rows, self.left_so[start:stop], self.right_si[start:stop]
+
+    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+        """Add one sample's gradient; see the base class."""
+        if is_first:
+            gradient.zero_()
+        for rows, left_so, right_si in self.sides(sample):
+            gradient[rows].addmm_(left_so.T, right_si)
+
+    def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
+        """Add several samples' gradients; see the base class."""
+        for gradient_ui, sample in zip(gradient_bui, range(start, stop), strict=True):
+            self.add_sample_(gradient_ui, sample, is_first=is_first)
+
+    def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
+        """Add the sum of several samples' gradients; see the base class."""
+        for sample in range(start, stop):
+            self.add_sample_(gradient, sample, is_first=False)
+
+    def add_squares_(self, square: Tensor) -> None:
+        """Add the squares of every sample's gradient."""
+        for sample in range(len(self.visits)):
+            for rows, left_so, right_si in self.sides(sample):
+                square[rows].add_((left_so.T @ right_si).square_())
 
 
 @dataclass(frozen=True, eq=False)

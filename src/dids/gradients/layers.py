@@ -1,9 +1,9 @@
 """Hooks that read per-sample gradients off a language model's layers as it runs backward.
 
 Covered are ``nn.Linear``, Falcon's too, and GPT-2's ``Conv1D`` (weights and biases),
-``nn.Embedding``, tied or not, and norms (``nn.LayerNorm`` and every ``…RMSNorm``) that people
-did not freeze; adapters such as LoRA's are linear layers too. The model is not changed, and nothing
-stays behind.
+``nn.Embedding``, tied or not, norms (``nn.LayerNorm`` and every ``…RMSNorm``) and experts that
+people did not freeze; adapters such as LoRA's are linear layers too. The model is not changed, and
+nothing stays behind.
 
 A layer's input is kept by autograd, not by the hook: what autograd forgets and computes again
 (activation checkpointing) or moves elsewhere is forgotten or moved here too.
@@ -25,6 +25,7 @@ from transformers.pytorch_utils import Conv1D
 
 from dids.errors import InputError
 from dids.gradients.attention import fast_attention
+from dids.gradients.experts import ExpertsCall, expert_gradients, is_experts
 from dids.gradients.layer_gradient import (
     LayerGradient,
     OuterGradient,
@@ -151,7 +152,11 @@ def layer_gradients(
         stack.callback(start.remove)
         stack.callback(model.register_forward_hook(hooks.end).remove)
         for module in names:
-            hook = hooks.after_embedding if isinstance(module, nn.Embedding) else hooks.after
+            hook: Callable[[Any, tuple[Any, ...], Tensor], Tensor | None] = hooks.after
+            if isinstance(module, nn.Embedding):
+                hook = hooks.after_embedding
+            elif is_experts(module):
+                hook = hooks.after_experts
             stack.callback(module.register_forward_hook(hook).remove)
         yield
 
@@ -189,7 +194,7 @@ def _is_covered(module: nn.Module) -> bool:
     if isinstance(module, nn.Embedding):
         # Gemma's embedding multiplies by embed_scale; other subclasses look up something else.
         return type(module).forward is nn.Embedding.forward or hasattr(module, "embed_scale")
-    return isinstance(module, Conv1D) or is_norm(module)
+    return isinstance(module, Conv1D) or is_norm(module) or is_experts(module)
 
 
 def _is_falcon_linear(module: nn.Linear) -> bool:
@@ -300,6 +305,36 @@ class _Hooks:
         self._at_gradient(followed, emit)
         return followed
 
+    def after_experts(
+        self, module: nn.Module, args: tuple[Any, ...], output: Tensor
+    ) -> Tensor | None:
+        """Follow the output of experts to its gradient."""
+        own = self.names[module]
+        for attribute in own:
+            self._used(module, attribute)
+        followed = self._followed(output)
+        if followed is None:
+            return None
+        hidden, experts, weights = args
+        kept_hidden, kept_weights = self._saved(hidden.detach()), self._saved(weights.detach())
+        experts, uses, layer = experts.detach(), self.uses, type(module).__name__
+
+        def emit(gradient: Tensor) -> None:
+            hidden, weights = kept_hidden._saved_other, kept_weights._saved_other
+            if hidden is None or weights is None:
+                return
+            gradient_bth = self._by_sample(gradient, layer)
+            call = ExpertsCall(
+                hidden.flatten(0, -2), experts.flatten(0, -2), weights.flatten(0, -2)
+            )
+            for found in expert_gradients(
+                module, own, uses, call, gradient_bth.flatten(0, 1), self.num_samples
+            ):
+                self.on_gradient(found)
+
+        self._at_gradient(followed, emit)
+        return followed
+
     def _followed(self, output: Tensor) -> Tensor | None:
         """An output whose gradient comes by; None where none does."""
         if not torch.is_grad_enabled():
@@ -327,8 +362,12 @@ class _Hooks:
         if self.kept_input is not None and isinstance(module, nn.Linear):
             with _without_autocast(device_type):
                 inputs = self.kept_input(weight, inputs)
-        no_rows = inputs.new_empty((0, *[1] * inputs.dim()), requires_grad=True)
-        return (no_rows * inputs).grad_fn
+        return self._saved(inputs)
+
+    def _saved(self, tensor: Tensor) -> Any:  # noqa: ANN401
+        """The node whose ``_saved_other`` is a tensor."""
+        no_rows = tensor.new_empty((0, *[1] * tensor.dim()), requires_grad=True)
+        return (no_rows * tensor).grad_fn
 
     def _at_gradient(self, output: Tensor, emit: Callable[[Tensor], None]) -> None:
         def emit_in_full(gradient: Tensor) -> None:

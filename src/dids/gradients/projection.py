@@ -19,7 +19,7 @@ columns, n entries in the order of buckets.
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -29,6 +29,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 
 from dids.gradients.layer_gradient import (
+    ExpertGradient,
     LayerGradient,
     OuterGradient,
     RowGradient,
@@ -86,7 +87,7 @@ class Projection:
         """Everything that the features depend on here, for naming what is stored."""
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
         fitted = f"-fitted{_digest(self.directions)}" if self.directions else ""
-        return f"{self.kind}{side}{fitted}-{self.dim}-seed{self.seed}-v4"
+        return f"{self.kind}{side}{fitted}-{self.dim}-seed{self.seed}-v5"
 
     @property
     def kept_input(self) -> KeptInput | None:
@@ -113,6 +114,10 @@ class Projection:
         elif isinstance(layer, OuterGradient):
             num_rows, num_columns = layer.left_bto.shape[-1], layer.right_bti.shape[-1]
             self._fold_whole_(feature_bd, layer, num_rows, num_columns)
+        elif isinstance(layer, ExpertGradient) and self.kind == "one-sided":
+            self._fold_experts_(feature_bd, layer)
+        elif isinstance(layer, ExpertGradient):
+            self._fold_whole_(feature_bd, layer, layer.num_rows, layer.right_si.shape[-1])
         else:
             raise TypeError(f"no projection is known for {type(layer).__name__}.")
 
@@ -127,6 +132,8 @@ class Projection:
             Its part of the feature; sum over parameters for the whole.
         """
         tensor = wide(gradient.detach())
+        if tensor.dim() > 2:
+            tensor = tensor.flatten(0, -2)
         feature_bd = tensor.new_zeros(1, self.dim)
         if self.kind == "one-sided" and tensor.dim() == 2:
             tensor = self.projected_input(name, tensor).T
@@ -228,8 +235,20 @@ class Projection:
             self._places[name] = place
         return place
 
+    def _fold_experts_(self, feature_bd: Tensor, layer: ExpertGradient) -> None:
+        """Fold the products of every sample, one at a time: memory for all experts' rows."""
+        projected = replace(layer, right_si=self.projected_input(layer.name, layer.right_si))
+        matrix_or = feature_bd.new_empty(layer.num_rows, projected.right_si.shape[-1])
+        for sample in range(len(feature_bd)):
+            projected.add_sample_(matrix_or, sample, is_first=True)
+            self._fold_(feature_bd[sample : sample + 1], layer.name, matrix_or.T.unsqueeze(0))
+
     def _fold_whole_(
-        self, feature_bd: Tensor, layer: OuterGradient, num_rows: int, num_columns: int
+        self,
+        feature_bd: Tensor,
+        layer: OuterGradient | ExpertGradient,
+        num_rows: int,
+        num_columns: int,
     ) -> None:
         """Fold whole gradients of a layer, of as few samples at a time as is quick: memory."""
         block = min(block_size(num_rows * num_columns, feature_bd.device), len(feature_bd))

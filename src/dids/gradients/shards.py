@@ -50,18 +50,20 @@ def whole(tensor: Tensor, columns: Int64[Tensor, " kept"] | None = None) -> Tens
 
     Args:
         tensor: A parameter, its gradient, or what the optimizer keeps of it.
-        columns: Of a matrix, the columns that are wanted; only they go over the network.
+        columns: Of a matrix, or of many, the columns that are wanted; only they go over the
+            network.
     """
     if not is_shard(tensor):
-        return tensor if columns is None else tensor.index_select(1, columns)
+        return tensor if columns is None else tensor.index_select(-1, columns)
     if columns is None:
         return tensor.full_tensor()
     from torch.distributed.tensor import DTensor
 
-    shape = torch.Size((tensor.shape[0], len(columns)))
-    part = tensor.to_local().index_select(1, columns)
+    shape = torch.Size((*tensor.shape[:-1], len(columns)))
+    part = tensor.to_local().index_select(-1, columns)
+    stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(
-        part, tensor.device_mesh, tensor.placements, shape=shape, stride=(shape[1], 1)
+        part, tensor.device_mesh, tensor.placements, shape=shape, stride=stride
     ).full_tensor()
 
 

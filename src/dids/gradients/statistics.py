@@ -19,6 +19,7 @@ from dids.errors import InputError
 from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.gradient_pass import BatchRows, Labels, Receiver, gradient_pass
 from dids.gradients.layer_gradient import (
+    ExpertGradient,
     LayerGradient,
     OuterGradient,
     PendingUses,
@@ -302,12 +303,14 @@ class _Sums:
     def _add_squares(
         self, square_p: Tensor, layer: LayerGradient, slot: Slot, is_new: bool
     ) -> None:
-        """Squares that need no whole gradient: a vector's, an embedding's."""
+        """Squares that need no whole gradient: a vector's, an embedding's, experts'."""
         square = self._shaped(square_p[slot.start : slot.stop], layer.name)
         if is_new:
             square.zero_()
         if isinstance(layer, VectorGradient):
             square.add_(layer.gradient_bo.square().sum(0))
+        elif isinstance(layer, ExpertGradient):
+            layer.add_squares_(square)
         elif isinstance(layer, RowGradient):
             add_rows_(square, *layer.sum_of_squares())
 
