@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from gradients.tiny_models import RowsOfBatch, make_batch, scored, tiny_llama, train_backward
+from gradients.tiny_models import (
+    RowsOfBatch,
+    make_batch,
+    scored,
+    tiny_experts,
+    tiny_llama,
+    train_backward,
+)
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from training.ranks import on_ranks
@@ -20,15 +27,18 @@ from dids.ranks import from_first_rank, is_first_rank, rank
 LENGTHS = [9, 7, 6, 5, 4, 4, 3]
 
 
-def model_of_the_test(tied=True):
+def model_of_the_test(kind="tied"):
     """On ranks sharded as Accelerate does it: layers, the two ends, the rest."""
-    model = tiny_llama(tied=tied)
+    if kind == "experts":  # three: one rank has two of them
+        model = tiny_experts(num_local_experts=3)
+    else:
+        model = tiny_llama(tied=kind == "tied")
     if rank() is None:
         return model
     for layer in model.model.layers:
         fully_shard(layer)
     ends = [model.model.embed_tokens, model.model.norm, model.lm_head]
-    if not tied:
+    if kind != "tied":
         fully_shard(ends.pop(0))
     fully_shard(ends, reshard_after_forward=False)
     fully_shard(model)
@@ -39,8 +49,8 @@ def shards_are_back(model):
     return all(isinstance(one, DTensor) and one.requires_grad for one in model.parameters())
 
 
-def measured(num_samples, tied, max_coordinates):
-    model, whole_batch = model_of_the_test(tied), make_batch(LENGTHS, seed=1)
+def measured(num_samples, kind, max_coordinates):
+    model, whole_batch = model_of_the_test(kind), make_batch(LENGTHS, seed=1)
     coordinates = Coordinates.of(model, max_coordinates=max_coordinates)
     is_unharmed = True
     if rank() is not None:  # between a backward pass and its step
@@ -63,19 +73,21 @@ def measured(num_samples, tied, max_coordinates):
     }
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("num_samples", [1, 5, 7])  # of one, the second rank has none
-def test_sharded_parameters_are_measured_as_whole_ones(tmp_path, num_samples, tied):
-    one = measured(num_samples, tied, 800)
-    for found in on_ranks(tmp_path, 2, measured, num_samples, tied, 800):
+@pytest.mark.parametrize(
+    ("num_samples", "kind"),  # of one, the second rank has none
+    [(1, "tied"), (5, "tied"), (7, "tied"), (1, "untied"), (7, "untied"), (7, "experts")],
+)
+def test_sharded_parameters_are_measured_as_whole_ones(tmp_path, num_samples, kind):
+    one = measured(num_samples, kind, 800)
+    for found in on_ranks(tmp_path, 2, measured, num_samples, kind, 800):
         assert found["is_unharmed"]
         assert tuple(found["names"]) == one["names"]
         for name in ("halves", "square"):
             np.testing.assert_allclose(found[name], one[name], rtol=1e-6, atol=1e-7)
 
 
-def collected():
-    model, batch = model_of_the_test(), make_batch([9, 2, 5, 4])
+def collected(kind):
+    model, batch = model_of_the_test(kind), make_batch([9, 2, 5, 4])
     grouped = GroupedGradients(model, Coordinates.of(model), num_groups=2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     with grouped.collecting(torch.tensor([0, 1, 1, 0]), scored(batch), 1.0 / 6):
@@ -98,10 +110,11 @@ def collected():
     }
 
 
-def test_a_sharded_step_gives_the_gradients_moments_and_weights_of_a_whole_one(tmp_path):
+@pytest.mark.parametrize("kind", ["tied", "experts"])
+def test_a_sharded_step_gives_the_gradients_moments_and_weights_of_a_whole_one(tmp_path, kind):
     # Both ranks have the same batch, so that their mean is that of one.
-    one = collected()
-    for found in on_ranks(tmp_path, 2, collected):
+    one = collected(kind)
+    for found in on_ranks(tmp_path, 2, collected, kind):
         for name in ("means", "gradients", "scale"):
             np.testing.assert_allclose(found[name], one[name], rtol=1e-5, atol=1e-7)
         for name in ("moments", "state"):  # the first rank alone has them
@@ -109,7 +122,7 @@ def test_a_sharded_step_gives_the_gradients_moments_and_weights_of_a_whole_one(t
             for parameter, values in found[name].items():
                 expected = one[name][parameter] if found["is_first"] else []
                 np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-9)
-        assert found["is_tied"] or not found["is_first"]
+        assert found["is_tied"] == (kind == "tied") or not found["is_first"]
 
 
 def test_whole_parameters_are_no_shards():

@@ -80,7 +80,7 @@ EXPERTS = {
 """What tells four mixtures of experts apart, by type."""
 
 
-def tiny_experts(kind="mixtral", *, double=True, experts="eager"):
+def tiny_experts(kind="mixtral", *, double=True, experts="eager", **changes):
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         kind,
@@ -96,6 +96,7 @@ def tiny_experts(kind="mixtral", *, double=True, experts="eager"):
             "bos_token_id": None,
             "eos_token_id": None,
             **EXPERTS[kind],
+            **changes,
         },
     )
     # Grouped products, the default, are not to be had in float64.
