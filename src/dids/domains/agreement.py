@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Integer
-from scipy.stats import hypergeom
+from scipy.special import gammaln
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,24 @@ def _expected_information(
     A cell of two groups has a hypergeometric number of samples.
     """
     num, total = int(first_a.sum()), 0.0
+    log_factorial_n = gammaln(np.arange(num + 1) + 1.0)
     for first in first_a.tolist():
         for second in second_b.tolist():
-            count_c = np.arange(max(1, first + second - num), min(first, second) + 1)
-            probability_c = hypergeom.pmf(count_c, num, first, second)
+            neither = num - first - second
+            low, high = max(1, -neither), min(first, second)
+            if high < low:
+                continue
+            log_c = (
+                log_factorial_n[[first, num - first, second, num - second]].sum()
+                - log_factorial_n[num]
+                - log_factorial_n[low : high + 1]
+                - log_factorial_n[first - high : first - low + 1][::-1]
+                - log_factorial_n[second - high : second - low + 1][::-1]
+                - log_factorial_n[neither + low : neither + high + 1]
+            )
+            count_c = np.arange(low, high + 1)
             information_c = count_c / num * np.log(num * count_c / (first * second))
-            total += float(probability_c @ information_c)
+            total += float(np.exp(log_c) @ information_c)
     return total
 
 
