@@ -6,6 +6,7 @@ import re
 from conftest import TWO
 from rich.console import Console
 
+from dids.compare import watching
 from dids.compare.layout import PlannedRun
 from dids.compare.watching import contest_progress
 from dids.run.folder import RunFolder, open_run
@@ -25,13 +26,26 @@ def shown(is_terminal: bool, run: PlannedRun, failure: str | None) -> str:
     return console.file.getvalue()
 
 
-def test_a_terminal_shows_bars_and_a_log_a_line_a_run(finished):
+def test_a_terminal_shows_bars_and_a_log_lines_of_a_run(finished):
     run = planned(finished.folder / "seed-0" / "dids")
     assert "dids, seed 0" in shown(True, run, None)
-    assert shown(False, run, None) == "dids, seed 0: 3.0 s (1 of 2)\n"
+    begins = "dids, seed 0: begins\n"
+    assert shown(False, run, None) == f"{begins}dids, seed 0: 3.0 s (1 of 2)\n"
     failed = "dids, seed 0: failed: no [such] file (1 of 2)\n"
-    assert shown(False, run, "no [such] file") == failed
+    assert shown(False, run, "no [such] file") == begins + failed
     assert failed.strip() in shown(True, run, "no [such] file")
+
+
+def test_a_log_says_now_and_then_where_a_run_is(finished, monkeypatch):
+    monkeypatch.setattr(watching, "_LINE_EVERY_S", 0.0)
+    run = planned(finished.folder / "seed-0" / "dids")
+    console = Console(file=io.StringIO(), width=100)
+    with contest_progress("contest", 2, console) as watcher:
+        for _ in range(2):
+            watcher.look([run])
+    begins, where = console.file.getvalue().splitlines()
+    assert begins == "dids, seed 0: begins"
+    assert re.fullmatch(r"dids, seed 0: \w+ \d+%", where)
 
 
 def test_the_page_names_everybody_and_escapes_what_it_is_told(finished):

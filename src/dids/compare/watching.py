@@ -1,5 +1,6 @@
-"""Shows how the runs of a contest come along: bars in a terminal, a line a run elsewhere."""
+"""Shows how the runs of a contest come along: bars in a terminal, lines elsewhere."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,6 +9,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from dids.compare.layout import PlannedRun
 from dids.run.run_state import run_state
+
+_LINE_EVERY_S = 60.0
 
 
 class ContestProgress:
@@ -24,11 +27,14 @@ class ContestProgress:
         self.num_runs, self.num_ended = num_runs, 0
         self.bars, self.console = bars, console
         self.bar_by_run: dict[str, TaskID] = {}
+        self.said_s: dict[str, float] = {}
+        """When a line was last printed of a run, without bars."""
         self.whole = bars.add_task(title, total=num_runs, where=self._count) if bars else None
 
     def look(self, running: Sequence[PlannedRun]) -> None:
         """Show where the runs under way are."""
         if self.bars is None:
+            self._say_where(running)
             return
         for run in running:
             if run.title not in self.bar_by_run:
@@ -50,6 +56,21 @@ class ContestProgress:
             how = f"{elapsed_s:.1f} s" if failure is None else f"failed: {failure}"
             line = f"{run.title}: {how} ({self._count})"
             self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _say_where(self, running: Sequence[PlannedRun]) -> None:
+        now_s = time.monotonic()
+        for run in running:
+            if run.title not in self.said_s:
+                line = "begins"
+            elif now_s - self.said_s[run.title] >= _LINE_EVERY_S:
+                state = run_state(run.folder.path)
+                line = f"{state.stage or 'starting'} {state.fraction or 0.0:.0%}"
+            else:
+                continue
+            self.said_s[run.title] = now_s
+            self.console.print(
+                f"{run.title}: {line}", highlight=False, soft_wrap=True, markup=False
+            )
 
     @property
     def _count(self) -> str:
