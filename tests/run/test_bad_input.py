@@ -242,6 +242,10 @@ def test_bad_records_are_skipped_by_request_and_listed(tmp_path, capsys, monkeyp
     assert bad["line"] == 3
     assert "sums.jsonl" in bad["file"]
     assert "sums.jsonl" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    said = [*result["warnings"], *(finding["sentence"] for finding in result["findings"])]
+    assert [each for each in said if each.startswith("sums: 1 record")] == [
+        "sums: 1 record was skipped; it is listed below."
+    ]
 
 
 def test_two_runs_on_one_folder_the_second_is_refused(tmp_path, capsys, monkeypatch):

@@ -21,6 +21,8 @@ from dids.training.train import TrainedRun
 _EXAMPLE_CHARACTERS = 400
 _MAP_CHARACTERS = 90
 _POOR_OVERHEAD = 0.5
+_COUNTED_LATER = ("truncated", "bad_records")
+"""Kinds of the check's findings that tokenising counts exactly: the run's own warnings say them."""
 
 
 def run(work: Workspace) -> dict[str, Any]:
@@ -175,7 +177,8 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
                 "cut."
             )
     for name, bad in _bad_records(work).items():
-        warnings.append(f"{name}: {len(bad)} records were skipped; they are listed below.")
+        said = "record was skipped; it is" if len(bad) == 1 else "records were skipped; they are"
+        warnings.append(f"{name}: {len(bad):,} {said} listed below.")
     return warnings
 
 
@@ -184,14 +187,18 @@ def check_warnings(work: Workspace) -> list[str]:
     return [
         warning["sentence"]
         for warning in check_result(work)["warnings"]
-        if warning["severity"] != "note" and warning["kind"] not in ("truncated", "bad_records")
+        if warning["severity"] != "note" and warning["kind"] not in _COUNTED_LATER
     ]
 
 
 def _findings(work: Workspace) -> list[dict[str, Any]]:
     """What the check of the data found, and how far sources are like the tasks."""
     kept = ("severity", "kind", "sentence", "advice")
-    found = [{key: finding[key] for key in kept} for finding in check_result(work)["warnings"]]
+    found = [
+        {key: finding[key] for key in kept}
+        for finding in check_result(work)["warnings"]
+        if finding["severity"] == "note" or finding["kind"] not in _COUNTED_LATER
+    ]
     account = read_account(work.path("domains")) or {"tasks": {}}
     unlike = [
         {"severity": "note", "kind": "unlike", "sentence": task["sentence"], "advice": ""}
