@@ -110,10 +110,10 @@ def _on_accuracy(racing: Sequence[Standing]) -> Iterator[str]:
     if highest == second:
         return
     change = best.against[other.entrant].accuracy_change
-    text = "" if change is None else f", {percent_interval(change, signed=True)}"
+    more = "" if change is None else f", a relative gain of {percent_interval(change, signed=True)}"
     yield (
-        f"{best.entrant} has the highest mean accuracy, {percent_text(highest)}{text} over "
-        f"{other.entrant}."
+        f"{best.entrant} has the highest mean accuracy, {percent_text(highest)}; the next, "
+        f"{other.entrant}'s, is {percent_text(second)}{more}."
     )
 
 
