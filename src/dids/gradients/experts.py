@@ -76,9 +76,8 @@ def expert_gradients(
     if not len(visits.token_s):
         return
     first = "gate_up_proj" if module.has_gate else "up_proj"
-    input_sh = wide(call.hidden_nh)[visits.token_s]
-    down_so = wide(gradient_nh)[visits.token_s]
-    down_so = down_so * wide(call.weight_nk).flatten()[visits.pair_s].unsqueeze(1)
+    input_sh, down_so = (wide(each_nh[visits.token_s]) for each_nh in (call.hidden_nh, gradient_nh))
+    down_so = down_so * wide(call.weight_nk.flatten()[visits.pair_s]).unsqueeze(1)
     inner, up = [], []
     for expert, start, stop in visits.ranges:
         inner_si, up_so = _through(module, first, expert, input_sh[start:stop], down_so[start:stop])
