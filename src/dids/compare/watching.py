@@ -54,8 +54,7 @@ class ContestProgress:
                 self.bars.remove_task(self.bar_by_run.pop(run.title))
         if self.bars is None or failure is not None:
             how = f"{elapsed_s:.1f} s" if failure is None else f"failed: {failure}"
-            line = f"{run.title}: {how} ({self._count})"
-            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+            self._say(run, f"{how} ({self._count})")
 
     def _say_where(self, running: Sequence[PlannedRun]) -> None:
         now_s = time.monotonic()
@@ -68,9 +67,10 @@ class ContestProgress:
             else:
                 continue
             self.said_s[run.title] = now_s
-            self.console.print(
-                f"{run.title}: {line}", highlight=False, soft_wrap=True, markup=False
-            )
+            self._say(run, line)
+
+    def _say(self, run: PlannedRun, line: str) -> None:
+        self.console.print(f"{run.title}: {line}", highlight=False, soft_wrap=True, markup=False)
 
     @property
     def _count(self) -> str:

@@ -7,7 +7,6 @@ quarter, where single entries would need all of it. Rows are all kept: those of 
 and a task's whole loss may hang on two of them.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dids.gradients.layer_gradient import LayerGradient, block_size
+from dids.gradients.layer_gradient import LayerGradient, MatrixGradient, block_size, matrix_shape
 from dids.gradients.layers import covered_parameters
 from dids.gradients.random_signs import philox
 from dids.gradients.shards import whole
@@ -68,7 +67,7 @@ class Slot:
 
     def restrict(self, layer: LayerGradient) -> LayerGradient:
         """What is kept of one use's gradient of this parameter."""
-        if self.columns is None:
+        if self.columns is None or not isinstance(layer, MatrixGradient):
             return layer
         return layer.with_columns(self.columns.to(layer.device))
 
@@ -173,17 +172,6 @@ class Coordinates:
                 raise ValueError(f"the tensor for {name} must be {slot.shape}, but is {got}.")
             parts.append(slot.select(tensors[name].detach()).float())
         return torch.cat(parts)
-
-
-def matrix_shape(parameter: Tensor) -> tuple[int, ...]:
-    """The shape of a vector or a matrix; of experts' matrices, one below the other.
-
-    Example:
-        >>> matrix_shape(torch.zeros(8, 4, 3))
-        (32, 3)
-    """
-    shape = tuple(parameter.shape)
-    return shape if len(shape) < 3 else (math.prod(shape[:-1]), shape[-1])
 
 
 def _subset(seed: int, name: str, num_columns: int, share: float) -> Tensor:

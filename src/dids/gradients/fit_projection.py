@@ -10,24 +10,18 @@ needs a product with a few columns for each pass, never a matrix of inputs by in
 from columns that depend on seed and name alone: a difference in a last bit of a gradient stays
 one of the directions.
 
-Axes: b samples, t tokens, o rows and i columns of a parameter, m directions.
+Axes: i columns of a parameter, m directions.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
 from dids.errors import InputError
-from dids.gradients.layer_gradient import (
-    ExpertGradient,
-    LayerGradient,
-    OuterGradient,
-    RowGradient,
-    add_rows_,
-)
+from dids.gradients.layer_gradient import LayerGradient, MatrixGradient
 from dids.gradients.layers import layer_gradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
@@ -102,13 +96,10 @@ def _turned(
     sums: dict[str, Tensor] = {}
 
     def add(layer: LayerGradient) -> None:
-        if not isinstance(layer, (OuterGradient, RowGradient, ExpertGradient)):
-            return
-        num_inputs = _columns(layer).shape[-1]
-        if num_inputs <= input_dim:
+        if not isinstance(layer, MatrixGradient) or layer.num_columns <= input_dim:
             return
         if layer.name not in start:
-            start[layer.name] = _random_columns(layer.name, num_inputs, input_dim // 2, seed)
+            start[layer.name] = _random_columns(layer.name, layer.num_columns, input_dim // 2, seed)
         product_im = _product(layer, start[layer.name].to(layer.device)).cpu()
         if layer.name in sums:
             product_im += sums[layer.name]
@@ -137,53 +128,14 @@ def _random_columns(name: str, num_inputs: int, count: int, seed: int) -> Tensor
     return signs.double().view(num_inputs, count) / math.sqrt(num_inputs)
 
 
-def _product(
-    layer: OuterGradient | RowGradient | ExpertGradient, basis_im: Float64[Tensor, "i m"]
-) -> Float64[Tensor, "i m"]:
+def _product(layer: MatrixGradient, basis_im: Float64[Tensor, "i m"]) -> Float64[Tensor, "i m"]:
     """``Σ_b GᵀG V / |G V|²``: every sample counts the same, however long its gradient is.
 
     Sample by sample, so that no more than one sample's factors are there in float64.
     """
     total_im = torch.zeros_like(basis_im)
-    num_samples = len(layer.visits if isinstance(layer, ExpertGradient) else _columns(layer))
-    for sample in range(num_samples):
-        product_im = torch.zeros_like(basis_im)
-        for right_ti, image_tm in _images(layer, sample, basis_im):
-            product_im += right_ti.T @ image_tm
+    for sample in range(layer.num_samples):
+        product_im = layer.gram_product(sample, basis_im)
         length = (product_im * basis_im).sum()  # tr(Vᵀ GᵀG V) = |G V|²
         total_im += torch.where(length == 0.0, 0.0, product_im / length)
     return total_im
-
-
-def _images(
-    layer: OuterGradient | RowGradient | ExpertGradient,
-    sample: int,
-    basis_im: Float64[Tensor, "i m"],
-) -> Iterator[tuple[Float64[Tensor, "t i"], Float64[Tensor, "t m"]]]:
-    """A sample's right factors, and what its left ones make of ``G V``: ``GᵀG V`` is their product.
-
-    Of experts, those of each by itself.
-    """
-    if isinstance(layer, ExpertGradient):
-        for _, left_to, right_ti in layer.sides(sample):
-            yield _outer_image(left_to.double(), right_ti.double(), basis_im)
-        return
-    right_ti = _columns(layer)[sample].double()
-    if isinstance(layer, OuterGradient):
-        yield _outer_image(layer.left_bto[sample].double(), right_ti, basis_im)
-        return
-    row_u, place_t = torch.unique(layer.row_bt[sample], return_inverse=True)
-    image_um = right_ti.new_zeros(len(row_u), basis_im.shape[1])
-    add_rows_(image_um, place_t, right_ti @ basis_im)
-    yield right_ti, image_um[place_t]
-
-
-def _outer_image(left_to: Tensor, right_ti: Tensor, basis_im: Tensor) -> tuple[Tensor, Tensor]:
-    return right_ti, left_to @ (left_to.T @ (right_ti @ basis_im))
-
-
-def _columns(layer: OuterGradient | RowGradient | ExpertGradient) -> Tensor:
-    """What stands on the input side: an embedding's is what is added to its rows."""
-    if isinstance(layer, ExpertGradient):
-        return layer.right_si
-    return layer.right_bti if isinstance(layer, OuterGradient) else layer.value_bti

@@ -11,16 +11,28 @@ Axes: b samples, t tokens, s visits of tokens to experts, o rows and i columns o
 embedding's rows are tokens).
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
 _BLOCK_ENTRIES = 1 << 24
+
+
+def matrix_shape(parameter: Tensor) -> tuple[int, ...]:
+    """The shape of a vector or a matrix; of experts' matrices, one below the other.
+
+    Example:
+        >>> matrix_shape(torch.zeros(8, 4, 3))
+        (32, 3)
+    """
+    shape = tuple(parameter.shape)
+    return shape if len(shape) < 3 else (math.prod(shape[:-1]), shape[-1])
 
 
 def block_size(num_entries: int, device: torch.device) -> int:
@@ -76,6 +88,11 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def _outer_gram_product(left_to: Tensor, right_ti: Tensor, basis_im: Tensor) -> Tensor:
+    left_to, right_ti = left_to.double(), right_ti.double()
+    return right_ti.T @ (left_to @ (left_to.T @ (right_ti @ basis_im)))
+
+
 @dataclass(frozen=True, eq=False)
 class LayerGradient(ABC):
     """One use of one parameter in one backward pass."""
@@ -91,10 +108,6 @@ class LayerGradient(ABC):
         """Where the gradient lies."""
 
     @abstractmethod
-    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "LayerGradient":
-        """The same of these columns alone, as if the parameter had no others."""
-
-    @abstractmethod
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient to a parameter-shaped tensor, or overwrite it with it."""
 
@@ -105,6 +118,34 @@ class LayerGradient(ABC):
     @abstractmethod
     def add_samples_(self, gradient: Tensor, start: int, stop: int) -> None:
         """Add the summed gradient of samples ``start`` to ``stop``."""
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixGradient(LayerGradient):
+    """One of a parameter with rows and columns; experts' matrices are one below the other."""
+
+    @property
+    @abstractmethod
+    def num_samples(self) -> int:
+        """Of the batch."""
+
+    @property
+    @abstractmethod
+    def num_columns(self) -> int:
+        """Of the parameter, or as many as are left of them."""
+
+    @abstractmethod
+    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "MatrixGradient":
+        """The same of these columns alone, as if the parameter had no others."""
+
+    @abstractmethod
+    def gram_product(self, sample: int, basis_im: Float64[Tensor, "i m"]) -> Float64[Tensor, "i m"]:
+        """``GᵀG V`` of one sample's gradient G, which itself never exists.
+
+        Args:
+            sample: Which.
+            basis_im: V, on the gradient's device.
+        """
 
 
 class PendingUses:
@@ -127,7 +168,7 @@ class PendingUses:
 
 
 @dataclass(frozen=True, eq=False)
-class OuterGradient(LayerGradient):
+class OuterGradient(MatrixGradient):
     """A matrix whose gradient is the sum over tokens of ``left_t right_tᵀ``: linear layers."""
 
     left_bto: Float[Tensor, "b t o"]
@@ -144,11 +185,30 @@ class OuterGradient(LayerGradient):
         """Where the gradient lies."""
         return self.right_bti.device
 
+    @property
+    def num_samples(self) -> int:
+        """Of the batch."""
+        return len(self.right_bti)
+
+    @property
+    def num_rows(self) -> int:
+        """Of the parameter."""
+        return self.left_bto.shape[-1]
+
+    @property
+    def num_columns(self) -> int:
+        """Of the parameter, or as many as are left of them."""
+        return self.right_bti.shape[-1] if self.columns is None else len(self.columns)
+
     def with_columns(self, columns: Int64[Tensor, " kept"]) -> "OuterGradient":
         """Fewer columns; see the base class."""
         if self.span_b is not None:  # of a few tokens, later
             return replace(self, columns=columns)
         return replace(self, right_bti=self.right_bti.index_select(-1, columns))
+
+    def gram_product(self, sample: int, basis_im: Float64[Tensor, "i m"]) -> Float64[Tensor, "i m"]:
+        """Of one sample; see the base class."""
+        return _outer_gram_product(*self._sides(sample), basis_im)
 
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
@@ -202,7 +262,7 @@ class Visit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class ExpertGradient(LayerGradient):
+class ExpertGradient(MatrixGradient):
     """Matrices of experts, one below the other, each the sum over its tokens of ``left rightᵀ``."""
 
     left_so: Float[Tensor, "s o"]
@@ -218,13 +278,30 @@ class ExpertGradient(LayerGradient):
         return self.right_si.device
 
     @property
+    def num_samples(self) -> int:
+        """Of the batch."""
+        return len(self.visits)
+
+    @property
     def num_rows(self) -> int:
         """Of all matrices."""
         return self.num_experts * self.left_so.shape[1]
 
+    @property
+    def num_columns(self) -> int:
+        """Of the parameter, or as many as are left of them."""
+        return self.right_si.shape[1]
+
     def with_columns(self, columns: Int64[Tensor, " kept"]) -> "ExpertGradient":
         """Fewer columns; see the base class."""
         return replace(self, right_si=self.right_si.index_select(-1, columns))
+
+    def gram_product(self, sample: int, basis_im: Float64[Tensor, "i m"]) -> Float64[Tensor, "i m"]:
+        """Of one sample; see the base class."""
+        product_im = torch.zeros_like(basis_im)
+        for _, left_so, right_si in self.sides(sample):
+            product_im += _outer_gram_product(left_so, right_si, basis_im)
+        return product_im
 
     def sides(self, sample: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """By expert that sees any of a sample: its rows, and both factors."""
@@ -258,7 +335,7 @@ class ExpertGradient(LayerGradient):
 
 
 @dataclass(frozen=True, eq=False)
-class RowGradient(LayerGradient):
+class RowGradient(MatrixGradient):
     """A matrix whose gradient has ``value_t`` at row ``row_t``, summed over tokens: embeddings."""
 
     row_bt: Int[Tensor, "b t"]
@@ -271,9 +348,27 @@ class RowGradient(LayerGradient):
         """Where the gradient lies."""
         return self.value_bti.device
 
+    @property
+    def num_samples(self) -> int:
+        """Of the batch."""
+        return len(self.value_bti)
+
+    @property
+    def num_columns(self) -> int:
+        """Of the parameter, or as many as are left of them."""
+        return self.value_bti.shape[-1]
+
     def with_columns(self, columns: Int64[Tensor, " kept"]) -> "RowGradient":
         """Fewer columns; see the base class."""
         return replace(self, value_bti=self.value_bti.index_select(-1, columns))
+
+    def gram_product(self, sample: int, basis_im: Float64[Tensor, "i m"]) -> Float64[Tensor, "i m"]:
+        """Of one sample; see the base class."""
+        value_ti = self.value_bti[sample].double()
+        row_u, place_t = torch.unique(self.row_bt[sample], return_inverse=True)
+        image_um = basis_im.new_zeros(len(row_u), basis_im.shape[1])
+        add_rows_(image_um, place_t, value_ti @ basis_im)
+        return value_ti.T @ image_um[place_t]
 
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""
@@ -323,10 +418,6 @@ class VectorGradient(LayerGradient):
     def device(self) -> torch.device:
         """Where the gradient lies."""
         return self.gradient_bo.device
-
-    def with_columns(self, columns: Int64[Tensor, " kept"]) -> "VectorGradient":
-        """A vector is one column and is kept whole."""
-        raise TypeError(f"{self.name} is a vector: it has no columns to choose from.")
 
     def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
         """Add one sample's gradient; see the base class."""

@@ -35,6 +35,7 @@ from dids.gradients.layer_gradient import (
     RowGradient,
     VectorGradient,
     block_size,
+    matrix_shape,
     products,
     wide,
 )
@@ -105,19 +106,16 @@ class Projection:
             self._fold_(feature_bd, layer.name, layer.gradient_bo.unsqueeze(1))
         elif isinstance(layer, RowGradient):
             self._scatter_(feature_bd, layer)
-        elif isinstance(layer, OuterGradient) and self.kind == "one-sided":
+        elif isinstance(layer, OuterGradient | ExpertGradient) and self.kind == "exact":
+            self._fold_whole_(feature_bd, layer)
+        elif isinstance(layer, OuterGradient):
             right_btr = self.projected_input(layer.name, layer.right_bti)
             left_bto = _as_multiplied(layer.left_bto)
             if left_bto.dtype != right_btr.dtype:
                 left_bto, right_btr = wide(left_bto), wide(right_btr)
             self._fold_products_(feature_bd, layer.name, right_btr.transpose(1, 2), left_bto)
-        elif isinstance(layer, OuterGradient):
-            num_rows, num_columns = layer.left_bto.shape[-1], layer.right_bti.shape[-1]
-            self._fold_whole_(feature_bd, layer, num_rows, num_columns)
-        elif isinstance(layer, ExpertGradient) and self.kind == "one-sided":
-            self._fold_experts_(feature_bd, layer)
         elif isinstance(layer, ExpertGradient):
-            self._fold_whole_(feature_bd, layer, layer.num_rows, layer.right_si.shape[-1])
+            self._fold_experts_(feature_bd, layer)
         else:
             raise TypeError(f"no projection is known for {type(layer).__name__}.")
 
@@ -131,9 +129,7 @@ class Projection:
         Returns:
             Its part of the feature; sum over parameters for the whole.
         """
-        tensor = wide(gradient.detach())
-        if tensor.dim() > 2:
-            tensor = tensor.flatten(0, -2)
+        tensor = wide(gradient.detach()).reshape(matrix_shape(gradient))
         feature_bd = tensor.new_zeros(1, self.dim)
         if self.kind == "one-sided" and tensor.dim() == 2:
             tensor = self.projected_input(name, tensor).T
@@ -243,14 +239,9 @@ class Projection:
             projected.add_sample_(matrix_or, sample, is_first=True)
             self._fold_(feature_bd[sample : sample + 1], layer.name, matrix_or.T.unsqueeze(0))
 
-    def _fold_whole_(
-        self,
-        feature_bd: Tensor,
-        layer: OuterGradient | ExpertGradient,
-        num_rows: int,
-        num_columns: int,
-    ) -> None:
+    def _fold_whole_(self, feature_bd: Tensor, layer: OuterGradient | ExpertGradient) -> None:
         """Fold whole gradients of a layer, of as few samples at a time as is quick: memory."""
+        num_rows, num_columns = layer.num_rows, layer.num_columns
         block = min(block_size(num_rows * num_columns, feature_bd.device), len(feature_bd))
         gradient_bui = feature_bd.new_empty(block, num_rows, num_columns)
         for start in range(0, len(feature_bd), block):

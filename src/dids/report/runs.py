@@ -11,7 +11,7 @@ from typing import Any
 from dids.errors import InputError
 from dids.report.numbers import count_text
 from dids.report.record import RunRecord, TaskResult
-from dids.report.task_mean import shares
+from dids.report.task_mean import shares, task_mean
 
 _SAME_BUDGET = 0.01
 """Runs end with the step that reaches their budget, so token counts differ a little."""
@@ -173,12 +173,15 @@ def mean_row(rows: Sequence[TaskRow]) -> TaskRow | None:
     Returns:
         A row called ``mean``; None without such tasks.
     """
-    columns = list(zip(*(row.cells for row in rows if row.is_comparable), strict=True))
-    if not columns:
+    shown = [row for row in rows if row.is_comparable]
+    if not shown:
         return None
-    results = [[cell.result for cell in column if cell.result] for column in columns]
-    weights = [result.weight for result in results[0]]
-    means = [_mean(column, weights) for column in results]
+    results = [
+        {row.task: cell.result for row, cell in zip(shown, column, strict=True) if cell.result}
+        for column in zip(*(row.cells for row in shown), strict=True)
+    ]
+    weights = {task: result.weight for task, result in results[0].items()}
+    means = [_mean(of_run, weights) for of_run in results]
     losses = [_loss(mean) or 0.0 for mean in means]
     cells = [
         TaskCell(
@@ -230,14 +233,14 @@ def _task_row(runs: Sequence[NamedRun], task: str) -> TaskRow:
     return TaskRow(task, tuple(cells), is_comparable)
 
 
-def _mean(results: Sequence[TaskResult], weights: Sequence[float]) -> TaskResult:
+def _mean(results: Mapping[str, TaskResult], weights: Mapping[str, float]) -> TaskResult:
     """The mean loss of several tasks, with its error as if their items had nothing in common."""
-    part = shares({str(number): weight for number, weight in enumerate(weights)}).values()
-    pairs = list(zip(part, results, strict=True))
+    share = shares(weights)
     return TaskResult(
-        sum(share * (_loss(result) or 0.0) for share, result in pairs),
-        math.hypot(*(share * (result.test_loss_se or 0.0) for share, result in pairs)),
-    )
+        task_mean({task: _loss(result) or 0.0 for task, result in results.items()}, weights),
+        math.hypot(*(share[task] * (result.test_loss_se or 0.0)
+                     for task, result in results.items())),
+    )  # fmt: skip
 
 
 def is_clear(first: TaskResult | None, other: TaskResult | None) -> bool:
