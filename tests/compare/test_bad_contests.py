@@ -1,7 +1,6 @@
 """What is wrong with a contest is said in one sentence, before anything runs."""
 
 import pytest
-import yaml
 
 from dids.compare.entrants import Entrant, entrants_of
 from dids.compare.seeds import parsed_seeds, tuning_seed
@@ -67,22 +66,6 @@ def test_a_folder_that_is_a_file_is_refused(tiny, capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert tiny.call("--out", tmp_path / "file") == 2
     assert "is a file" in capsys.readouterr().err
-
-
-def test_a_contest_of_another_config_is_left_alone(finished, tiny, capsys):
-    changed = yaml.safe_load(finished.config.read_text("utf-8"))
-    changed["budget"]["tokens"] = 5000
-    tiny.config.write_text(yaml.safe_dump(changed), encoding="utf-8")
-    assert tiny.call("--policies", "uniform", "--out", finished.folder) == 2
-    said = "this contest has another config: 'budget.tokens' is 4000 there and 5000 now"
-    assert said in capsys.readouterr().err
-
-
-def test_an_entrant_that_ran_with_other_settings_is_not_mixed_up(finished, capsys, tmp_path):
-    path = tmp_path / "entrants.yaml"
-    path.write_text("entrants: {dids: {settings: {ema: 0.9}}}", encoding="utf-8")
-    assert finished.call("--policies", path, "--seeds", "0") == 2
-    assert "'mixture.settings.ema' is None there and 0.9 now" in capsys.readouterr().err
 
 
 def test_uniform_takes_part_in_any_case():

@@ -1,4 +1,4 @@
-"""A whole contest: what it leaves, that a kill changes nothing, that more may join."""
+"""A whole contest: what it leaves, what may not join it, that a kill changes nothing."""
 
 import json
 import signal
@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import yaml
 from conftest import TWO
 
 from dids.atomic import read_json, write_json
@@ -76,6 +77,22 @@ def test_a_finished_contest_is_not_run_again(finished, capfd):
     printed = capfd.readouterr().out
     assert "has the lowest mean test loss" in printed
     assert str(finished.folder / "compare.html") in printed
+
+
+def test_a_contest_of_another_config_is_left_alone(finished, tiny, capsys):
+    changed = yaml.safe_load(finished.config.read_text("utf-8"))
+    changed["budget"]["tokens"] = 5000
+    tiny.config.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    assert tiny.call("--policies", "uniform", "--out", finished.folder) == 2
+    said = "this contest has another config: 'budget.tokens' is 4000 there and 5000 now"
+    assert said in capsys.readouterr().err
+
+
+def test_an_entrant_that_ran_with_other_settings_is_not_mixed_up(finished, capsys, tmp_path):
+    path = tmp_path / "entrants.yaml"
+    path.write_text("entrants: {dids: {settings: {ema: 0.9}}}", encoding="utf-8")
+    assert finished.call("--policies", path, "--seeds", "0") == 2
+    assert "'mixture.settings.ema' is None there and 0.9 now" in capsys.readouterr().err
 
 
 def killed_when(contest, is_reached, *options) -> bool:

@@ -4,7 +4,7 @@ Axis letters: k domains, t tasks.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,11 @@ class Dids:
     # Domains are used up and returns change between measurements, too. The first measurement, on
     # the proxy, says most.
     needs = Needs(every_round=True, measurements=2)
+    searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
+        {},
+        {"others_wait": 0.0},
+        {"start": 0.0, "ramp": 0.0},
+    )
 
     def __init__(
         self,
