@@ -223,6 +223,18 @@ def test_cut_records_and_epochs_are_counted_and_said(tmp_path, capsys, monkeypat
     assert kinds["used_up", "noise"] == "note"
 
 
+def test_a_task_with_few_validation_items_is_named(tmp_path, capsys, monkeypatch):
+    unique_data(tmp_path)
+    path = tmp_path / "sums-validation.jsonl"
+    line = json.loads(path.read_text("utf-8").splitlines()[0])
+    write_jsonl(path, [{**line, "prompt": f"{line['prompt']} {number}"} for number in range(32)])
+    called(capsys, monkeypatch, "check", write_config(tmp_path))
+    warnings = read_json(tmp_path / "run" / "check.json")["warnings"]
+    few = [warning for warning in warnings if warning["kind"] == "few_items"]
+    assert [(each["task"], each["severity"]) for each in few] == [("colours", "note")]
+    assert few[0]["sentence"].startswith("colours (validation): 8 items, so that its loss")
+
+
 def test_tokens_are_the_runs_own_once_they_are_counted(tmp_path, capsys, monkeypatch):
     unique_data(tmp_path)
     config = write_config(tmp_path, domains={"number": "sources"})

@@ -13,6 +13,9 @@ USELESS_EPOCHS = 16.0
 """Up to four passes are nearly worth fresh data, beyond sixteen hardly anything (Muennighoff et al.
 2023, arXiv:2305.16264)."""
 
+FEW_ITEMS = 32
+"""Validation items below which a task is named: what a run follows its loss by, by default."""
+
 SEVERITIES = ("error", "warning", "note")
 
 Json = dict[str, Any]
@@ -37,6 +40,7 @@ def warnings(result: Mapping[str, Any], *, stops_on_bad_records: bool) -> list[J
     for task, splits in result["tasks"].items():
         for split, scan in splits.items():
             found += _record_warnings(scan, bad_severity, task=task, split=split)
+        found += _few_items_notes(task, splits["validation"])
     return sorted(found, key=lambda warning: SEVERITIES.index(warning["severity"]))
 
 
@@ -128,6 +132,20 @@ def _record_warnings(found: Mapping[str, Any], bad_severity: str, **about: str) 
             f"{place(example)}.",
             "Remove them: a model learns nothing from them.",
             **about,
+        )
+
+
+def _few_items_notes(task: str, scan: Mapping[str, Any]) -> Iterator[Json]:
+    count = scan["items"]
+    if 0 < count < FEW_ITEMS:
+        yield _warning(
+            "note",
+            "few_items",
+            f"{task} (validation): {count} {'item' if count == 1 else 'items'}, so that its loss "
+            "and what domains do for it are known roughly, and the mixture keeps near the prior.",
+            "Add validation items, to a hundred or more; none that are tested on.",
+            task=task,
+            split="validation",
         )
 
 
