@@ -255,3 +255,21 @@ def test_state_is_json_of_a_few_hundred_bytes(tmp_path):
     run(tmp_path, CASE, stop=2)
     state = json.loads((tmp_path / "checkpoint-2" / "dids_state.json").read_text())
     assert len(json.dumps(state["sampler"])) < 300
+
+
+def test_a_second_training_begins_anew(tmp_path):
+    """In a notebook one calls ``train()`` again: samples, mixtures and policy as at first."""
+    case = {"sizes": {"web": 40, "code": 9, "junk": 70}, "change": 4, "has_policy": True,
+            "unit": "samples", "accumulation": 1, "seed": 0}  # fmt: skip
+    trainer = run(tmp_path, case)
+    mixture, first = trainer.mixture, dict(trainer.seen)
+    entries = [(step, mixture_k.tolist()) for step, mixture_k in mixture.sampler.log.entries]
+    trainer.seen.clear()
+    mixture.policy.average = 7.0
+    trainer.train()
+    assert trainer.seen == first  # what the policy says of the losses acts after the last step
+    again = [(step, mixture_k.tolist()) for step, mixture_k in mixture.sampler.log.entries]
+    assert again[:2] == entries[:2]
+    assert [step for step, _ in again] == [step for step, _ in entries]
+    assert 0.0 < mixture.policy.average < 1.0
+    assert sum(usage.samples for usage in mixture.usage().values()) == 8 * STEPS

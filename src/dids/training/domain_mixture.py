@@ -5,6 +5,7 @@ Nothing here measures an impact; that is `dids.training.rounds`.
 
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,7 @@ class DomainMixture(MixtureCallback):
         self._metrics: dict[str, float] = {}
         self._sampler: MixtureSampler | None = None
         self._state: Mapping[str, Any] | None = None
+        self._beginning: Mapping[str, Any] | None = None
 
     @property
     def sampler(self) -> MixtureSampler:
@@ -136,6 +138,8 @@ class DomainMixture(MixtureCallback):
                 batch_size,
                 self._seed_of(args),
             )
+            own, losses = self.state_dict(0), self.losses.state_dict()
+            self._beginning = deepcopy({**own, "domain_losses": losses})
             if self._state is not None:
                 self.load_state_dict(self._state)
         return self._sampler
@@ -191,8 +195,14 @@ class DomainMixture(MixtureCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take up the state of a checkpoint, and what the schedule asks for at the start."""
+        """Take up the state of a checkpoint, and what the schedule asks for at the start.
+
+        A second ``train()`` that goes on from none begins anew, with the first samples again.
+        """
         super().on_train_begin(args, state, control, **kwargs)
+        if self._beginning is not None and self._step > state.global_step == 0:
+            self.load_state_dict(self._beginning)
+            self.losses.load_state_dict(self._beginning["domain_losses"])
         self._step = state.global_step
         self._follow_schedule()
 
