@@ -329,9 +329,11 @@ class ExpertGradient(MatrixGradient):
 
     def add_squares_(self, square: Tensor) -> None:
         """Add the squares of every sample's gradient."""
+        gradient = self.left_so.new_empty(self.left_so.shape[1], self.num_columns)
         for sample in range(len(self.visits)):
             for rows, left_so, right_si in self.sides(sample):
-                square[rows].add_((left_so.T @ right_si).square_())
+                torch.mm(left_so.T, right_si, out=gradient)
+                square[rows].addcmul_(gradient, gradient)
 
 
 @dataclass(frozen=True, eq=False)
