@@ -12,6 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dids.data import readers
 from dids.data.byte_streams import byte_chunks, numbered_lines
 from dids.data.readers import raw_records, read_records
 from dids.data.sources import SourceFiles
@@ -93,6 +94,47 @@ def test_messages_in_parquet_are_read(tmp_path):
     chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     pq.write_table(pa.Table.from_pylist([{"messages": chat}]), path)
     assert records(path)[0].messages[1].content == "Ho"
+
+
+@pytest.mark.parametrize("ending", ["txt", "txt.gz"])
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("".join(f"{i} some words\n" for i in range(60)), "\n"),
+        ("\ufeffé ü " * 99, " "),  # one line
+        ("é" * 301, "é"),  # one word of characters of two bytes
+        ("x\n" * 32 + "\n" * 8, "\n"),  # nothing is left behind the first
+    ],
+)
+def test_a_long_text_is_several_records_that_end_with_lines(
+    tmp_path, monkeypatch, text, ends, ending
+):
+    monkeypatch.setattr(readers, "LONGEST_TEXT", 64)
+    path = tmp_path / f"long.{ending}"
+    content = text.encode()
+    path.write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
+    found = records(path)
+    joined = "".join(record.text for record in found)
+    assert joined == text.removeprefix("\ufeff")[: len(joined)]
+    assert text[len(joined) :].strip() == ""
+    assert all(len(record.text.encode()) <= 64 for record in found)
+    assert all(record.text.endswith(ends) for record in found[:-1])
+    before = ["".join(other.text for other in found[:i]) for i in range(len(found))]
+    assert [record.origin.line for record in found] == [1 + b.count("\n") for b in before]
+
+
+def test_a_long_text_that_is_no_text_in_one_place_loses_that_record_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "LONGEST_TEXT", 64)
+    lines = [b"%d some words\n" % i for i in range(24)]
+    lines[9] = b"9 so\xffe words\n"
+    path, bad = tmp_path / "long.txt", []
+    path.write_bytes(b"".join(lines))
+    found = records(path, on_bad_record="skip", bad_records=bad)
+    assert b"".join(lines[:5]).decode().startswith(found[0].text)
+    at = len(b"".join(lines[:9])) + 4
+    assert [each.line for each in bad] == [10]
+    assert bad[0].reason == f"the text is not UTF-8 at byte {at} of the file"
+    assert found[-1].text.endswith("23 some words\n")
 
 
 def test_a_folder_of_texts_is_one_record_a_file_in_sorted_order(tmp_path):

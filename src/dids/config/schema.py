@@ -54,7 +54,7 @@ class SourceConfig(Limits):
     path: Paths
     """File, glob, folder, ``hf:NAME`` for a Hugging Face data set, or a list of these."""
     format: Literal["jsonl", "parquet", "text"] | None = None
-    """None: by the file's ending."""
+    """None: by the file's ending. A text file is one record, or one for every four megabytes."""
     max_repeats: Annotated[int, Field(ge=0)] | None = None
     """How often a sample may be drawn again after its first time. None: no limit."""
     at_end: Literal["renormalise", "stop"] = "renormalise"

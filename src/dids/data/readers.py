@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +14,8 @@ from dids.data.sources import SourceFiles, files_of_path, format_of
 from dids.errors import InputError
 
 ROWS_PER_BATCH = 1024
+LONGEST_TEXT = 1 << 22
+"""Bytes of a text file that are one record, at most: a tokenizer takes 150 times their memory."""
 
 _UNREAD = object()
 """Stands for a value that was left out."""
@@ -171,17 +174,48 @@ def _parquet_records(file: Path, known_only: bool) -> Iterator[RawRecord]:
 
 
 def _text_records(file: Path) -> Iterator[RawRecord]:
-    content = b"".join(byte_chunks(file))
-    try:
-        yield Origin(str(file), 1), {"text": content.decode("utf-8-sig")}
-    except UnicodeDecodeError as error:
-        # utf-8-sig counts from behind the byte order mark.
-        at = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
-        line = content.count(b"\n", 0, at) + 1
-        yield (
-            Origin(str(file), line),
-            RecordError(f"the text is not UTF-8 at byte {at} of the file"),
-        )
+    line = 1
+    for offset, piece in _pieces(byte_chunks(file)):
+        origin = Origin(str(file), line)
+        try:
+            yield origin, {"text": piece.decode("utf-8" if offset else "utf-8-sig")}
+        except UnicodeDecodeError as error:
+            # utf-8-sig counts from behind the byte order mark.
+            is_marked = not offset and piece.startswith(b"\xef\xbb\xbf")
+            at = error.start + (3 if is_marked else 0)
+            yield (
+                replace(origin, line=line + piece.count(b"\n", 0, at)),
+                RecordError(f"the text is not UTF-8 at byte {offset + at} of the file"),
+            )
+        line += piece.count(b"\n")
+
+
+def _pieces(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """A text in records that a tokenizer has memory for, and where each begins.
+
+    They end with a line; with a word, or a character, where lines are longer than half a record.
+    """
+    offset, rest = 0, b""
+    for chunk in chunks:
+        rest += chunk
+        while len(rest) > LONGEST_TEXT:
+            stop = _cut(rest)
+            yield offset, rest[:stop]
+            offset, rest = offset + stop, rest[stop:]
+    if rest.strip() or not offset:
+        yield offset, rest
+
+
+def _cut(text: bytes) -> int:
+    """Where the first record of a longer text ends."""
+    for end in (b"\n", b" "):
+        found = text.rfind(end, LONGEST_TEXT // 2, LONGEST_TEXT)
+        if found >= 0:
+            return found + 1
+    stop = LONGEST_TEXT
+    while stop > LONGEST_TEXT - 4 and text[stop] & 0xC0 == 0x80:  # inside a character
+        stop -= 1
+    return stop
 
 
 _READERS: dict[str, Callable[[Path], Iterator[RawRecord]]] = {

@@ -19,7 +19,7 @@ class Origin:
 
     file: str
     line: int
-    """Counted from 1: the line of a JSONL file, the row of a table, 1 for a text file."""
+    """Counted from 1: the line of a JSONL file, the row of a table, the first line of a text."""
 
     def __str__(self) -> str:
         return f"{self.file}, line {self.line}"
