@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from dids.mixture.prior import prior_with_shares
+from dids.mixture.prior import leaning_prior, prior_with_shares
 
 
 def test_shares_of_groups_that_do_not_overlap_are_spread_evenly():
@@ -52,3 +52,13 @@ def test_no_other_mixture_with_these_shares_is_nearer_to_uniform(seed):
     np.testing.assert_allclose(rows @ prior, shares, atol=1e-9)
     if found.success:
         assert entropy <= found.fun + 1e-6
+
+
+def test_a_domain_in_two_halves_has_what_it_had_in_a_leaning_prior():
+    prior_k, loss_k = np.array([0.2, 0.3, 0.5]), np.array([1.0, 2.5, 2.0])
+    whole = leaning_prior(prior_k, loss_k, 0.7)
+    halves = leaning_prior(np.array([0.1, 0.1, 0.3, 0.5]), np.array([1.0, 1.0, 2.5, 2.0]), 0.7)
+    np.testing.assert_allclose(halves, [whole[0] / 2, whole[0] / 2, *whole[1:]], rtol=1e-12)
+    np.testing.assert_allclose(leaning_prior(prior_k, loss_k, 0.0), prior_k)
+    np.testing.assert_allclose(leaning_prior(prior_k, loss_k + 900.0, 0.7), whole)
+    assert (np.diff(np.log(whole / prior_k)[np.argsort(loss_k)]) > 0).all()

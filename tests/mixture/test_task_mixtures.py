@@ -9,6 +9,7 @@ from observations import impact_of, observation_of
 from scipy.optimize import minimize
 
 from dids.mixture.policy import make_policy
+from dids.mixture.prior import leaning_prior
 from dids.mixture.task_mixtures import common_part, diminished, net_pull, task_mixtures
 from dids.mixture.task_reach import out_of_reach
 
@@ -239,8 +240,8 @@ def test_tasks_that_are_out_of_reach_pass_from_the_prior_to_what_they_prefer(
 ):
     def wanted(**settings):
         seen = observation_of(progress=progress, limits=observation_of().limits.with_floor(4, 0.0))
-        settings = {"ema": 0.0, "caution": 0.0, "returns": 1.0, "reach": 0.0, **settings}
-        return make_policy("dids", **settings).mixture(seen).mixture
+        fixed = {"ema": 0.0, "caution": 0.0, "returns": 1.0, "reach": 0.0, "loss_weight": 0.0}
+        return make_policy("dids", **fixed, **settings).mixture(seen).mixture
 
     prior, at_once = observation_of().prior, wanted(start=0.0, ramp=0.0)
     assert np.abs(at_once - prior).max() > 0.05
@@ -303,6 +304,40 @@ def test_the_others_wait_by_a_part_of_what_the_farthest_waits():
     for loudness, progress in ((1.0, 0.0), (20.0, 0.7)):
         mixture = decided(loudness, progress, others_wait=1.0).mixture
         np.testing.assert_allclose(mixture, [0.5, 0.5, 0.0], atol=1e-6)
+
+
+def test_what_nobody_asks_for_goes_by_what_is_not_learnt_yet():
+    """The second domain was never seen: it has the others' mean loss."""
+    settings = {"ema": 0.0, "caution": 0.0, "returns": 1.0, "reach": 0.0, "start": 1.0}
+    seen = observation_of(limits=observation_of().limits.with_floor(4, 0.0))
+    loss_k = np.array([2.0, 13 / 6, 3.0, 1.5])
+    policy = make_policy("dids", **settings, loss_weight=2.0)
+    decision = policy.mixture(seen)  # all tasks wait
+    expected = seen.prior * np.exp(2.0 * loss_k)
+    np.testing.assert_allclose(decision.mixture, expected / expected.sum(), atol=1e-6)
+    domains = decision.explanation["domains"]
+    assert [domains[f"d{k}"]["loss"] for k in range(4)] == pytest.approx(loss_k.tolist())
+    assert domains["d2"]["prior"] == pytest.approx(decision.mixture[2], abs=1e-6)
+    # Losses stand until newer ones are seen, and a stopped run knows them.
+    resumed = make_policy("dids", **settings, loss_weight=2.0)
+    resumed.load_state_dict(json.loads(json.dumps(policy.state_dict())))
+    for other in (policy, resumed):
+        later = other.mixture(replace(seen, trained=None)).mixture
+        np.testing.assert_allclose(later, decision.mixture, atol=1e-12)
+    for loss_weight, trained in ((0.0, seen.trained), (2.0, None)):
+        other = make_policy("dids", **settings, loss_weight=loss_weight)
+        found = other.mixture(replace(seen, trained=trained)).mixture
+        np.testing.assert_allclose(found, seen.prior, atol=1e-6)
+
+
+def test_what_a_task_asks_for_is_beside_the_leaning_prior():
+    def decided(prior_k, **changes):
+        seen = replace(observation_of(), prior=prior_k, **changes)
+        return make_policy("dids", start=0.0, ramp=0.0, loss_weight=1.0).mixture(seen).mixture
+
+    prior_k = np.array([0.1, 0.2, 0.3, 0.4])
+    leaning_k = leaning_prior(prior_k, np.array([2.0, 13 / 6, 3.0, 1.5]), 1.0)
+    np.testing.assert_allclose(decided(prior_k), decided(leaning_k, trained=None), atol=1e-9)
 
 
 def test_reach_is_measured_without_the_noise_of_estimates():

@@ -42,6 +42,20 @@ def test_the_last_decision_and_what_repeats_took_are_told():
     assert sentences[1] == "Repeats have taken 10.0\u202f% off what another sample is worth."
 
 
+def test_the_prior_that_leans_to_what_is_not_learnt_is_said():
+    numbers = {"best": 0.125, "loss": 3.456, "prior": 0.04, "marginal_value": 1.0}
+    *_, said = domain_reasons(
+        run_with(explanations=[{}, {"domains": {"gsm8k/0": numbers}}]), "gsm8k/0"
+    ).sentences
+    assert said == (
+        "Its own loss in training, 3.46 nats, makes its part of the prior 4.0\u202f%: what is not "
+        "learnt yet has more of it."
+    )
+    unseen = {**numbers, "loss": None}  # before any loss was seen
+    told = domain_reasons(run_with(explanations=[{}, {"domains": {"gsm8k/0": unseen}}]), "gsm8k/0")
+    assert not any("Its own loss" in sentence for sentence in told.sentences)
+
+
 def pulled(pull, cosine=None):
     explanations = [{}, {"domains": {"gsm8k/0": {"pull": pull}}}]
     return domain_reasons(run_with(cosine, explanations), "gsm8k/0")

@@ -8,7 +8,7 @@ from tiny_trainer import concatenated, pad, tiny_model
 from torch.nn.functional import cross_entropy
 
 from dids.mixture.policy import Needs, PolicyDecision
-from dids.training.domain_losses import DomainLosses
+from dids.training.domain_losses import DomainLosses, kept_nll, predicted_nll
 from dids.training.round_plan import RoundPlan
 
 
@@ -112,6 +112,49 @@ def test_excess_is_clipped_token_by_token_and_confidence_is_the_likeliest_tokens
         assert seen.loss_k[domain] == pytest.approx(np.mean(nll), rel=1e-5)
         assert seen.excess_k[domain] == pytest.approx(np.mean(excess), rel=1e-4)
         assert seen.confidence_k[domain] == pytest.approx(np.mean(sure), rel=1e-5)
+
+
+@pytest.mark.parametrize("num_items", [None, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_losses_are_those_that_the_models_own_loss_keeps(num_items, dtype):
+    model, batch = tiny_model(dropout=0.0), pad([concatenated()[i] for i in (0, 7, 41)])
+    batch["labels"][1, :3] = -100
+    target_bt = pad_left(batch["labels"])
+    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+        output = model(**batch, num_items_in_batch=num_items and torch.tensor(num_items))
+    kept, computed = kept_nll(output, target_bt), predicted_nll(output, target_bt)
+    flat = output.logits.float().flatten(0, 1)
+    output.loss = cross_entropy(flat, target_bt.flatten(), label_smoothing=0.1)
+    torch.testing.assert_close(kept_nll(output, target_bt), kept)  # without what smoothing adds
+    is_scored = target_bt != -100
+    assert 3 < int(is_scored.sum()) < is_scored.numel()
+    torch.testing.assert_close(kept[is_scored], computed[is_scored])
+    assert (kept[~is_scored] == 0.0).all()
+
+
+def pad_left(labels_bt):
+    return torch.nn.functional.pad(labels_bt[:, 1:], (0, 1), value=-100)
+
+
+def test_a_loss_that_keeps_something_else_is_computed_again():
+    model, batch = tiny_model(dropout=0.0), pad([concatenated()[i] for i in (0, 7)])
+    target_bt = pad_left(batch["labels"])
+    output = model(**batch)
+    flat = output.logits.flatten(0, 1)
+    others = {
+        "weighted": cross_entropy(flat, target_bt.flatten(), weight=torch.ones(flat.shape[1])),
+        "a part": cross_entropy(output.logits[:, :-1].flatten(0, 1), target_bt[:, :-1].flatten()),
+        "another": output.logits.sum(),
+        "without a graph": output.loss.detach(),
+        "none": None,
+    }
+    for loss in others.values():
+        output.loss = loss
+        assert kept_nll(output, target_bt) is None
+        losses = DomainLosses(2)
+        losses._add(output, batch, torch.tensor([0, 1]))
+        expected = predicted_nll(output, target_bt)[0][target_bt[0] != -100].double().sum()
+        assert float(losses.total()[0, 0]) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_sums_of_before_are_taken_up():

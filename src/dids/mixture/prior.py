@@ -57,6 +57,27 @@ def prior_with_shares(
     return np.asarray(prior_k / prior_k.sum())
 
 
+def leaning_prior(
+    prior_k: Float64[np.ndarray, " k"], loss_k: Float64[np.ndarray, " k"], per_nat: float
+) -> Float64[np.ndarray, " k"]:
+    """The prior, leaning to what is not learnt yet: ``p_k`` is as ``prior_k e^(a loss_k)``.
+
+    Args:
+        prior_k: A positive mixture.
+        loss_k: Of the domains' own samples, nats a scored token.
+        per_nat: a; 0 leaves the prior as it is.
+
+    Returns:
+        A positive mixture.
+
+    Example:
+        >>> leaning_prior(np.array([0.5, 0.5]), np.array([2.0, 2.0 + np.log(3.0)]), 1.0).round(3)
+        array([0.25, 0.75])
+    """
+    leaning_k = prior_k * np.exp(per_nat * (loss_k - loss_k.max()))
+    return np.asarray(leaning_k / leaning_k.sum())
+
+
 def _dual(
     multiplier_m: np.ndarray, row_mk: np.ndarray, share_m: np.ndarray
 ) -> tuple[float, np.ndarray]:

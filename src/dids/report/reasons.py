@@ -60,6 +60,12 @@ def domain_reasons(run: RunRecord, domain: str) -> Reasons:
     best = numbers.get("best")
     if best is not None:
         sentences.append(f"The last decision wanted {percent_text(best)}.")
+    loss = numbers.get("loss")
+    if loss is not None and "prior" in numbers:
+        sentences.append(
+            f"Its own loss in training, {loss:.2f} nats, makes its part of the prior "
+            f"{percent_text(numbers['prior'])}: what is not learnt yet has more of it."
+        )
     value = numbers.get("marginal_value")
     if value is not None and value < 1.0 - NEGLIGIBLE:
         sentences.append(

@@ -23,6 +23,9 @@ from dids.mixture.observation import TrainedOn
 from dids.ranks import is_first_rank, sum_over_ranks_
 
 _NUM_SUMS = 4
+_CROSS_ENTROPY = "NllLossBackward0"
+_NODES_ABOVE = 4
+"""Between a loss and its cross entropy: a division by the tokens, a cast."""
 
 
 class DomainLosses:
@@ -74,7 +77,9 @@ class DomainLosses:
     @torch.no_grad()
     def _add(self, output: Any, inputs: Mapping[str, Any], domain_b: Tensor) -> None:  # noqa: ANN401
         target_bt = functional.pad(inputs["labels"][:, 1:], (0, 1), value=NOT_SCORED)
-        nll_bt = predicted_nll(output, target_bt)
+        nll_bt = kept_nll(output, target_bt)
+        if nll_bt is None:
+            nll_bt = predicted_nll(output, target_bt)
         if nll_bt is None:
             return
         rows = domain_b if domain_b.dim() == 2 else domain_b[:, None].expand_as(target_bt)
@@ -156,6 +161,35 @@ def _sums(rows: list[list[float]]) -> Tensor:
     """Sums as they were saved; a state of before has no more than the first two."""
     saved = torch.tensor(rows, dtype=torch.float64)
     return functional.pad(saved, (0, _NUM_SUMS - saved.shape[1]))
+
+
+def kept_nll(output: Any, target_bt: Tensor) -> Tensor | None:  # noqa: ANN401
+    """Negative log-likelihood of every target, out of what a model's own loss keeps for later.
+
+    Nothing is computed again: to read the logits once more takes up to a sixth of a step.
+
+    Args:
+        output: Of a model of Hugging Face's kind, with its ``loss``.
+        target_bt: The token that each place is to predict, -100 where not scored.
+
+    Returns:
+        ``[b, t]`` in nats, zero where not scored; None where the loss is no plain cross entropy of
+        these targets.
+    """
+    node = getattr(getattr(output, "loss", None), "grad_fn", None)
+    for _ in range(_NODES_ABOVE):
+        if node is None or node.name() == _CROSS_ENTROPY:
+            break
+        node = node.next_functions[0][0] if node.next_functions else None
+    if node is None or node.name() != _CROSS_ENTROPY:
+        return None
+    log_nv: Tensor = node._saved_self
+    target_n: Tensor = node._saved_target
+    if target_n.shape != target_bt.flatten().shape or node._saved_weight is not None:
+        return None
+    # Its own targets: a model may take labels otherwise than others do.
+    nll_n = -log_nv.detach().gather(1, target_n.clamp(min=0).unsqueeze(1)).squeeze(1)
+    return nll_n.masked_fill(target_n == NOT_SCORED, 0.0).view(target_bt.shape)
 
 
 def predicted_nll(output: Any, target_bt: Tensor) -> Tensor | None:  # noqa: ANN401

@@ -11,8 +11,10 @@ import numpy as np
 from dids.domains.regrouping import Regrouping
 from dids.mixture.averaged_impact import AveragedImpact, noise_share
 from dids.mixture.explanation import domain_explanation, task_explanation
+from dids.mixture.last_seen import LastSeen
 from dids.mixture.needs import Needs
 from dids.mixture.observation import Observation, PolicyDecision, unmeasured
+from dids.mixture.prior import leaning_prior
 from dids.mixture.saturation import marginal_value, repeats
 from dids.mixture.setting_ranges import (
     check_below_one,
@@ -29,7 +31,7 @@ class Dids:
     """The mean, by the tasks' weights, of the mixtures that each of them would train on.
 
     What a task prefers is averaged over rounds and believed as far as rounds agree; where it says
-    nothing, its share goes by the prior.
+    nothing, its share goes by the prior, which leans to domains that are not learnt yet.
 
     Args:
         ema: Weight of the previous mixture in the next one, from 0 to below 1.
@@ -52,6 +54,9 @@ class Dids:
             measurement; 0: every task is.
         others_wait: How far the other tasks wait with one that is out of reach, from 0 (not at all)
             to 1 (as it does): where a few domains are drawn for them, it is lost as well.
+        loss_weight: How far the prior leans to domains whose own training loss is high: for each
+            nat its part is e to this power times as large; 0 leaves it as it is. What no task asks
+            for teaches the more the less of it is learnt.
 
     Note:
         The simplex problem for all tasks at once is the policy ``dids-joint``. It divides by the
@@ -62,7 +67,7 @@ class Dids:
     needs_impact = True
     # Domains are used up and returns change between measurements, too. The first measurement, on
     # the proxy, says most.
-    needs = Needs(every_round=True, measurements=2)
+    needs = Needs(every_round=True, measurements=2, training_losses=True)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
         {"others_wait": 0.0},
@@ -83,10 +88,11 @@ class Dids:
         ramp: float = 0.4,
         reach: float = 10.0,
         others_wait: float = 0.5,
+        loss_weight: float = 1.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
-        check_not_negative(caution=caution, damping=damping, reach=reach)
+        check_not_negative(caution=caution, damping=damping, reach=reach, loss_weight=loss_weight)
         check_share(returns=returns, potential_weight=potential_weight)
         check_share(start=start, ramp=ramp, others_wait=others_wait)
         self.ema = ema
@@ -99,11 +105,15 @@ class Dids:
         self.ramp = ramp
         self.reach = reach
         self.others_wait = others_wait
+        self.loss_weight = loss_weight
+        self._losses = LastSeen()
         self._beyond_t: np.ndarray | None = None
         self._average = AveragedImpact(decay)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The mixture for the round that begins, by all that was measured so far."""
+        if observation.trained is not None:
+            self._losses.see(observation.trained.loss_k)
         average = self._average.matrices
         if observation.impact is not None:
             average = self._average.with_measurement(observation.impact)
@@ -116,28 +126,31 @@ class Dids:
         weight_t = tilted_weights(observation.task_weights, progress, self.potential_weight)
         value_k = marginal_value(repeats(observation.draws_k, observation.sizes_k))
         pull_kt = self._average.votes.beyond_doubt(self.caution)
+        loss_k, prior_k = self._losses.filled(), observation.prior
+        if loss_k is not None:
+            prior_k = leaning_prior(prior_k, loss_k, self.loss_weight)
         mixture_tk = task_mixtures(
             average.gram_tkk,
             # What a domain has left to give falls with its repeats.
             net_pull(pull_kt, weight_t) * value_k[:, None],
-            observation.prior,
+            prior_k,
             signal_tk=average.signal_tk,
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
         part_t = np.maximum(self._beyond_t, self.others_wait * self._beyond_t.max(initial=0.0))
         waiting_t = part_t * self._waiting(observation.progress)
-        mixture_tk += waiting_t[:, None] * (observation.prior - mixture_tk)
+        mixture_tk += waiting_t[:, None] * (prior_k - mixture_tk)
         returns = self.returns + (1.0 - self.returns) * observation.progress
-        best_k = observation.limits.project(
-            diminished(weight_t @ mixture_tk, observation.prior, returns)
-        )
+        best_k = observation.limits.project(diminished(weight_t @ mixture_tk, prior_k, returns))
         next_k = observation.limits.project(
             self.ema * observation.previous + (1.0 - self.ema) * best_k
         )
         columns = {
             "utility": pull_kt @ weight_t,
             "best": best_k,
+            "prior": prior_k,
+            "loss": np.full(len(prior_k), np.nan) if loss_k is None else loss_k,
             "marginal_value": value_k,
             "noise_share": self._average.variance * noise_share(average),
         }
@@ -163,14 +176,18 @@ class Dids:
     def regroup(self, regrouping: Regrouping) -> None:
         """Go on with other domains."""
         self._average.regroup(regrouping)
+        self._losses.regroup(regrouping)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averaged impact, and which tasks are out of reach."""
+        """The averaged impact, which tasks are out of reach, and the domains' last losses."""
         beyond = None if self._beyond_t is None else self._beyond_t.tolist()
-        return {**self._average.state_dict(), "out_of_reach": beyond}
+        losses = self._losses.state_dict()
+        return {**self._average.state_dict(), "out_of_reach": beyond, "losses": losses}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self._average.load_state_dict(state)
         beyond = state["out_of_reach"]
         self._beyond_t = None if beyond is None else np.array(beyond)
+        if "losses" in state:  # of a run begun before there were any
+            self._losses.load_state_dict(state["losses"])
