@@ -33,8 +33,8 @@ class DidsMixin:
     Args:
         mixture: The callback that has the mixture; it is added to the Trainer's.
         log_domains: Whether the Trainer's logs get ``domain_loss/NAME``, ``task_loss/NAME`` and
-            what the mixture says of itself. It costs reading the logits once more, and no forward
-            pass.
+            what the mixture says of itself. It costs nothing where the model's loss is a plain
+            cross entropy, else reading the logits once more, and no forward pass.
 
     Raises:
         InputError: If the Trainer would pack or shuffle samples across domains.
