@@ -81,6 +81,14 @@ def test_permuting_domains_permutes_every_rounds_mixture(name, floor):
     )
 
 
+def test_permuting_domains_permutes_a_prior_that_leans():
+    order = [2, 0, 3, 1]
+    leaning_rk = mixtures("dids", loss_weight=1.0)
+    assert np.abs(leaning_rk - mixtures("dids")).max() > 0.01
+    permuted_rk = mixtures("dids", loss_weight=1.0, domains=order)
+    np.testing.assert_allclose(permuted_rk, leaning_rk[:, order], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", [*LOOKING, "dids-joint"])
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
 def test_one_factor_on_all_gradients_changes_no_mixture(name, factor):

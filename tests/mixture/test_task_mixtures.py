@@ -324,6 +324,8 @@ def test_what_nobody_asks_for_goes_by_what_is_not_learnt_yet():
     for other in (policy, resumed):
         later = other.mixture(replace(seen, trained=None)).mixture
         np.testing.assert_allclose(later, decision.mixture, atol=1e-12)
+    assert policy.needs.training_losses
+    assert not make_policy("dids").needs.training_losses
     for loss_weight, trained in ((0.0, seen.trained), (2.0, None)):
         other = make_policy("dids", **settings, loss_weight=loss_weight)
         found = other.mixture(replace(seen, trained=trained)).mixture

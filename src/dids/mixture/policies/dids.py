@@ -4,6 +4,7 @@ Axis letters: k domains, t tasks.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +32,7 @@ class Dids:
     """The mean, by the tasks' weights, of the mixtures that each of them would train on.
 
     What a task prefers is averaged over rounds and believed as far as rounds agree; where it says
-    nothing, its share goes by the prior, which leans to domains that are not learnt yet.
+    nothing, its share goes by the prior, which may lean to domains that are not learnt yet.
 
     Args:
         ema: Weight of the previous mixture in the next one, from 0 to below 1.
@@ -55,8 +56,9 @@ class Dids:
         others_wait: How far the other tasks wait with one that is out of reach, from 0 (not at all)
             to 1 (as it does): where a few domains are drawn for them, it is lost as well.
         loss_weight: How far the prior leans to domains whose own training loss is high: for each
-            nat its part is e to this power times as large; 0 leaves it as it is. What no task asks
-            for teaches the more the less of it is learnt.
+            nat its part is e to this power times as large; 0 leaves it as it is. Where a model has
+            hardly begun to learn, what no task asks for teaches the more the less of it is learnt;
+            in a long run tasks of one-token answers may be lost for it.
 
     Note:
         The simplex problem for all tasks at once is the policy ``dids-joint``. It divides by the
@@ -67,11 +69,11 @@ class Dids:
     needs_impact = True
     # Domains are used up and returns change between measurements, too. The first measurement, on
     # the proxy, says most.
-    needs = Needs(every_round=True, measurements=2, training_losses=True)
+    needs = Needs(every_round=True, measurements=2)
     searched: ClassVar[tuple[dict[str, float | bool | str], ...]] = (
         {},
         {"others_wait": 0.0},
-        {"start": 0.0, "ramp": 0.0},
+        {"loss_weight": 1.0},
     )
 
     def __init__(
@@ -88,7 +90,7 @@ class Dids:
         ramp: float = 0.4,
         reach: float = 10.0,
         others_wait: float = 0.5,
-        loss_weight: float = 1.0,
+        loss_weight: float = 0.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
@@ -106,13 +108,14 @@ class Dids:
         self.reach = reach
         self.others_wait = others_wait
         self.loss_weight = loss_weight
+        self.needs = replace(self.needs, training_losses=loss_weight > 0.0)
         self._losses = LastSeen()
         self._beyond_t: np.ndarray | None = None
         self._average = AveragedImpact(decay)
 
     def mixture(self, observation: Observation) -> PolicyDecision:
         """The mixture for the round that begins, by all that was measured so far."""
-        if observation.trained is not None:
+        if observation.trained is not None and self.loss_weight > 0.0:
             self._losses.see(observation.trained.loss_k)
         average = self._average.matrices
         if observation.impact is not None:
