@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,10 +9,12 @@ from tiny_models import (
     make_batch,
     scored,
     slow_gradients,
+    tiny_experts,
     tiny_llama,
     train_backward,
 )
 
+from dids.errors import InputError
 from dids.gradients import (
     Coordinates,
     GroupedGradients,
@@ -34,12 +38,28 @@ def adapted_llama(targets=("q_proj", "down_proj"), rank=3, dropout=0.5):
     settings = peft.LoraConfig(
         r=rank, lora_alpha=7, lora_dropout=dropout, target_modules=list(targets)
     )
-    model = peft.get_peft_model(tiny_llama(), settings).double()
+    return adapted(tiny_llama(), settings)
+
+
+def adapted(model, settings):
+    model = peft.get_peft_model(model, settings).double()
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:  # zero at first, which would hide half of the gradients
             torch.nn.init.normal_(parameter, 0.0, 0.3)
     return model
+
+
+def adapted_experts(
+    kind="mixtral", parameters=("gate_up_proj", "down_proj"), layers=(), experts="eager"
+):
+    settings = peft.LoraConfig(
+        r=3,
+        lora_alpha=7,
+        target_modules=list(layers),
+        target_parameters=[f"experts.{name}" for name in parameters],
+    )
+    return adapted(tiny_experts(kind, experts=experts), settings)
 
 
 def slow_adapter_gradients(model, batch):
@@ -50,6 +70,22 @@ def slow_adapter_gradients(model, batch):
     for parameter in frozen:
         parameter.requires_grad_(False)
     return [{n: row[n] for n in covered_parameters(model)} for row in found]
+
+
+def assert_features_and_fisher_are_a_loops(model, batch):
+    projection = Projection(32, input_dim=8)
+    rows = slow_adapter_gradients(model, batch)
+    features = sample_features(model, batch, projection)
+    coordinates = Coordinates.of(model)
+    for feature, gradients in zip(features, rows, strict=True):
+        expected = sum(projection.project(name, g) for name, g in gradients.items())
+        torch.testing.assert_close(feature, expected, **CLOSE)
+    gradient_np = torch.stack(
+        [torch.cat([row[name].flatten() for name in coordinates.names]) for row in rows]
+    )
+    statistics = gradient_statistics(model, [batch], coordinates, with_squares=True)
+    torch.testing.assert_close(statistics.mean_p, gradient_np.mean(0), **CLOSE)
+    torch.testing.assert_close(statistics.square_p, gradient_np.square().mean(0), **CLOSE)
 
 
 @settings(max_examples=6)
@@ -65,25 +101,57 @@ def slow_adapter_gradients(model, batch):
 )
 def test_features_and_fisher_of_adapters_equal_a_loop_over_samples(lengths, rank, targets):
     model = adapted_llama(targets, rank)
-    batch, projection = make_batch(lengths), Projection(32, input_dim=8)
     assert all("lora_" in name for name in covered_parameters(model))
-    rows = slow_adapter_gradients(model, batch)
-    features = sample_features(model, batch, projection)
-    coordinates = Coordinates.of(model)
-    for feature, gradients in zip(features, rows, strict=True):
-        expected = sum(projection.project(name, g) for name, g in gradients.items())
-        torch.testing.assert_close(feature, expected, **CLOSE)
-    gradient_np = torch.stack(
-        [torch.cat([row[name].flatten() for name in coordinates.names]) for row in rows]
-    )
-    statistics = gradient_statistics(model, [batch], coordinates, with_squares=True)
-    torch.testing.assert_close(statistics.mean_p, gradient_np.mean(0), **CLOSE)
-    torch.testing.assert_close(statistics.square_p, gradient_np.square().mean(0), **CLOSE)
+    assert_features_and_fisher_are_a_loops(model, make_batch(lengths))
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameters", "layers"),
+    [
+        ("mixtral", ["gate_up_proj", "down_proj"], []),
+        ("gpt_oss", ["gate_up_proj", "down_proj"], ["q_proj"]),  # turned matrices, biases
+        ("nemotron_h", ["up_proj"], []),  # no gate
+    ],
+)
+def test_features_and_fisher_of_experts_adapters_equal_a_loop_over_samples(
+    kind, parameters, layers
+):
+    model = adapted_experts(kind, parameters, layers)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert set(covered_parameters(model)) == trainable
+    assert_features_and_fisher_are_a_loops(model, make_batch([9, 2, 5, 12]))
+
+
+def test_experts_and_adapters_of_them_that_both_train_see_each_other():
+    model = adapted_experts("mixtral", ["down_proj"])
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("experts" in name)
+    assert_features_and_fisher_are_a_loops(model, make_batch([9, 2, 5, 12]))
+
+
+def test_adapters_that_are_merged_have_no_gradient():
+    model = adapted_experts()
+    model.merge_adapter()
+    model.get_output_embeddings().weight.requires_grad_(True)
+    seen = []
+    with layer_gradients(model, lambda layer: seen.append(layer.name)):
+        sample_losses(model, make_batch([5, 3])).sum().backward()
+    assert seen == ["base_model.model.lm_head.weight"]
+
+
+def test_what_is_added_to_a_parameter_that_is_no_experts_is_left_out():
+    settings = peft.LoraConfig(r=3, target_modules=["v_proj"], target_parameters=["q_proj.weight"])
+    model = adapted(tiny_llama(), settings)
+    assert all("v_proj" in name for name in covered_parameters(model))
+    with pytest.raises(InputError, match="no trainable linear"):
+        settings = peft.LoraConfig(r=3, target_modules=[], target_parameters=["q_proj.weight"])
+        covered_parameters(adapted(tiny_llama(), settings))
+
+
+@pytest.mark.parametrize("make", [partial(adapted_llama, dropout=0.0), adapted_experts])
 @pytest.mark.parametrize("use_reentrant", [None, True, False])
-def test_adapters_in_training_give_the_same_by_the_way(use_reentrant):
-    model = adapted_llama(dropout=0.0).train()
+def test_adapters_in_training_give_the_same_by_the_way(make, use_reentrant):
+    model = make().train()
     batch, projection = make_batch([9, 2, 5, 4]), Projection(32, input_dim=8)
     coordinates = Coordinates.of(model)
     rows = slow_adapter_gradients(model, batch)

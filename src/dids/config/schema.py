@@ -159,10 +159,21 @@ class LoraSettings(Section):
     """Share of an adapter's inputs that is left out of a step."""
     # The word is tried first: a config is validated twice, and Patterns would take it for a name.
     target_modules: Annotated[
-        Literal["all-linear"] | Patterns, Field(union_mode="left_to_right")
+        Literal["all-linear"] | Patterns | None, Field(union_mode="left_to_right")
     ] = "all-linear"
     """Ends of the names of layers that get an adapter. ``all-linear``: every linear layer but the
-    last."""
+    last. None: no layer."""
+    target_parameters: Patterns | None = None
+    """Ends of the names of parameters that get one, where no layer holds them, such as those of
+    experts: ``mlp.experts.down_proj``. None: no parameter."""
+
+    @model_validator(mode="after")
+    def _has_a_target(self) -> "LoraSettings":
+        if self.target_modules is None and self.target_parameters is None:
+            raise ValueError("give target_modules, target_parameters or both: nothing would train")
+        if self.target_parameters is not None and self.dropout > 0.0:
+            raise ValueError("dropout must be 0 with target_parameters, which have no inputs")
+        return self
 
 
 class ModelConfig(Section):

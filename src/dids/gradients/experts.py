@@ -8,16 +8,18 @@ Axes: n tokens of all samples, one after the other, h hidden columns, k experts 
 of a token to an expert, ordered by expert, b samples, t visits of a sample, o rows of a matrix.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from dids.gradients.expert_adapters import FACTORS, ExpertAdapter
 from dids.gradients.layer_gradient import (
     ExpertGradient,
     LayerGradient,
+    OuterGradient,
     RowGradient,
     Visit,
     wide,
@@ -58,29 +60,41 @@ def expert_gradients(
     call: ExpertsCall,
     gradient_nh: Float[Tensor, "n h"],
     num_samples: int,
+    adapters: Sequence[ExpertAdapter] = (),
 ) -> Iterator[LayerGradient]:
-    """The gradients of experts' parameters on each sample.
+    """The gradients of experts' parameters, and of adapters of them, on each sample.
 
     Args:
         module: The experts.
-        names: By attribute, the names of the parameters that are asked for.
+        names: By attribute, and by key of an adapter's factor, the names of the parameters that are
+            asked for.
         uses: By name, how often the forward pass used it.
         call: What they were called with.
         gradient_nh: At their output.
         num_samples: Of the batch; each has equally many of the tokens.
+        adapters: What is added to the matrices.
 
     Yields:
-        Those of matrices, then those of biases.
+        Those of matrices, each followed by those of its adapters and biases.
     """
     visits = _Visits.of(call, int(module.num_experts), num_samples)  # type: ignore[arg-type]
     if not len(visits.token_s):
         return
     first = "gate_up_proj" if module.has_gate else "up_proj"
+    adapters = [adapter for adapter in adapters if adapter.is_active]
     input_sh, down_so = (wide(each_nh[visits.token_s]) for each_nh in (call.hidden_nh, gradient_nh))
     down_so = down_so * wide(call.weight_nk.flatten()[visits.pair_s]).unsqueeze(1)
     inner, up = [], []
     for expert, start, stop in visits.ranges:
-        inner_si, up_so = _through(module, first, expert, input_sh[start:stop], down_so[start:stop])
+        up_oh, down_hi = (
+            _matrix(module, attribute, expert, adapters) for attribute in (first, "down_proj")
+        )
+        bias_o = (
+            wide(getattr(module, f"{first}_bias").detach()[expert]) if module.has_bias else None
+        )
+        inner_si, up_so = _through(
+            module, input_sh[start:stop], up_oh, bias_o, down_so[start:stop] @ down_hi
+        )
         inner.append(inner_si)
         up.append(up_so)
     sides = {first: (torch.cat(up), input_sh), "down_proj": (down_so, torch.cat(inner))}
@@ -89,32 +103,64 @@ def expert_gradients(
         if name is not None:
             pair = (right_si, left_so) if module.is_transposed else (left_so, right_si)
             yield ExpertGradient(name, uses[name], *pair, visits.by_sample, visits.num_experts)
+        for adapter in adapters:
+            if adapter.attribute == attribute:
+                yield from _adapter_gradients(adapter, names, uses, visits, left_so, right_si)
         name = names.get(f"{attribute}_bias")
         if name is not None:
             yield RowGradient(name, uses[name], *visits.rows(left_so), visits.num_experts)
 
 
+def _adapter_gradients(
+    adapter: ExpertAdapter,
+    names: Mapping[str, str],
+    uses: Mapping[str, int],
+    visits: "_Visits",
+    left_so: Float[Tensor, "s o"],
+    right_si: Float[Tensor, "s i"],
+) -> Iterator[LayerGradient]:
+    """Of an adapter's factors, of both sides of the gradient of the matrices it is added to."""
+    down, up = (names.get(adapter.key(factor)) for factor in FACTORS)
+    if down is not None:
+        left_sr = adapter.left_of_down(left_so, visits.ranges)
+        yield ExpertGradient(
+            down, uses[down], left_sr, right_si, visits.by_sample, visits.num_experts
+        )
+    if up is not None:
+        right_su = adapter.right_of_up(right_si, visits.ranges)
+        yield OuterGradient(up, uses[up], visits.places(left_so), visits.places(right_su))
+
+
+def _matrix(
+    module: nn.Module, attribute: str, expert: int, adapters: Sequence[ExpertAdapter]
+) -> Float[Tensor, "o i"]:
+    """One expert's matrix as it multiplies, with what adapters add."""
+    matrix_oi = wide(getattr(module, attribute).detach()[expert])
+    if module.is_transposed:
+        matrix_oi = matrix_oi.T
+    for adapter in adapters:
+        if adapter.attribute == attribute:
+            down_ri, up_or = adapter.factors(expert)
+            matrix_oi = torch.addmm(matrix_oi, up_or, down_ri)
+    return matrix_oi
+
+
 def _through(
     module: nn.Module,
-    first: str,
-    expert: int,
     input_sh: Float[Tensor, "s h"],
-    down_so: Float[Tensor, "s h"],
+    up_oh: Float[Tensor, "o h"],
+    bias_o: Float[Tensor, " o"] | None,
+    inner_gradient_si: Float[Tensor, "s i"],
 ) -> tuple[Float[Tensor, "s i"], Float[Tensor, "s o"]]:
     """What one expert has between its matrices, and the gradient at the output of the first."""
-    up_oh, down_hi = (
-        wide(getattr(module, attribute).detach()[expert]) for attribute in (first, "down_proj")
-    )
-    if module.is_transposed:
-        up_oh, down_hi = up_oh.T, down_hi.T
     up_so = input_sh @ up_oh.T
-    if module.has_bias:
-        up_so = up_so + wide(getattr(module, f"{first}_bias").detach()[expert])
+    if bias_o is not None:
+        up_so = up_so + bias_o
     with torch.enable_grad():
         up_so = up_so.detach().requires_grad_()
         activation = module._apply_gate if module.has_gate else module.act_fn
         inner_si: Tensor = activation(up_so)  # type: ignore[operator]
-        (gradient_so,) = torch.autograd.grad(inner_si, up_so, down_so @ down_hi)
+        (gradient_so,) = torch.autograd.grad(inner_si, up_so, inner_gradient_si)
     return inner_si.detach(), gradient_so
 
 
@@ -159,7 +205,11 @@ class _Visits:
         return cls(num_experts, pair_s, token_s, ranges, by_sample, expert_bt)
 
     def rows(self, left_so: Float[Tensor, "s o"]) -> tuple[Tensor, Tensor]:
-        """Every place's expert and its gradient, zero where it is none: as of an embedding."""
-        value_po = left_so.new_zeros(self.expert_bt.numel(), left_so.shape[1])
-        value_po[self.pair_s] = left_so
-        return self.expert_bt, value_po.view(*self.expert_bt.shape, -1)
+        """Every place's expert and its gradient: as of an embedding."""
+        return self.expert_bt, self.places(left_so)
+
+    def places(self, value_so: Float[Tensor, "s o"]) -> Float[Tensor, "b t o"]:
+        """Values of visits by sample and place, zero where there is no expert."""
+        value_po = value_so.new_zeros(self.expert_bt.numel(), value_so.shape[1])
+        value_po[self.pair_s] = value_so
+        return value_po.view(*self.expert_bt.shape, -1)

@@ -2,8 +2,8 @@
 
 Covered are ``nn.Linear``, Falcon's too, and GPT-2's ``Conv1D`` (weights and biases),
 ``nn.Embedding``, tied or not, norms (``nn.LayerNorm`` and every ``…RMSNorm``) and experts that
-people did not freeze; adapters such as LoRA's are linear layers too. The model is not changed, and
-nothing stays behind.
+people did not freeze; adapters such as LoRA's are linear layers too, or lie beside experts. The
+model is not changed, and nothing stays behind.
 
 A layer's input is kept by autograd, not by the hook: what autograd forgets and computes again
 (activation checkpointing) or moves elsewhere is forgotten or moved here too.
@@ -25,6 +25,12 @@ from transformers.pytorch_utils import Conv1D
 
 from dids.errors import InputError
 from dids.gradients.attention import fast_attention
+from dids.gradients.expert_adapters import (
+    FACTORS,
+    ExpertAdapter,
+    by_base_layer,
+    parameter_adapters,
+)
 from dids.gradients.experts import ExpertsCall, expert_gradients, is_experts
 from dids.gradients.layer_gradient import (
     LayerGradient,
@@ -61,10 +67,11 @@ def covered_parameters(
     """
     covered = {
         id(parameter)
-        for module in model.modules()
-        if _is_covered(module)
+        for module in _covered_modules(model)
         for parameter in module.parameters(recurse=False)
     }
+    for adapter in _expert_adapters(model):
+        covered |= {id(adapter.weight(factor)) for factor in FACTORS}
     found = {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -142,7 +149,13 @@ def layer_gradients(
     """
     names = _names_by_layer(model, covered_parameters(model, layers))
     hooks = _Hooks(
-        names, on_gradient, kept_input, spans, _head(model), starts_graph=not weight_gradients
+        names,
+        by_base_layer(model),
+        on_gradient,
+        kept_input,
+        spans,
+        _head(model),
+        starts_graph=not weight_gradients,
     )
     with ExitStack() as stack:
         if not weight_gradients:
@@ -170,15 +183,35 @@ def _names_by_layer(
     """
     name_by_id = {id(parameter): name for name, parameter in parameters.items()}
     names: dict[nn.Module, dict[str, str]] = {}
-    for module in model.modules():
+    for module in _covered_modules(model):
         own = {
             attribute: name_by_id[id(parameter)]
             for attribute, parameter in module.named_parameters(recurse=False)
             if id(parameter) in name_by_id
         }
-        if own and _is_covered(module):
+        if own:
             names[module] = own
+    for adapter in _expert_adapters(model):
+        for factor in FACTORS:
+            name = name_by_id.get(id(adapter.weight(factor)))
+            if name is not None:
+                names.setdefault(adapter.base_layer, {})[adapter.key(factor)] = name
     return names
+
+
+def _covered_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """Those that the hooks know and that run; what holds an adapter of a parameter does not."""
+    adapters = parameter_adapters(model)
+    never_run = {id(adapter.layer(factor)) for adapter in adapters for factor in FACTORS}
+    for module in model.modules():
+        if _is_covered(module) and id(module) not in never_run:
+            yield module
+
+
+def _expert_adapters(model: nn.Module) -> Iterator[ExpertAdapter]:
+    for adapter in parameter_adapters(model):
+        if is_experts(adapter.base_layer):
+            yield adapter
 
 
 def _head(model: nn.Module) -> nn.Module | None:
@@ -213,6 +246,8 @@ class _Hooks:
 
     names: Mapping[nn.Module, Mapping[str, str]]
     """By layer and attribute."""
+    adapters: Mapping[nn.Module, Sequence[ExpertAdapter]]
+    """Of experts."""
     on_gradient: OnGradient
     kept_input: KeptInput | None
     spans: Callable[[], TokenSpans | None] | None
@@ -318,6 +353,7 @@ class _Hooks:
         hidden, experts, weights = args
         kept_hidden, kept_weights = self._saved(hidden.detach()), self._saved(weights.detach())
         experts, uses, layer = experts.detach(), self.uses, type(module).__name__
+        adapters = self.adapters.get(module, ())
 
         def emit(gradient: Tensor) -> None:
             hidden, weights = kept_hidden._saved_other, kept_weights._saved_other
@@ -327,8 +363,9 @@ class _Hooks:
             call = ExpertsCall(
                 hidden.flatten(0, -2), experts.flatten(0, -2), weights.flatten(0, -2)
             )
+            gradient_nh = gradient_bth.flatten(0, 1)
             for found in expert_gradients(
-                module, own, uses, call, gradient_bth.flatten(0, 1), self.num_samples
+                module, own, uses, call, gradient_nh, self.num_samples, adapters
             ):
                 self.on_gradient(found)
 

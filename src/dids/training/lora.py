@@ -4,6 +4,8 @@ The model stays one of its own class, whose checkpoints hold everything; after t
 are merged into its weights, so that whatever comes then sees a model like any other.
 """
 
+from difflib import get_close_matches
+
 import torch
 from transformers import PreTrainedModel
 
@@ -12,7 +14,7 @@ from dids.errors import InputError, first_line
 
 
 def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreTrainedModel:
-    """The model with adapters beside its linear layers, which alone are trained.
+    """The model with adapters beside its layers or experts, which alone are trained.
 
     Args:
         model: Changed in place; its own weights are frozen.
@@ -20,7 +22,7 @@ def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> 
         seed: Of their weights, which change nothing before any training.
 
     Raises:
-        InputError: If peft is not installed, or no layer has such a name.
+        InputError: If peft is not installed, or no layer or parameter has such a name.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -28,13 +30,17 @@ def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> 
         raise InputError(
             "model.lora: peft is not installed; pip install 'dids[lora]' brings it."
         ) from None
-    targets = settings.target_modules
+    targets = () if settings.target_modules is None else settings.target_modules
+    parameters = settings.target_parameters
+    for target in parameters or ():
+        _check_parameter(model, target)
     adapters = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.r,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # it is only divided by
         lora_dropout=settings.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        target_parameters=None if parameters is None else list(parameters),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -48,7 +54,19 @@ def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> 
 def without_adapters(model: PreTrainedModel) -> PreTrainedModel:
     """The model with its adapters, if it has some, merged into its weights; changed in place."""
     adapted = [(n, m) for n, m in model.named_modules() if hasattr(m, "get_base_layer")]
-    for name, layer in adapted:
+    for name, layer in reversed(adapted):  # of one inside another the inner one first
         layer.merge()
         model.set_submodule(name, layer.get_base_layer())
     return model
+
+
+def _check_parameter(model: PreTrainedModel, target: str) -> None:
+    """Refuse what is the end of no parameter's name: peft would train the others without a word."""
+    names = [name for name, _ in model.named_parameters()]
+    if any(name == target or name.endswith(f".{target}") for name in names):
+        return
+    nearest = get_close_matches(target, names, n=1, cutoff=0.0)[0]
+    raise InputError(
+        f"model.lora.target_parameters: no parameter's name ends with {target!r}; the nearest is "
+        f"{nearest!r}."
+    )
