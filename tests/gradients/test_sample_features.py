@@ -2,7 +2,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import make_batch, sample_of, slow_gradients, tiny_falcon, tiny_gpt2, tiny_llama
+from tiny_models import (
+    make_batch,
+    sample_of,
+    slow_gradients,
+    tiny_falcon,
+    tiny_gpt2,
+    tiny_llama,
+    tiny_mamba,
+)
 
 from dids.gradients import (
     Projection,
@@ -67,6 +75,16 @@ def test_features_of_falcon_whose_linear_layers_are_its_own(kind, bias):
     assert list(covered_parameters(model)) == [name for name, _ in model.named_parameters()]
     projection = Projection(32, kind=kind, input_dim=8)
     assert_features_are_projected_gradients(model, make_batch([6, 3, 9]), projection)
+
+
+@pytest.mark.parametrize("kind", ["mamba", "falcon_mamba"])
+def test_of_mamba_all_but_what_its_mixer_multiplies_by_itself_is_right(kind):
+    model = tiny_mamba(kind)
+    covered = covered_parameters(model)
+    left_out = {name.split(".")[-2] for name, _ in model.named_parameters() if name not in covered}
+    assert left_out == {"mixer", "conv1d", "dt_proj"}
+    projection = Projection(32, input_dim=8)
+    assert_features_are_projected_gradients(model, make_batch([6, 3, 9]), projection, rtol=1e-4)
 
 
 @settings(max_examples=12)

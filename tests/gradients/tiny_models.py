@@ -63,6 +63,14 @@ def tiny_falcon(*, bias, double=True):
     return model.double() if double else model
 
 
+def tiny_mamba(kind):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind, vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, state_size=4, pad_token_id=None
+    )
+    return AutoModelForCausalLM.from_config(config).double()
+
+
 EXPERTS = {
     "mixtral": {"num_local_experts": 4},
     "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 12, "head_dim": 4},

@@ -200,12 +200,20 @@ def _names_by_layer(
 
 
 def _covered_modules(model: nn.Module) -> Iterator[nn.Module]:
-    """Those that the hooks know and that run; what holds an adapter of a parameter does not."""
-    adapters = parameter_adapters(model)
-    never_run = {id(adapter.layer(factor)) for adapter in adapters for factor in FACTORS}
+    """Those that the hooks know, and that are used as the layers that they are."""
+    others = {id(layer) for layer in _layers_of_others(model)}
     for module in model.modules():
-        if _is_covered(module) and id(module) not in never_run:
+        if _is_covered(module) and id(module) not in others:
             yield module
+
+
+def _layers_of_others(model: nn.Module) -> Iterator[nn.Module]:
+    """Linear layers whose weights someone else multiplies by, so that no hook sees what they do."""
+    for adapter in parameter_adapters(model):
+        yield from map(adapter.layer, FACTORS)
+    for module in model.modules():
+        if hasattr(module, "A_log") and hasattr(module, "dt_proj"):  # Mamba's mixer
+            yield module.dt_proj  # type: ignore[misc]
 
 
 def _expert_adapters(model: nn.Module) -> Iterator[ExpertAdapter]:
