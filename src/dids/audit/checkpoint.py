@@ -41,7 +41,11 @@ class Checkpoint:
 
     def copied(self) -> "Checkpoint":
         """Another one in the same state."""
-        model, optimizer = copy.deepcopy((self.model, self.optimizer))  # keeps who has which
+        known: dict[int, Any] = {}  # who has which
+        model = copy.deepcopy(self.model, known)
+        # An optimizer's own copy has what PyTorch's have alone, and bitsandbytes' have more.
+        optimizer = object.__new__(type(self.optimizer))
+        optimizer.__dict__.update(copy.deepcopy(self.optimizer.__dict__, known))
         return Checkpoint(model, optimizer, self.max_norm, self.is_bf16)
 
     @property

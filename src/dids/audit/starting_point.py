@@ -81,11 +81,14 @@ def _optimizer(model: PreTrainedModel, arguments: TrainingArguments) -> Optimize
 
 
 def _give_moments(model: nn.Module, optimizer: Optimizer, moments: SecondMoments) -> None:
-    """Go on with second moments of before, which have seen so much that they move no more."""
+    """Go on with second moments of before, which have seen so much that they move no more.
+
+    Optimizers that keep them in other forms than PyTorch's Adam begin with none.
+    """
+    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
+        return
     names = {parameter: name for name, parameter in model.named_parameters()}
     for group in optimizer.param_groups:
-        if "betas" not in group:
-            continue
         settled = 10.0 / (1.0 - group["betas"][1])  # steps: the bias is corrected by e^-10
         for parameter in group["params"]:
             moment = moments.by_name.get(names[parameter])

@@ -1,10 +1,11 @@
 """The trainer's preconditioner P: it turns a gradient into the optimizer's step.
 
 Adam divides a gradient by the root of its second moment, so the change that a domain causes is
-``-lr * g / (sqrt(v_hat) + eps)`` (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1); SGD leaves it
-as it is; Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) gives the momentum M of a
-matrix the singular values 1, ``(M M')^(-1/2) M``, and a gradient that enters M is turned by that
-``(M M')^(-1/2)`` too. What the optimizer has gathered is held fixed: it moves slowly.
+``-lr * g / (sqrt(v_hat) + eps)`` (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1), and so do others
+(:mod:`dids.impact.second_moment`); SGD leaves it as it is; Muon (Jordan et al. 2024,
+kellerjordan.github.io/posts/muon) gives the momentum M of a matrix the singular values 1,
+``(M M')^(-1/2) M``, and a gradient that enters M is turned by that ``(M M')^(-1/2)`` too. What the
+optimizer has gathered is held fixed: it moves slowly.
 
 Axis letters: p parameters (the entries that ``Coordinates`` keeps), n rows, o rows of a matrix.
 """
@@ -27,6 +28,7 @@ from torch.optim import Optimizer
 from dids.atomic import whole_file
 from dids.gradients.coordinates import Coordinates, Slot
 from dids.gradients.shards import on_first_rank, reshard, whole
+from dids.impact.second_moment import DEFAULT_EPSILON, epsilon_of, second_moment
 
 # Of the largest squared singular value: directions that the momentum hardly has are not blown up.
 _LEAST_SQUARE = 1e-4
@@ -38,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SecondMoments:
-    """Adam's bias-corrected second moments, by parameter name, and its epsilon."""
+    """An optimizer's second moments, by parameter name, and its epsilon."""
 
     by_name: Mapping[str, Tensor]
     epsilon: float
@@ -50,10 +52,10 @@ class SecondMoments:
         Of sharded parameters every rank must ask, and only the first has them, on the CPU.
         """
         by_name: dict[str, Tensor] = {}
-        epsilon = 1e-8
-        for name, group, state in _states(model, optimizer):
-            epsilon = group.get("eps", epsilon)
-            moment = _second_moment(group, state)
+        epsilon = DEFAULT_EPSILON
+        for name, group, state, shape in _states(model, optimizer):
+            epsilon = epsilon_of(group)
+            moment = second_moment(group, state, shape)
             if moment is not None:
                 by_name[name] = on_first_rank(moment)
         return cls(by_name, epsilon) if by_name else None
@@ -102,17 +104,17 @@ class Preconditioner:
         scale_p = torch.ones(coordinates.size)
         roots: dict[Slot, Tensor] = {}
         states = [] if optimizer is None else list(_states(model, optimizer))
-        rates = {name: _rate(group, state) for name, group, state in states}
+        rates = {name: _rate(group, state) for name, group, state, _ in states}
         greatest = max(rates.values(), default=0.0)
-        for name, group, state in states:
+        for name, group, state, shape in states:
             slot = coordinates.slots.get(name)
             if slot is None:
                 continue
             entries = slice(slot.start, slot.stop)
-            moment = _second_moment(group, state)
+            moment = second_moment(group, state, shape)
             if moment is not None:
                 moment_p = slot.select(moment).float()
-                scale_p[entries] = (1.0 / (moment_p.sqrt() + group.get("eps", 1e-8))).cpu()
+                scale_p[entries] = (1.0 / (moment_p.sqrt() + epsilon_of(group))).cpu()
             elif "momentum_buffer" in state and "ns_steps" in group and len(slot.shape) == 2:
                 roots[slot] = _root_of_whitening(whole(state["momentum_buffer"].detach()))
             elif state.keys() - _PLAIN_STATE:
@@ -164,48 +166,40 @@ def optimizer_moments(model: nn.Module, optimizer: Optimizer | None) -> SecondMo
 def _states(
     model: nn.Module,
     optimizer: Any,  # noqa: ANN401
-) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Name, group and state of every parameter of the model that the optimizer trains."""
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any], torch.Size]]:
+    """Name, group, state and shape of every parameter of the model that the optimizer trains."""
     reshard(model)
     names = {parameter: name for name, parameter in model.named_parameters()}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter in names:
-                yield names[parameter], group, optimizer.state.get(parameter, {})
-
-
-def _second_moment(group: Mapping[str, Any], state: Mapping[str, Any]) -> Tensor | None:
-    """Adam's, bias-corrected; AMSGrad's is the largest so far. None where it is kept otherwise."""
-    if "betas" not in group or "exp_avg_sq" not in state:
-        return None
-    moment: Tensor = state.get("max_exp_avg_sq", state["exp_avg_sq"]).detach()
-    corrected: Tensor = moment / (1.0 - group["betas"][1] ** float(state["step"]))
-    return corrected
+                yield names[parameter], group, optimizer.state.get(parameter, {}), parameter.shape
 
 
 def _rate(group: Mapping[str, Any], state: Mapping[str, Any]) -> float:
     """The learning rate at its full height; 1 where the optimizer finds its own.
 
     Muon multiplies that of a matrix by what its shape says (``adjust_lr_fn`` of
-    ``torch.optim.Muon``).
+    ``torch.optim.Muon``), Adafactor by how large the parameter is, where it is told to.
     """
     rate = group.get("initial_lr", group["lr"])
-    if rate is None:
-        return 1.0
+    rate = 1.0 if rate is None else float(rate)
+    if group.get("scale_parameter"):
+        return rate * max(float(group["eps"][1]), float(state.get("RMS", 0.0)))
     momentum = state.get("momentum_buffer")
     if "adjust_lr_fn" not in group or momentum is None or momentum.dim() != 2:
-        return float(rate)
+        return rate
     num_rows, num_columns = momentum.shape
     if group["adjust_lr_fn"] == "match_rms_adamw":
-        return float(rate) * 0.2 * math.sqrt(max(num_rows, num_columns))
-    return float(rate) * math.sqrt(max(1.0, num_rows / num_columns))
+        return rate * 0.2 * math.sqrt(max(num_rows, num_columns))
+    return rate * math.sqrt(max(1.0, num_rows / num_columns))
 
 
 @cache
 def _warn_of(optimizer_name: str) -> None:
     logger.warning(
         "impact takes steps of %s for plain gradient steps: of its state it knows only what Adam, "
-        "SGD and torch.optim.Muon keep.",
+        "Adafactor, Adagrad, RMSprop, SGD and torch.optim.Muon keep.",
         optimizer_name,
     )
 
