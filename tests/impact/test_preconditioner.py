@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from dids.gradients import Coordinates
@@ -143,7 +144,7 @@ def test_amsgrads_step_is_by_the_largest_moment():
 
 def test_steps_of_an_optimizer_that_is_not_known_are_plain_and_that_is_said_once(caplog):
     model = Small()
-    optimizer = stepped(torch.optim.Rprop(model.parameters()), model)
+    optimizer = Accelerator().prepare(stepped(torch.optim.Rprop(model.parameters()), model))
     _warn_of.cache_clear()
     coordinates = Coordinates.of(model)
     for _ in range(2):

@@ -118,7 +118,7 @@ class Preconditioner:
             elif "momentum_buffer" in state and "ns_steps" in group and len(slot.shape) == 2:
                 roots[slot] = _root_of_whitening(whole(state["momentum_buffer"].detach()))
             elif state.keys() - _PLAIN_STATE:
-                _warn_of(type(optimizer).__name__)
+                _warn_of(type(getattr(optimizer, "optimizer", optimizer)).__name__)  # Accelerate's
             if greatest > 0.0:
                 scale_p[entries] *= rates[name] / greatest
         return cls(scale_p.to(_device(model)), roots)
