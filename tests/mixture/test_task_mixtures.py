@@ -240,7 +240,7 @@ def test_tasks_that_are_out_of_reach_pass_from_the_prior_to_what_they_prefer(
 ):
     def wanted(**settings):
         seen = observation_of(progress=progress, limits=observation_of().limits.with_floor(4, 0.0))
-        fixed = {"ema": 0.0, "caution": 0.0, "returns": 1.0, "reach": 0.0, "loss_weight": 0.0}
+        fixed = {"ema": 0.0, "caution": 0.0, "returns": 1.0, "reach": 0.0}
         return make_policy("dids", **fixed, **settings).mixture(seen).mixture
 
     prior, at_once = observation_of().prior, wanted(start=0.0, ramp=0.0)
