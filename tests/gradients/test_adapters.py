@@ -50,16 +50,14 @@ def adapted(model, settings):
     return model
 
 
-def adapted_experts(
-    kind="mixtral", parameters=("gate_up_proj", "down_proj"), layers=(), experts="eager"
-):
+def adapted_experts(kind="mixtral", parameters=("gate_up_proj", "down_proj"), layers=()):
     settings = peft.LoraConfig(
         r=3,
         lora_alpha=7,
         target_modules=list(layers),
         target_parameters=[f"experts.{name}" for name in parameters],
     )
-    return adapted(tiny_experts(kind, experts=experts), settings)
+    return adapted(tiny_experts(kind), settings)
 
 
 def slow_adapter_gradients(model, batch):

@@ -14,16 +14,16 @@ from dids.impact.second_moment import epsilon_of, second_moment
 SHAPE = (7, 5)
 
 
-def gradients(steps=3):
+def gradients():
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(SHAPE, generator=generator) for _ in range(steps)]
+    return [torch.randn(SHAPE, generator=generator) for _ in range(3)]
 
 
-def after_steps(make, steps=3):
+def after_steps(make):
     """The optimizer's group and state of one parameter."""
     parameter = nn.Parameter(torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)))
     optimizer = make([parameter])
-    for gradient in gradients(steps):
+    for gradient in gradients():
         parameter.grad = gradient.clone()
         optimizer.step()
     return optimizer.param_groups[0], optimizer.state[parameter]

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from gradients.tiny_models import tiny_experts
 from tiny_trainer import tiny_model
-from transformers import MixtralConfig, MixtralForCausalLM
 
 from dids.config.schema import LoraSettings
 from dids.errors import InputError
@@ -59,37 +59,33 @@ def test_a_layer_that_is_not_there_is_named():
         adapted(target_modules=["nowhere"])
 
 
-def tiny_experts():
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-    return MixtralForCausalLM(MixtralConfig(vocab_size=32, num_local_experts=4, **sizes, **heads))
-
-
 EXPERTS = ["experts.gate_up_proj", "experts.down_proj"]
 
 
 @pytest.mark.parametrize("layers", [None, ["q_proj"]])
 def test_adapters_of_experts_are_merged_like_those_of_layers(layers):
     settings = LoraSettings(r=2, target_modules=layers, target_parameters=EXPERTS)
-    model, ids = with_adapters(tiny_experts().eval(), settings, seed=1), torch.arange(6)[None]
+    model, ids = (
+        with_adapters(tiny_experts(double=False).eval(), settings, seed=1),
+        torch.arange(6)[None],
+    )
     trained = {name.split(".lora_")[0] for name, p in model.named_parameters() if p.requires_grad}
     assert len(trained) == 2 * (2 if layers is None else 3)
-    torch.testing.assert_close(model(ids).logits, tiny_experts().eval()(ids).logits)
+    torch.testing.assert_close(model(ids).logits, tiny_experts(double=False).eval()(ids).logits)
     for name, parameter in model.named_parameters():
         if ".lora_" in name:
             parameter.data.normal_(0.0, 0.3)
     before = model(ids).logits.detach()
     merged = without_adapters(model)
-    assert set(merged.state_dict()) == set(tiny_experts().state_dict())
+    assert set(merged.state_dict()) == set(tiny_experts(double=False).state_dict())
     torch.testing.assert_close(merged(ids).logits, before, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(before, tiny_experts().eval()(ids).logits, atol=1e-3)
+    assert not torch.allclose(before, tiny_experts(double=False).eval()(ids).logits, atol=1e-3)
 
 
 def test_a_parameter_that_is_not_there_is_named():
     nowhere = LoraSettings(target_modules=["q_proj"], target_parameters=["experts.donw_proj"])
     with pytest.raises(InputError, match=r"target_parameters: .*'experts.donw_proj'.*down_proj'"):
-        with_adapters(tiny_experts(), nowhere, seed=1)
+        with_adapters(tiny_experts(double=False), nowhere, seed=1)
 
 
 @pytest.mark.parametrize(

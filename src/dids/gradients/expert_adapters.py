@@ -8,7 +8,6 @@ Axes: s visits of a token to an expert, o rows and i columns of an expert's matr
 experts, u ranks of all experts.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -31,12 +30,6 @@ class ExpertAdapter:
 
     wrapper: nn.Module
     adapter: str
-
-    @property
-    def base_layer(self) -> nn.Module:
-        """The experts, or whatever else has the parameter."""
-        found: nn.Module = self.wrapper.get_base_layer()  # type: ignore[operator]
-        return found
 
     @property
     def attribute(self) -> str:
@@ -74,13 +67,14 @@ class ExpertAdapter:
         found: nn.Module = getattr(self.wrapper, factor)[self.adapter]
         return found
 
-    def factors(self, expert: int) -> tuple[Float[Tensor, "r i"], Float[Tensor, "o r"]]:
-        """A of one expert, and B times the scaling."""
-        down_ui, up_ou = (self.weight(factor).detach() for factor in FACTORS)
-        rank = len(down_ui) // self.num_experts
-        down_ri = down_ui[expert * rank : (expert + 1) * rank]
-        up_or = up_ou[:, expert :: self.num_experts]  # experts side by side, and not one by one
-        return wide(down_ri), wide(up_or) * self.scaling
+    def down(self, expert: int) -> Float[Tensor, "r i"]:
+        """A of one expert."""
+        return wide(self.weight("lora_A").detach().chunk(self.num_experts)[expert])
+
+    def up(self, expert: int) -> Float[Tensor, "o r"]:
+        """B of one expert, times the scaling."""
+        # Experts lie side by side in it rank by rank, and not one after the other.
+        return wide(self.weight("lora_B").detach()[:, expert :: self.num_experts]) * self.scaling
 
     def left_of_down(
         self, left_so: Float[Tensor, "s o"], ranges: list[tuple[int, int, int]]
@@ -91,9 +85,7 @@ class ExpertAdapter:
             left_so: The left side of the gradient of their matrix.
             ranges: Experts, and where their visits begin and end.
         """
-        return torch.cat(
-            [left_so[start:stop] @ self.factors(expert)[1] for expert, start, stop in ranges]
-        )
+        return torch.cat([left_so[start:stop] @ self.up(expert) for expert, start, stop in ranges])
 
     def right_of_up(
         self, right_si: Float[Tensor, "s i"], ranges: list[tuple[int, int, int]]
@@ -104,26 +96,21 @@ class ExpertAdapter:
         """
         right_su = right_si.new_zeros(len(right_si), self.weight("lora_A").shape[0])
         for expert, start, stop in ranges:
-            right_sr = right_si[start:stop] @ self.factors(expert)[0].T
+            right_sr = right_si[start:stop] @ self.down(expert).T
             right_su[start:stop, expert :: self.num_experts] = right_sr * self.scaling
         return right_su
 
 
-def parameter_adapters(model: nn.Module) -> Iterator[ExpertAdapter]:
+def by_base_layer(model: nn.Module) -> dict[nn.Module, list[ExpertAdapter]]:
     """Every adapter that peft adds to a parameter in the place of a layer, the inactive ones, too.
 
-    By name, so that nobody else waits for peft to be imported.
+    By the module that has the parameter. peft's class is known by its name, so that nobody else
+    waits for peft to be imported.
     """
+    found: dict[nn.Module, list[ExpertAdapter]] = {}
     for module in model.modules():
         kind = type(module)
         if kind.__name__ == "ParamWrapper" and kind.__module__.startswith("peft."):
-            for adapter in module.lora_A:  # type: ignore[union-attr]
-                yield ExpertAdapter(module, adapter)
-
-
-def by_base_layer(model: nn.Module) -> Mapping[nn.Module, list[ExpertAdapter]]:
-    """The same, by the module whose parameter they are added to."""
-    found: dict[nn.Module, list[ExpertAdapter]] = {}
-    for adapter in parameter_adapters(model):
-        found.setdefault(adapter.base_layer, []).append(adapter)
+            adapters = [ExpertAdapter(module, name) for name in module.lora_A]  # type: ignore[union-attr]
+            found.setdefault(module.get_base_layer(), []).extend(adapters)  # type: ignore[operator]
     return found

@@ -140,8 +140,7 @@ def _matrix(
         matrix_oi = matrix_oi.T
     for adapter in adapters:
         if adapter.attribute == attribute:
-            down_ri, up_or = adapter.factors(expert)
-            matrix_oi = torch.addmm(matrix_oi, up_or, down_ri)
+            matrix_oi = torch.addmm(matrix_oi, adapter.up(expert), adapter.down(expert))
     return matrix_oi
 
 

@@ -25,12 +25,7 @@ from transformers.pytorch_utils import Conv1D
 
 from dids.errors import InputError
 from dids.gradients.attention import fast_attention
-from dids.gradients.expert_adapters import (
-    FACTORS,
-    ExpertAdapter,
-    by_base_layer,
-    parameter_adapters,
-)
+from dids.gradients.expert_adapters import FACTORS, ExpertAdapter, by_base_layer
 from dids.gradients.experts import ExpertsCall, expert_gradients, is_experts
 from dids.gradients.layer_gradient import (
     LayerGradient,
@@ -65,17 +60,20 @@ def covered_parameters(
     Raises:
         InputError: If there is none, or none that a pattern fits.
     """
-    covered = {
-        id(parameter)
-        for module in _covered_modules(model)
-        for parameter in module.parameters(recurse=False)
-    }
-    for adapter in _expert_adapters(model):
-        covered |= {id(adapter.weight(factor)) for factor in FACTORS}
+    return _asked_for(model, _known_layers(model, by_base_layer(model)), layers)
+
+
+def _asked_for(
+    model: nn.Module,
+    known: Mapping[nn.Module, Mapping[str, Tensor]],
+    layers: Sequence[str] | None,
+) -> dict[str, nn.Parameter]:
+    """Of the parameters of known layers those that train and that a pattern fits."""
+    ids = {id(parameter) for own in known.values() for parameter in own.values()}
     found = {
         name: parameter
         for name, parameter in model.named_parameters()
-        if id(parameter) in covered and parameter.requires_grad
+        if id(parameter) in ids and parameter.requires_grad
     }
     if not found:
         raise InputError(
@@ -147,10 +145,13 @@ def layer_gradients(
     Raises:
         InputError: If the model has no covered layer, or one that mixes the samples of a batch.
     """
-    names = _names_by_layer(model, covered_parameters(model, layers))
+    # Before any pass: while a layer runs, sharded parameters are replaced by whole ones.
+    adapters = by_base_layer(model)
+    known = _known_layers(model, adapters)
+    names = _names_by_layer(known, _asked_for(model, known, layers))
     hooks = _Hooks(
         names,
-        by_base_layer(model),
+        adapters,
         on_gradient,
         kept_input,
         spans,
@@ -174,52 +175,43 @@ def layer_gradients(
         yield
 
 
-def _names_by_layer(
-    model: nn.Module, parameters: Mapping[str, nn.Parameter]
-) -> dict[nn.Module, dict[str, str]]:
-    """By covered layer and attribute (``weight``, ``bias``) the name of the parameter in the model.
+def _known_layers(
+    model: nn.Module, adapters: Mapping[nn.Module, Sequence[ExpertAdapter]]
+) -> dict[nn.Module, dict[str, Tensor]]:
+    """Layers whose gradients the hooks know, each with parameters by attribute or adapter's key.
 
-    Known before any pass: while a layer runs, sharded parameters are replaced by whole ones.
+    Not those whose weights someone else multiplies by, so that no hook sees what they do. In one
+    walk over the modules: a training step begins with it.
     """
+    others = {
+        adapter.layer(factor) for own in adapters.values() for adapter in own for factor in FACTORS
+    }
+    known: dict[nn.Module, dict[str, Tensor]] = {}
+    for module in model.modules():
+        if "dt_proj" in module._modules and "A_log" in module._parameters:  # Mamba's mixer
+            others.add(module.dt_proj)  # type: ignore[arg-type]
+        if module not in others and _is_covered(module):
+            known[module] = dict(module.named_parameters(recurse=False))
+    for base, own in adapters.items():
+        if is_experts(base):
+            known[base] |= {a.key(factor): a.weight(factor) for a in own for factor in FACTORS}
+    return known
+
+
+def _names_by_layer(
+    known: Mapping[nn.Module, Mapping[str, Tensor]], parameters: Mapping[str, nn.Parameter]
+) -> dict[nn.Module, dict[str, str]]:
+    """By layer, and by attribute or key, the names in the model of parameters asked for."""
     name_by_id = {id(parameter): name for name, parameter in parameters.items()}
-    names: dict[nn.Module, dict[str, str]] = {}
-    for module in _covered_modules(model):
-        own = {
+    names = {
+        module: {
             attribute: name_by_id[id(parameter)]
-            for attribute, parameter in module.named_parameters(recurse=False)
+            for attribute, parameter in own.items()
             if id(parameter) in name_by_id
         }
-        if own:
-            names[module] = own
-    for adapter in _expert_adapters(model):
-        for factor in FACTORS:
-            name = name_by_id.get(id(adapter.weight(factor)))
-            if name is not None:
-                names.setdefault(adapter.base_layer, {})[adapter.key(factor)] = name
-    return names
-
-
-def _covered_modules(model: nn.Module) -> Iterator[nn.Module]:
-    """Those that the hooks know, and that are used as the layers that they are."""
-    others = {id(layer) for layer in _layers_of_others(model)}
-    for module in model.modules():
-        if _is_covered(module) and id(module) not in others:
-            yield module
-
-
-def _layers_of_others(model: nn.Module) -> Iterator[nn.Module]:
-    """Linear layers whose weights someone else multiplies by, so that no hook sees what they do."""
-    for adapter in parameter_adapters(model):
-        yield from map(adapter.layer, FACTORS)
-    for module in model.modules():
-        if hasattr(module, "A_log") and hasattr(module, "dt_proj"):  # Mamba's mixer
-            yield module.dt_proj  # type: ignore[misc]
-
-
-def _expert_adapters(model: nn.Module) -> Iterator[ExpertAdapter]:
-    for adapter in parameter_adapters(model):
-        if is_experts(adapter.base_layer):
-            yield adapter
+        for module, own in known.items()
+    }
+    return {module: own for module, own in names.items() if own}
 
 
 def _head(model: nn.Module) -> nn.Module | None:
