@@ -177,6 +177,15 @@ def test_all_linear_layers_stay_all_where_a_config_is_validated_twice(tmp_path, 
     assert one.model.lora.target_modules == ("q",)
 
 
+def test_weights_of_few_bits_are_not_sharded(tmp_path):
+    model = "model: {lora: {r: 2}, quantization: 4bit, name: some/model}"
+    lines = [model if line.startswith("model:") else line for line in MINIMAL.splitlines()]
+    text = "\n".join(lines) + "\n"
+    assert load_config(written(tmp_path, text)).proxy_model.quantization is None
+    with pytest.raises(InputError, match=r"training\.fsdp shards a model.*model\.quantization"):
+        load_config(written(tmp_path, text + "training: {fsdp: true}\n"))
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [

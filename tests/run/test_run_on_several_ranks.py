@@ -19,8 +19,10 @@ from launched import launched, on_two_machines
 from safetensors.torch import load_file
 from tiny_run import write_config
 
+from dids.config.schema import ModelConfig
 from dids.errors import InputError
 from dids.run.folder import RunFolder
+from dids.training.models import build_model
 
 DIED = 9
 
@@ -318,13 +320,25 @@ def test_kinds_of_training_measure_the_same_on_two_ranks(tmp_path, kind):
         assert one["drawn"] == two["drawn"]
 
 
-def test_adapters_resume_within_a_round(tmp_path):
+def in_few_bits(folder):
+    """A model for ``model.quantization``, which takes one with weights of its own."""
+    size = {**LORA["config"], "vocab_size": 300}
+    built = build_model(ModelConfig(config=size), vocab_size=300, seed=0)
+    built.save_pretrained(folder / "base")
+    return {"name": str(folder / "base"), "lora": LORA["lora"], "quantization": "4bit"}
+
+
+@pytest.mark.parametrize("kind", ["whole", "4bit"])
+def test_adapters_resume_within_a_round(tmp_path, kind):
     pytest.importorskip("peft")
+    if kind == "4bit":
+        pytest.importorskip("bitsandbytes")
+    model = LORA if kind == "whole" else in_few_bits(tmp_path)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
-    assert launched(1, "train", config_in(whole, model=LORA)).statuses == [0]
-    config = config_in(stopped, model=LORA)
+    assert launched(1, "train", config_in(whole, model=model)).statuses == [0]
+    config = config_in(stopped, model=model)
     fault = in_step(11, terminate)
     ended = launched(1, "train", config, fault=lambda rank: fault(rank, 0))
     assert ended.statuses == [143]

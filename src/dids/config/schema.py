@@ -176,6 +176,9 @@ class LoraSettings(Section):
         return self
 
 
+Quantization = Literal["4bit", "8bit"]
+
+
 class ModelConfig(Section):
     """A causal language model: loaded by name, or built from a ``transformers`` config."""
 
@@ -186,6 +189,20 @@ class ModelConfig(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     lora: LoraSettings | None = None
     """Train adapters. None: train all weights."""
+    quantization: Quantization | None = None
+    """Keep the model's own weights in so few bits while adapters train (QLoRA); needs ``lora``,
+    ``name`` and ``dids[quantization]``. None: in ``dtype``."""
+
+    @model_validator(mode="after")
+    def _quantized_beside_adapters(self) -> "ModelConfig":
+        if self.quantization is not None and self.lora is None:
+            raise ValueError(
+                "quantization needs lora: weights of so few bits have no gradients, adapters "
+                "beside them do"
+            )
+        if self.quantization is not None and self.name is None:
+            raise ValueError("quantization needs a name: random weights are not worth few bits")
+        return self
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ModelConfig":
@@ -389,6 +406,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _few_bits_in_one_place(self) -> "Config":
+        if self.model.quantization is not None and self.training.get("fsdp"):
+            raise ValueError(
+                "training.fsdp shards a model over GPUs, and weights of few bits "
+                "(model.quantization) are whole on each; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_batch_size(self) -> "Config":
         if self.budget.batch_size is not None and "gradient_accumulation_steps" in self.training:
             raise ValueError(
@@ -420,5 +446,5 @@ class Config(Section):
     def proxy_model(self) -> ModelConfig:
         """The model config of the proxy: its own, or the trained model's, without adapters."""
         if not self.has_own_proxy:
-            return self.model.model_copy(update={"lora": None})
+            return self.model.model_copy(update={"lora": None, "quantization": None})
         return ModelConfig(name=self.proxy.name, config=self.proxy.config, dtype=self.proxy.dtype)

@@ -407,7 +407,13 @@ class _Hooks:
         return (no_rows * tensor).grad_fn
 
     def _at_gradient(self, output: Tensor, emit: Callable[[Tensor], None]) -> None:
-        def emit_in_full(gradient: Tensor) -> None:
+        def emit_in_full(gradient: Tensor | None) -> None:
+            if gradient is None:
+                raise InputError(
+                    "the model's gradients end before its first layers: one that they go through "
+                    "knows no backward pass (bitsandbytes' 4-bit layers on a CPU do not, once "
+                    "they were evaluated; set their support_avx512bf16_for_cpu to False)."
+                )
             with _without_autocast(gradient.device.type):
                 emit(gradient)
 

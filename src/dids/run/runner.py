@@ -90,7 +90,9 @@ def _check_models(config: Config, folder: RunFolder) -> None:
     )
     if not folder.is_done("train"):
         checked(config.model, "model")
-    if config.has_own_proxy and not folder.is_done("proxy"):
+    # Of a model with adapters the proxy is the model without them, whose own weights must be whole.
+    differs = config.has_own_proxy or config.model.lora is not None
+    if differs and not folder.is_done("proxy"):
         checked(config.proxy_model, "proxy")
 
 

@@ -5,12 +5,15 @@ are merged into its weights, so that whatever comes then sees a model like any o
 """
 
 from difflib import get_close_matches
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from dids.config.schema import LoraSettings
 from dids.errors import InputError, first_line
+from dids.training.quantization import is_quantized, made_whole
 
 
 def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> PreTrainedModel:
@@ -53,11 +56,25 @@ def with_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> 
 
 def without_adapters(model: PreTrainedModel) -> PreTrainedModel:
     """The model with its adapters, if it has some, merged into its weights; changed in place."""
+    was_quantized = is_quantized(model)
+    model = made_whole(model)
     adapted = [(n, m) for n, m in model.named_modules() if hasattr(m, "get_base_layer")]
     for name, layer in reversed(adapted):  # of one inside another the inner one first
-        layer.merge()
+        if was_quantized and isinstance(layer.get_base_layer(), nn.Linear):
+            _merge_into_whole(layer)
+        else:
+            layer.merge()
         model.set_submodule(name, layer.get_base_layer())
     return model
+
+
+def _merge_into_whole(layer: nn.Module) -> None:
+    """Merge the adapter of a layer that was quantised: peft's own ``merge`` would look for bits."""
+    known: Any = layer
+    weight = known.get_base_layer().weight
+    with torch.no_grad():
+        for adapter in known.active_adapters:
+            weight += known.get_delta_weight(adapter).to(weight)
 
 
 def _check_parameter(model: PreTrainedModel, target: str) -> None:

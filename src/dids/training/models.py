@@ -15,6 +15,11 @@ from dids.config.schema import ModelConfig
 from dids.data.hub import refuse_missing_folder
 from dids.errors import InputError, first_line
 from dids.training.lora import with_adapters
+from dids.training.quantization import (
+    check_quantization,
+    keep_differentiable,
+    quantizing,
+)
 
 # What Transformers' configs and models raise over values that do not fit each other.
 _CANNOT_BE_BUILT = (
@@ -54,11 +59,11 @@ def build_model(
         InputError: If the model cannot be found or built, has fewer embeddings than the tokenizer
             has ids, or no layer for its adapters.
     """
-    dtype = getattr(torch, config.dtype)
     if config.name is not None:
-        model = _loaded(config.name, dtype, trust_remote_code)
+        model = _loaded(config, config.name, trust_remote_code)
     else:
-        model = _built(config, vocab_size, seed, pad_token_id, eos_token_id).to(dtype)
+        model = _built(config, vocab_size, seed, pad_token_id, eos_token_id)
+        model = model.to(getattr(torch, config.dtype))
     num_embeddings = len(cast(Tensor, model.get_input_embeddings().weight))
     if num_embeddings < vocab_size:
         raise InputError(
@@ -85,11 +90,15 @@ def saved_model(
     return model
 
 
-def _loaded(name: str, dtype: torch.dtype, trust_remote_code: bool) -> PreTrainedModel:
+def _loaded(config: ModelConfig, name: str, trust_remote_code: bool) -> PreTrainedModel:
+    arguments: dict[str, Any] = {"dtype": getattr(torch, config.dtype)}
+    if config.quantization is not None:
+        arguments["quantization_config"] = quantizing(config.quantization, arguments["dtype"])
     with _found(name, "model"):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+            name, use_safetensors=True, trust_remote_code=trust_remote_code, **arguments
         )
+    keep_differentiable(model)
     return model
 
 
@@ -132,6 +141,8 @@ def check_architecture(
     Raises:
         InputError: Naming the setting, or with the reason that Transformers gives.
     """
+    if config.quantization is not None:
+        quantizing(config.quantization, getattr(torch, config.dtype))
     with torch.device("meta"):
         if config.config is not None:
             model = _of_arguments(config.config, field)
@@ -139,6 +150,8 @@ def check_architecture(
             assert config.name is not None
             with _found(config.name, field):
                 found = AutoConfig.from_pretrained(config.name, trust_remote_code=trust_remote_code)
+            check_quantization(found, config.name, field, has_lora=config.lora is not None)
+            with _found(config.name, field):
                 model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                     found, trust_remote_code=trust_remote_code
                 )

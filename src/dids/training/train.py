@@ -34,6 +34,7 @@ from dids.training.drawn import drawn
 from dids.training.history import History
 from dids.training.live import LIVE_NAME, LiveNumbers
 from dids.training.lora import without_adapters
+from dids.training.quantization import known_to_have_adapters
 from dids.training.refusals import refusals_in_one_sentence
 from dids.training.regrouping import ordered_domains
 from dids.training.resumed_state import resumed_state
@@ -188,7 +189,7 @@ def train_model(
         reference=reference,
         on_step=on_step,
     )
-    with refusals_in_one_sentence(ImportError, ValueError):
+    with refusals_in_one_sentence(ImportError, ValueError), known_to_have_adapters(model):
         trainer = ShardingTrainer(
             model=model,
             args=settings,
