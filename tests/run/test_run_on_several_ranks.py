@@ -328,8 +328,8 @@ def in_few_bits(folder):
     return {"name": str(folder / "base"), "lora": LORA["lora"], "quantization": "4bit"}
 
 
-@pytest.mark.parametrize("kind", ["whole", "4bit"])
-def test_adapters_resume_within_a_round(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "num"), [("whole", 1), ("4bit", 2)])
+def test_adapters_resume_within_a_round(tmp_path, kind, num):
     pytest.importorskip("peft")
     if kind == "4bit":
         pytest.importorskip("bitsandbytes")
@@ -337,13 +337,13 @@ def test_adapters_resume_within_a_round(tmp_path, kind):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
-    assert launched(1, "train", config_in(whole, model=model)).statuses == [0]
+    assert launched(num, "train", config_in(whole, model=model)).statuses == [0] * num
     config = config_in(stopped, model=model)
     fault = in_step(11, terminate)
-    ended = launched(1, "train", config, fault=lambda rank: fault(rank, 0))
-    assert ended.statuses == [143]
+    ended = launched(num, "train", config, fault=lambda rank: fault(rank, 0))
+    assert ended.statuses == [143] * num
     assert "stopped by SIGTERM at step 12; the same command goes on from there." in ended.said
-    assert launched(1, "train", config).statuses == [0]
+    assert launched(num, "train", config).statuses == [0] * num
     assert_same(outcome(stopped), outcome(whole))
 
 
