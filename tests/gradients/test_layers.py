@@ -102,6 +102,24 @@ def test_a_graph_that_outlives_the_hooks_calls_nobody():
     assert calls == []
 
 
+@pytest.mark.filterwarnings("ignore:.*autograd kernel was not registered")
+def test_a_layer_without_a_backward_pass_is_not_passed_over_in_silence():
+    # As bitsandbytes' product for inference: autograd warns, and the layers before get nothing.
+    def in_full(x):
+        with torch._C._AutoDispatchBelowAutograd():
+            return 2 * x
+
+    library = torch.library.Library("dids_test", "DEF")
+    library.define("inference_alone(Tensor x) -> Tensor")
+    library.impl("inference_alone", in_full, "CPU")
+    model = tiny_llama()
+    model.model.norm.register_forward_pre_hook(
+        lambda _, args: torch.ops.dids_test.inference_alone(args[0])
+    )
+    with pytest.raises(InputError, match="gradients end before its first layers"):
+        sample_features(model, make_batch([5, 7]), Projection(64))
+
+
 def test_weight_gradients_are_the_usual_ones_when_asked_for():
     model, batch = tiny_llama(), make_batch([5, 7])
     sample_losses(model, batch).sum().backward()
