@@ -6,14 +6,14 @@ INSTALLED := $(VENV)/.installed
 # The instruct pack lies here for tests and benchmarks, where it is at hand; they skip without it.
 export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
-.PHONY: help install demo instruct contest test lint types unit docs clean
+.PHONY: help install demo instruct contest test lint types unit quantization docs clean
 .PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
 .PHONY: benchmark-worlds benchmark-sampling benchmark-guard benchmark-alignment
 .PHONY: benchmark-plan benchmark-growth
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
-	@echo "make test      lint, types, tests, documentation"
+	@echo "make test      lint, types, tests (those that need bitsandbytes too), documentation"
 	@echo "make instruct  the 19 instruction sources and nine tasks in DIDS_DATA"
 	@echo "make contest   every policy, three settings, five seeds, one table; hours, and it resumes"
 	@echo "make benchmark-gradients   what gradients cost and keep, in about a quarter of an hour"
@@ -54,6 +54,7 @@ benchmark-gradients: $(INSTALLED)
 test: lint
 	$(MAKE) -j 2 types docs  # a core each
 	$(MAKE) unit
+	$(MAKE) quantization
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -64,6 +65,15 @@ types: $(INSTALLED)
 
 unit: $(INSTALLED)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist loadfile  # what a file's tests share is made once
+
+# With bitsandbytes every process that trains starts a second later, so it lies apart from the rest.
+BITSANDBYTES := $(abspath $(VENV))/bitsandbytes
+
+quantization: $(BITSANDBYTES)
+	PYTHONPATH=$(BITSANDBYTES) PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 -m bitsandbytes tests/impact tests/training tests/run/test_run_on_several_ranks.py
+
+$(BITSANDBYTES): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt --target $@ --upgrade bitsandbytes
 
 docs: $(INSTALLED)
 	rm -rf docs/_build/html

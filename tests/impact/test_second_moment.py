@@ -113,6 +113,7 @@ def test_of_bitsandbytes_in_full():
     torch.testing.assert_close(second_moment(group, state, SHAPE), square / (1 - 0.99**2))
 
 
+@pytest.mark.bitsandbytes
 @pytest.mark.parametrize("bits", [8, 32])
 def test_of_bitsandbytes_itself(bits):
     bnb = pytest.importorskip("bitsandbytes")

@@ -328,7 +328,10 @@ def in_few_bits(folder):
     return {"name": str(folder / "base"), "lora": LORA["lora"], "quantization": "4bit"}
 
 
-@pytest.mark.parametrize(("kind", "num"), [("whole", 1), ("4bit", 2)])
+@pytest.mark.parametrize(
+    ("kind", "num"),
+    [("whole", 1), pytest.param("4bit", 2, marks=pytest.mark.bitsandbytes)],
+)
 def test_adapters_resume_within_a_round(tmp_path, kind, num):
     pytest.importorskip("peft")
     if kind == "4bit":

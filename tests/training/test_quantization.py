@@ -18,7 +18,7 @@ from dids.training.quantization import known_to_have_adapters
 
 pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.bitsandbytes, pytest.mark.filterwarnings("ignore")]
 
 SIZE = {
     "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
