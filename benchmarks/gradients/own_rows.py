@@ -72,14 +72,19 @@ def features(
 
     def prepare(subject: Subject) -> Step:
         model, projection = subject.model_copy(), Projection(dim, kind=kind)
-        if kind == "one-sided" and is_fitted:
-            projection = fit_projection(model, subject.fitted_to, dim)
         if linear_alone:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(is_block_matrix(name, parameter))
+        if kind == "one-sided" and is_fitted:
+            projection = fitted(subject, model, dim)
         return lambda batch: sample_features(model, batch, projection)
 
     return prepare
+
+
+def fitted(subject: Subject, model: nn.Module, dim: int) -> Projection:
+    """A projection as a run has it: fitted, with directions of other sequences."""
+    return fit_projection(model, subject.fitted_to, dim, leading=subject.leading)
 
 
 def is_block_matrix(name: str, parameter: Tensor) -> bool:
@@ -149,7 +154,7 @@ def grouped_gradients(subject: Subject) -> Step:
 def live_features(subject: Subject) -> Step:
     """A training step that gives the features of its batch as well."""
     train = TrainingStep(subject.model_copy())
-    live = LiveFeatures(train.model, fit_projection(train.model, subject.fitted_to, 1024))
+    live = LiveFeatures(train.model, fitted(subject, train.model, 1024))
 
     def step(batch: Batch) -> None:
         num_samples, num_tokens = batch["input_ids"].shape

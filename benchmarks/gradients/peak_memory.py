@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.gradients.measured import Measured
+from benchmarks.gradients.own_rows import fitted
 from benchmarks.gradients.rows import ROWS
 from benchmarks.gradients.subject import Batch, Subject, load_subject
 from benchmarks.gradients.timing import progress
-from dids.gradients import FeatureStore, compute_features, fit_projection
+from dids.gradients import FeatureStore, compute_features
 from dids.run.memory import keep_freed_memory
 
 NUM_BATCHES = 3
@@ -122,7 +123,7 @@ def _collated(items: list[Mapping[str, Tensor]]) -> Batch:
 
 def _features_of_many(subject: Subject, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        projection = fit_projection(subject.model, subject.fitted_to, 1024)
+        projection = fitted(subject, subject.model, 1024)
         store = FeatureStore.create(
             Path(folder), projection.key, count, projection.dim, shard_size=64
         )

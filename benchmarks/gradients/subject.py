@@ -31,6 +31,8 @@ HELD_OUT = 256
 """Sequences that are kept for measuring, at most."""
 FITTED = 32
 """Of these the last ones, which nothing is measured on: for projections to be fitted to."""
+LEADING = 128
+"""Of those that are not measured: the most whose directions 1,024 dimensions have room for."""
 TOKENIZER_CHARACTERS = 400_000
 """What the tokenizer sees of each part."""
 _WARMUP_STEPS = 20
@@ -80,6 +82,8 @@ class Subject:
     batches: tuple[Batch, ...]
     fitted_to: tuple[Batch, ...]
     """Other sequences, for projections that are fitted to some."""
+    leading: tuple[Batch, ...]
+    """Others again, whose directions features keep."""
     is_for_one_row: bool = False
     """Whether a row may have the model itself: a copy would count as memory."""
 
@@ -132,11 +136,19 @@ def load_subject(folder: Path, num_sequences: int, device: str = "cpu") -> Subje
     if not 0 < num_sequences <= most:
         raise ValueError(f"num_sequences must be from 1 to {most} here, but is {num_sequences}.")
     batch_size = json.loads((folder / "settings.json").read_text())["batch_size"]
-    batches, fitted_to = (
-        tuple({"input_ids": ids_bt, "labels": ids_bt} for ids_bt in torch.split(ids_nt, batch_size))
-        for ids_nt in (held_out_nt[:num_sequences], held_out_nt[most:])
+    batches, fitted_to, leading = (
+        tuple(
+            {"input_ids": ids_bt, "labels": ids_bt}
+            for ids_bt in torch.split(ids_nt, batch_size)
+            if len(ids_bt) > 0
+        )
+        for ids_nt in (
+            held_out_nt[:num_sequences],
+            held_out_nt[most:],
+            held_out_nt[num_sequences:most][:LEADING],
+        )
     )
-    return Subject(folder, model.to(device).eval(), batches, fitted_to)
+    return Subject(folder, model.to(device).eval(), batches, fitted_to, leading)
 
 
 def _make(settings: SubjectSettings, folder: Path, device: str) -> None:

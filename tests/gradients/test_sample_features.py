@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,11 +20,13 @@ from dids.gradients import (
     sample_features,
     sample_losses,
 )
+from dids.gradients.random_signs import philox, random_signs
 
 
 def projected_slowly(projection, gradients):
     """Π as an explicit matrix, entry by entry in float64, applied to whole gradients."""
-    feature = torch.zeros(projection.dim, dtype=torch.float64)
+    width = projection.sketch_dim
+    sketch = torch.zeros(width, dtype=torch.float64)
     for name, gradient in gradients.items():
         if gradient.dim() == 3:  # experts' matrices, one below the other
             gradient = gradient.flatten(0, 1)
@@ -35,9 +38,21 @@ def projected_slowly(projection, gradients):
         bucket = projection.offset(name)
         for row, sign in zip(rows.tolist(), signs, strict=True):
             for column in range(len(row)):
-                feature[(bucket + column) % projection.dim] += sign[column] * row[column]
+                sketch[(bucket + column) % width] += sign[column] * row[column]
             bucket += projection.pitch(len(row))
-    return feature
+    return sketch if projection.leading is None else folded_slowly(projection, sketch)
+
+
+def folded_slowly(projection, sketch):
+    leading, width = projection.leading.double(), projection.sketch_dim
+    along = leading.T @ sketch
+    rest = sketch - leading @ along
+    order = np.argsort(philox(projection.seed, "sketch/order").random_raw(width), kind="stable")
+    signs = random_signs(projection.seed, "sketch/sign", width).tolist()
+    folded = torch.zeros(projection.dim - len(along), dtype=torch.float64)
+    for place, (bucket, sign) in enumerate(zip(order, signs, strict=True)):
+        folded[place % len(folded)] += sign * rest[bucket]
+    return torch.cat([along, folded])
 
 
 def assert_features_are_projected_gradients(model, batch, projection, *, rtol=1e-9, atol=1e-11):

@@ -10,25 +10,33 @@ needs a product with a few columns for each pass, never a matrix of inputs by in
 from columns that depend on seed and name alone: a difference in a last bit of a gradient stays
 one of the directions.
 
+What a layer's inputs say of all samples, samples say of each other: of a sketch four times as wide
+as the features, directions of some samples are kept as well (:mod:`dids.gradients.folded_sketch`).
+
 Axes: i columns of a parameter, m directions.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
 from dids.errors import InputError
+from dids.gradients.folded_sketch import leading_directions
 from dids.gradients.layer_gradient import LayerGradient, MatrixGradient
 from dids.gradients.layers import layer_gradients
 from dids.gradients.losses import sample_losses
 from dids.gradients.model_state import evaluation_mode
 from dids.gradients.projection import Projection
 from dids.gradients.random_signs import random_signs
+from dids.gradients.sample_features import sample_features
 
 _PASSES = 3
+_WIDER = 4
+"""The sketch that features with leading directions are made of, in widths of theirs."""
 
 
 def fit_projection(
@@ -39,6 +47,7 @@ def fit_projection(
     input_dim: int | None = None,
     seed: int = 0,
     layers: Sequence[str] | None = None,
+    leading: Sequence[Mapping[str, Tensor]] = (),
 ) -> Projection:
     """A one-sided projection for a model and samples like these.
 
@@ -52,9 +61,12 @@ def fit_projection(
             do.
         dim: Dimensions of the features.
         input_dim: Columns that the input side of a matrix is projected to, at least 2. None: 16 up
-            to 1,024 dimensions and 32 above.
+            to 1,024 dimensions and 32 above, or with ``leading``.
         seed: Seed of everything random.
         layers: Patterns of the names of parameters or modules; None for every layer.
+        leading: Batches of other samples, whose gradients' directions the features keep: of one
+            sample for every eight dimensions (:func:`num_leading`), further ones are left aside.
+            They take one pass.
 
     Returns:
         The projection. Features of two fits are not to be compared with each other.
@@ -63,7 +75,7 @@ def fit_projection(
         InputError: If a gradient is not finite.
     """
     if input_dim is None:
-        input_dim = fitted_input_dim(dim)
+        input_dim = fitted_input_dim(dim, has_leading=len(leading) > 0)
     if input_dim < 2:
         raise ValueError(f"input_dim must be at least 2, but is {input_dim}.")
     directions: dict[str, Tensor] = {}
@@ -72,12 +84,22 @@ def fit_projection(
     directions = {
         name: basis_im.float().contiguous() for name, basis_im in sorted(directions.items())
     }
-    return Projection(dim, input_dim=input_dim, seed=seed, directions=directions)
+    settings: dict[str, Any] = {"input_dim": input_dim, "seed": seed, "directions": directions}
+    if not leading:
+        return Projection(dim, **settings)
+    sketch = Projection(_WIDER * dim, **settings)
+    sketches = [sample_features(model, batch, sketch, layers=layers) for batch in leading]
+    return Projection(dim, **settings, leading=leading_directions(sketches, num_leading(dim)))
 
 
-def fitted_input_dim(dim: int) -> int:
+def num_leading(dim: int) -> int:
+    """Leading directions of features at most: more of them leave the rest too few dimensions."""
+    return dim // 8
+
+
+def fitted_input_dim(dim: int, *, has_leading: bool = False) -> int:
     """Columns of the input side of a fitted projection, where nothing else is asked for."""
-    return 16 if dim <= 1024 else 32
+    return 16 if dim <= 1024 and not has_leading else 32
 
 
 def _turned(

@@ -142,24 +142,25 @@ class FeatureReceiver:
     def __init__(self, projection: Projection, on_features: Callable[[Tensor], None]) -> None:
         self.projection = projection
         self.on_features = on_features
-        self._feature_bd = torch.empty(0)
+        self._sketch_bw = torch.empty(0)
         self._rows: BatchRows | None = None
 
     def begin(self, rows: BatchRows) -> None:
         """See :class:`Receiver`."""
         self._rows = rows
-        self._feature_bd = rows.weight_b.new_zeros(len(rows.number_b), self.projection.dim)
+        self._sketch_bw = rows.weight_b.new_zeros(len(rows.number_b), self.projection.sketch_dim)
 
     def receive(self, layer: LayerGradient) -> None:
         """See :class:`Receiver`."""
-        self.projection.add_(self._feature_bd, layer)
+        self.projection.add_(self._sketch_bw, layer)
 
     def end(self) -> None:
         """See :class:`Receiver`."""
         assert self._rows is not None
         # A sample that weighs nothing has nothing scored: its feature is zero as it is.
         weight_b = self._rows.weight_b
-        own_bd = self._feature_bd / torch.where(weight_b == 0, 1.0, weight_b).unsqueeze(1)
+        feature_bd = self.projection.features(self._sketch_bw)
+        own_bd = feature_bd / torch.where(weight_b == 0, 1.0, weight_b).unsqueeze(1)
         self.on_features(own_bd[self._rows.number_b.argsort().to(own_bd.device)])
 
 

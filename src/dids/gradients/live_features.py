@@ -3,7 +3,7 @@
 They cost the projection alone: no pass of their own, and no weight gradient that training does not
 compute anyway. They are those of the model as it is at that step, dropout included.
 
-Axes: b samples, d feature dimensions.
+Axes: b samples, d feature dimensions, w of the sketch that they are made of.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,15 +53,17 @@ class LiveFeatures:
             :func:`dids.gradients.sample_features.sample_features` would give them. ``.grad`` is
             filled as it would be outside.
         """
-        feature_bd = torch.zeros(len(scored_b), self.projection.dim, **sums_like(self.model))
+        kind = sums_like(self.model)
+        feature_bd = torch.zeros(len(scored_b), self.projection.dim, **kind)
+        sketch_bw = torch.zeros(len(scored_b), self.projection.sketch_dim, **kind)
         # Beforehand: a GPU would have to finish the pass before it took the numbers.
         share_b = scored_b.clamp(min=1).to(feature_bd) * per_token
         with layer_gradients(
             self.model,
-            lambda layer: self.projection.add_(feature_bd, layer),
+            lambda layer: self.projection.add_(sketch_bw, layer),
             weight_gradients=True,
             layers=self.layers,
             kept_input=self.projection.kept_input,
         ):
             yield feature_bd
-        feature_bd /= share_b.unsqueeze(1)
+        torch.div(self.projection.features(sketch_bw), share_b.unsqueeze(1), out=feature_bd)

@@ -12,7 +12,8 @@ one row or one column never share a bucket while there are enough of them: a fre
 and a massive channel's column hold most of a gradient's norm, and with buckets that repeat in step
 with the matrix they fell on few (a correlation of 0.87 where there are now 0.92).
 
-Axes: b samples, t tokens, d feature dimensions, o rows and i columns of a parameter, r projected
+Axes: b samples, t tokens, d feature dimensions, w of the sketch that they are made of, l leading
+directions, o rows and i columns of a parameter, r projected
 columns, n entries in the order of buckets.
 """
 
@@ -28,6 +29,7 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
+from dids.gradients.folded_sketch import FoldedSketch
 from dids.gradients.layer_gradient import (
     ExpertGradient,
     LayerGradient,
@@ -44,6 +46,8 @@ from dids.gradients.random_signs import philox, random_signs
 
 Kind = Literal["one-sided", "exact"]
 
+_LEADING = "leading directions of the sketch"
+
 
 class Projection:
     """Π in φ(x) = Π ∇loss(x): linear, seeded, never held as a matrix.
@@ -58,6 +62,9 @@ class Projection:
         directions: By parameter, orthonormal columns ``[i, m]`` of Q that are not random, fewer
             than ``input_dim``; see :func:`~dids.gradients.fit_projection.fit_projection`. None:
             all are.
+        leading: Orthonormal columns ``[w, l]`` in a wider sketch of ``w`` dimensions (a multiple of
+            ``dim``), fewer than ``dim``. Features then are what the sketch has along them, exactly,
+            and the rest of it folded into the dimensions that are left. None: they are the sketch.
     """
 
     def __init__(
@@ -68,9 +75,11 @@ class Projection:
         input_dim: int | None = None,
         seed: int = 0,
         directions: Mapping[str, Float[Tensor, "i m"]] | None = None,
+        leading: Float[Tensor, "w l"] | None = None,
     ) -> None:
+        self.sketch_dim = dim if leading is None else len(leading)
         if input_dim is None:
-            input_dim = 32 if dim <= 1024 else 64
+            input_dim = 32 if self.sketch_dim <= 1024 else 64
         if dim < 1 or input_dim < 1:
             raise ValueError(
                 f"dim and input_dim must be at least 1, but are {dim} and {input_dim}."
@@ -79,6 +88,13 @@ class Projection:
             raise ValueError(f"kind must be 'one-sided' or 'exact', but is {kind!r}.")
         self.dim, self.kind, self.input_dim, self.seed = dim, kind, input_dim, seed
         self.directions = dict(directions or {})
+        if leading is not None and (self.sketch_dim % dim or leading.shape[1] >= dim):
+            raise ValueError(
+                f"leading has shape {tuple(leading.shape)}; it needs fewer columns than the {dim} "
+                "dimensions of the features, and a multiple of that in rows."
+            )
+        self.leading = leading
+        self._folded = None if leading is None else FoldedSketch(leading, dim, seed)
         self._places: dict[str, _Place] = {}
         self._scratch: dict[tuple[int, int, int], _Scratch] = {}
         self._inputs: dict[tuple[str, torch.dtype], Tensor] = {}
@@ -87,7 +103,10 @@ class Projection:
     def key(self) -> str:
         """Everything that the features depend on here, for naming what is stored."""
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
-        fitted = f"-fitted{_digest(self.directions)}" if self.directions else ""
+        named = dict(self.directions)
+        if self.leading is not None:
+            named[_LEADING] = self.leading
+        fitted = f"-fitted{_digest(named)}" if named else ""
         return f"{self.kind}{side}{fitted}-{self.dim}-seed{self.seed}-v5"
 
     @property
@@ -95,11 +114,20 @@ class Projection:
         """What of a linear layer's input is enough for ``add_``; None: all of it is needed."""
         return self.projected_input if self.kind == "one-sided" else None
 
-    def add_(self, feature_bd: Float[Tensor, "b d"], layer: LayerGradient) -> None:
-        """Add one layer's projected per-sample gradients to the samples' features.
+    def features(self, sketch_bw: Float[Tensor, "b w"]) -> Float[Tensor, "b d"]:
+        """Features of samples, from the sum of what ``add_`` has put into their sketch.
 
         Args:
-            feature_bd: Features so far, changed in place.
+            sketch_bw: Zeros at first, of ``sketch_dim`` dimensions; unchanged.
+        """
+        return sketch_bw if self._folded is None else self._folded.features(sketch_bw)
+
+    def add_(self, feature_bd: Float[Tensor, "b w"], layer: LayerGradient) -> None:
+        """Add one layer's projected per-sample gradients to the samples' sketch.
+
+        Args:
+            feature_bd: Sketch so far, changed in place; :meth:`features` makes features of it. The
+                two are the same where there are no leading directions.
             layer: What one use of a parameter contributes.
         """
         if isinstance(layer, VectorGradient):
@@ -130,12 +158,12 @@ class Projection:
             Its part of the feature; sum over parameters for the whole.
         """
         tensor = wide(gradient.detach()).reshape(matrix_shape(gradient))
-        feature_bd = tensor.new_zeros(1, self.dim)
+        feature_bd = tensor.new_zeros(1, self.sketch_dim)
         if self.kind == "one-sided" and tensor.dim() == 2:
             tensor = self.projected_input(name, tensor).T
         matrix = tensor.view(1, -1) if tensor.dim() == 1 else tensor
         self._fold_(feature_bd, name, matrix.unsqueeze(0))
-        return feature_bd[0]
+        return self.features(feature_bd)[0]
 
     def input_matrix(self, name: str, num_inputs: int) -> Float[Tensor, "i r"]:
         """Q of a parameter, transposed: columns of a Hadamard matrix, rows with random signs.
@@ -174,18 +202,20 @@ class Projection:
             num_columns: Of the folded matrix.
 
         Returns:
-            The next number without a common divisor with ``dim``, so that a column meets every
-            bucket before any twice; nor too near a multiple of it, so that rows do not pile up.
+            The next number without a common divisor with the number of buckets, so that a column
+            meets every one before any twice; nor too near a multiple of it, so that rows do not pile up.
         """
-        least = math.isqrt(self.dim) // 2
-        pitch = num_columns
-        while math.gcd(pitch, self.dim) > 1 or not least <= pitch % self.dim <= self.dim - least:
+        width, pitch = self.sketch_dim, num_columns
+        least = math.isqrt(width) // 2
+        while math.gcd(pitch, width) > 1 or not least <= pitch % width <= width - least:
             pitch += 1
         return pitch
 
     def offset(self, name: str) -> int:
         """The bucket of a parameter's first entry."""
-        return int(philox(self.seed, f"{name}/offset").random_raw(1)[0] % np.uint64(self.dim))
+        return int(
+            philox(self.seed, f"{name}/offset").random_raw(1)[0] % np.uint64(self.sketch_dim)
+        )
 
     def signs(self, name: str, count: int) -> Int8[Tensor, " count"]:
         """The signs of a parameter's entries, after the input side has been projected.
@@ -284,7 +314,7 @@ class Projection:
 
     def _add_buckets_(self, feature_bd: Tensor, scratch: "_Scratch", place: "_Place") -> None:
         folded_bd = scratch.bucket_bnd.sum(1)
-        before_end = self.dim - place.offset
+        before_end = self.sketch_dim - place.offset
         feature_bd[:, place.offset :] += folded_bd[:, :before_end]
         feature_bd[:, : place.offset] += folded_bd[:, before_end:]
 
@@ -303,11 +333,11 @@ class Projection:
             and len(found.bucket_bnd) >= num_samples
         )
         if found is None or not is_fit:
-            length = -(-num_rows * place.pitch // self.dim) * self.dim
+            length = -(-num_rows * place.pitch // self.sketch_dim) * self.sketch_dim
             entry_bn = like.new_zeros(num_samples, length)
             padded_buv = entry_bn[:, : num_rows * place.pitch].view(num_samples, num_rows, -1)
             found = _Scratch(
-                padded_buv[:, :, :num_columns], entry_bn.view(num_samples, -1, self.dim)
+                padded_buv[:, :, :num_columns], entry_bn.view(num_samples, -1, self.sketch_dim)
             )
             self._scratch[key] = found
         if len(found.bucket_bnd) == num_samples:
@@ -329,7 +359,7 @@ class Projection:
             place = self._place(layer.name, layer.num_rows, num_columns, value_btr)
             sign_btr = place.sign_uv[layer.row_bt]
             bucket_btr = row_bt1 * place.pitch + column_r
-        bucket_btr = (bucket_btr + place.offset) % self.dim
+        bucket_btr = (bucket_btr + place.offset) % self.sketch_dim
         entry_btr = value_btr * sign_btr
         if feature_bd.is_cuda:  # scatter_add_ adds there in whatever order threads come
             sample_b11 = torch.arange(len(feature_bd), device=feature_bd.device).view(-1, 1, 1)

@@ -1,6 +1,6 @@
 """Gradient features: each sample's loss gradient, projected, from one forward and backward pass.
 
-Axes: b samples, d feature dimensions.
+Axes: b samples, d feature dimensions, w of the sketch that they are made of.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,16 +33,16 @@ def sample_features(
     Returns:
         Features in float32 (float64 for a float64 model), zero for a sample with nothing scored.
     """
-    feature_bd = torch.zeros(len(batch["input_ids"]), projection.dim, **sums_like(model))
+    sketch_bw = torch.zeros(len(batch["input_ids"]), projection.sketch_dim, **sums_like(model))
     with (
         evaluation_mode(model),
         layer_gradients(
             model,
-            lambda layer: projection.add_(feature_bd, layer),
+            lambda layer: projection.add_(sketch_bw, layer),
             layers=layers,
             kept_input=projection.kept_input,
         ),
         torch.enable_grad(),
     ):
         torch.autograd.backward(sample_losses(model, batch).sum())
-    return feature_bd
+    return projection.features(sketch_bw)

@@ -4,19 +4,23 @@ import hashlib
 
 import numpy as np
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from dids.atomic import whole_file
 from dids.checksum import file_checksum
 from dids.gradients.compute_features import batches_by_length
-from dids.gradients.fit_projection import fit_projection, fitted_input_dim
+from dids.gradients.fit_projection import fit_projection, fitted_input_dim, num_leading
 from dids.gradients.projection import Projection
 from dids.run.kept_file import is_kept, mark_kept
 from dids.run.workspace import Workspace
 
 _SAMPLES = 32
-"""Fitted to, drawn evenly from the corpus."""
-_RULES_VERSION = 1
-"""Raise it when other directions come out of the same samples."""
+"""That directions of inputs are fitted to, drawn evenly from the corpus."""
+_LEADING_SHARE = 0.02
+"""Of the corpus, whose own directions features keep, as far as they have room: one pass more."""
+_RULES_VERSION = 2
+"""Raised when other directions come out of the same samples."""
+_LEADING = "leading directions"
 
 
 def projection_of(work: Workspace) -> Projection:
@@ -29,39 +33,58 @@ def projection_of(work: Workspace) -> Projection:
         return Projection(settings.dim, kind="exact", seed=seed)
     path, key = work.path("features") / "directions.safetensors", _key(work)
     if is_kept(path, key):
-        input_dim, directions = fitted_input_dim(settings.dim), load_file(path)
-        return Projection(settings.dim, input_dim=input_dim, seed=seed, directions=directions)
+        directions = load_file(path)
+        leading = directions.pop(_LEADING, None)
+        return Projection(
+            settings.dim,
+            input_dim=fitted_input_dim(settings.dim, has_leading=leading is not None),
+            seed=seed,
+            directions=directions,
+            leading=leading,
+        )
     fitted = _fitted(work)
+    named = dict(fitted.directions)
+    if fitted.leading is not None:
+        named[_LEADING] = fitted.leading
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as unfinished:
-        save_file(fitted.directions, unfinished)
+        save_file(named, unfinished)
     mark_kept(path, key)
     return fitted
 
 
 def _fitted(work: Workspace) -> Projection:
     settings, seed = work.config.features, work.config.seed
-    batches = [
-        batch
-        for _, batch in batches_by_length(
-            work.dataset,
-            work.collate,
-            _drawn(work),
-            batch_tokens=settings.batch_tokens,
-            device=work.device,
-        )
-    ]
+    most = min(num_leading(settings.dim), int(_LEADING_SHARE * len(work.dataset)))
+    drawn_n = _drawn(work, _SAMPLES + most)
     return fit_projection(
-        work.saved_model("proxy"), batches, settings.dim, seed=seed, layers=settings.layers
+        work.saved_model("proxy"),
+        _batches(work, drawn_n[:_SAMPLES]),
+        settings.dim,
+        seed=seed,
+        layers=settings.layers,
+        leading=_batches(work, drawn_n[_SAMPLES:]),
     )
 
 
-def _drawn(work: Workspace) -> np.ndarray:
-    """Samples with something scored; of a corpus in which such are rare, fewer."""
+def _batches(work: Workspace, sample_n: np.ndarray) -> list[dict[str, Tensor]]:
+    settings = work.config.features
+    found = batches_by_length(
+        work.dataset,
+        work.collate,
+        np.sort(sample_n),
+        batch_tokens=settings.batch_tokens,
+        device=work.device,
+    )
+    return [batch for _, batch in found]
+
+
+def _drawn(work: Workspace, count: int) -> np.ndarray:
+    """Samples with something scored, in random order; fewer where such are rare in the corpus."""
     rng = np.random.Generator(np.random.Philox(key=work.config.seed))
-    drawn_n = np.unique(rng.integers(len(work.dataset), size=4 * _SAMPLES))
+    drawn_n = np.unique(rng.integers(len(work.dataset), size=4 * count))
     scored_n = drawn_n[work.dataset.scored_counts[drawn_n] > 0]
-    return np.sort(rng.permutation(scored_n)[:_SAMPLES])
+    return rng.permutation(scored_n)[:count]
 
 
 def _key(work: Workspace) -> str:
@@ -69,6 +92,6 @@ def _key(work: Workspace) -> str:
     made_of = [
         file_checksum(work.path("proxy") / "model" / "model.safetensors"),
         work.config.features.model_dump_json(include={"dim", "layers"}),
-        str((work.config.seed, _SAMPLES, _RULES_VERSION)),
+        str((work.config.seed, _SAMPLES, _LEADING_SHARE, _RULES_VERSION)),
     ]
     return hashlib.sha256("\n".join(made_of).encode()).hexdigest()
