@@ -203,7 +203,8 @@ class Projection:
 
         Returns:
             The next number without a common divisor with the number of buckets, so that a column
-            meets every one before any twice; nor too near a multiple of it, so that rows do not pile up.
+            meets every one before any twice; nor too near a multiple of it, so that rows do not
+            pile up.
         """
         width, pitch = self.sketch_dim, num_columns
         least = math.isqrt(width) // 2
