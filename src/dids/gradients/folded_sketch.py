@@ -74,17 +74,17 @@ def leading_directions(
     Returns:
         In float32, on the CPU; None if every sample is zero.
     """
-    kept: list[Tensor] = []
-    basis_lw = torch.empty(0)
-    for sketch_w in torch.cat(list(sketches)).cpu().double():
+    sketch_nw = torch.cat(list(sketches)).cpu().double()
+    basis_lw = sketch_nw.new_empty(most, sketch_nw.shape[1])
+    count = 0
+    for sketch_w in sketch_nw:
         length = sketch_w.norm()
-        if length == 0.0 or len(kept) == most:
+        if length == 0.0 or count == most:
             continue
         row_w = sketch_w / length
-        if kept:
-            basis_lw = torch.stack(kept)
-            for _ in range(2):  # once more for what rounding has left
-                row_w = row_w - (basis_lw @ row_w) @ basis_lw
+        for _ in range(2):  # once more for what rounding has left
+            row_w = row_w - (basis_lw[:count] @ row_w) @ basis_lw[:count]
         if row_w.norm() >= _NEW:
-            kept.append(row_w / row_w.norm())
-    return torch.stack(kept, dim=1).float() if kept else None
+            basis_lw[count] = row_w / row_w.norm()
+            count += 1
+    return basis_lw[:count].T.float().contiguous() if count > 0 else None
