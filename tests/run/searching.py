@@ -8,7 +8,7 @@ from dids.mixture.policy import Needs, Observation, PolicyDecision, Trials
 
 
 class Excess:
-    """Domains by what their losses are above the reference's."""
+    """Domains by the square of what their losses are above the reference's."""
 
     needs_impact = False
     needs = Needs(reference=True, training_losses=True, every_steps=2)
@@ -17,7 +17,7 @@ class Excess:
         seen = observation.trained
         if seen is None:
             return PolicyDecision(observation.limits.project(observation.previous))
-        excess_k = np.nan_to_num(seen.excess_k) + 0.1
+        excess_k = np.nan_to_num(seen.excess_k) ** 2 + 0.1
         return PolicyDecision(observation.limits.project(excess_k / excess_k.sum()))
 
     def regroup(self, regrouping: Any) -> None:
