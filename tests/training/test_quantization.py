@@ -35,8 +35,8 @@ def whole(tmp_path_factory):
     return folder
 
 
-def quantized(folder, kind, **changes):
-    settings = {"name": str(folder), "quantization": kind, "lora": LORA, **changes}
+def quantized(folder, kind):
+    settings = {"name": str(folder), "quantization": kind, "lora": LORA}
     model = build_model(ModelConfig(**settings), vocab_size=96, seed=0).eval()
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():

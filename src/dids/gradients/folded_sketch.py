@@ -10,13 +10,12 @@ Axes: b samples, w dimensions of the sketch, l leading directions, d dimensions 
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from dids.gradients.random_signs import philox, random_signs
+from dids.gradients.random_signs import random_order, random_signs
 
 _NEW = 0.05
 """A sample adds a direction if so much of its length lies in none of those before it."""
@@ -33,8 +32,7 @@ class FoldedSketch:
 
     def __init__(self, leading_wl: Float[Tensor, "w l"], dim: int, seed: int) -> None:
         width, num_leading = leading_wl.shape
-        words = philox(seed, "sketch/order").random_raw(width)
-        self._order_w = torch.from_numpy(np.argsort(words, kind="stable"))
+        self._order_w = torch.from_numpy(random_order(seed, "sketch/order", width))
         self._sign_1w = random_signs(seed, "sketch/sign", width).unsqueeze(0)
         self._leading_wl = leading_wl
         self._num_folded = dim - num_leading

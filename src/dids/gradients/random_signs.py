@@ -1,4 +1,4 @@
-"""Random signs that depend on a seed and a name alone: the same on every machine.
+"""Random signs and orders that depend on a seed and a name alone: the same on every machine.
 
 Drawn with NumPy's Philox, a counter-based generator whose raw stream is fixed by its key.
 """
@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 import torch
-from jaxtyping import Int8
+from jaxtyping import Int8, Integer
 from torch import Tensor
 
 
@@ -23,6 +23,17 @@ def philox(seed: int, name: str) -> np.random.Philox:
     """
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+
+
+def random_order(seed: int, name: str, count: int) -> Integer[np.ndarray, " count"]:
+    """The numbers from 0 to ``count - 1`` in an order of a seed and a name.
+
+    Args:
+        seed: As of `philox`.
+        name: As there.
+        count: How many.
+    """
+    return np.argsort(philox(seed, name).random_raw(count), kind="stable")
 
 
 def random_signs(seed: int, name: str, count: int) -> Int8[Tensor, " count"]:

@@ -3,14 +3,15 @@
 import hashlib
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dids.atomic import whole_file
 from dids.checksum import file_checksum
 from dids.gradients.compute_features import batches_by_length
-from dids.gradients.fit_projection import fit_projection, fitted_input_dim, num_leading
-from dids.gradients.projection import Projection
+from dids.gradients.fit_projection import fit_projection, num_leading
+from dids.gradients.projection import LEADING, Projection
 from dids.run.kept_file import is_kept, mark_kept
 from dids.run.workspace import Workspace
 
@@ -18,9 +19,8 @@ _SAMPLES = 32
 """That directions of inputs are fitted to, drawn evenly from the corpus."""
 _LEADING_SHARE = 0.02
 """Of the corpus, whose own directions features keep, as far as they have room: one pass more."""
-_RULES_VERSION = 2
-"""Raised when other directions come out of the same samples."""
-_LEADING = "leading directions"
+_RULES_VERSION = 3
+"""Raise it when other directions come out of the same samples."""
 
 
 def projection_of(work: Workspace) -> Projection:
@@ -34,21 +34,16 @@ def projection_of(work: Workspace) -> Projection:
     path, key = work.path("features") / "directions.safetensors", _key(work)
     if is_kept(path, key):
         directions = load_file(path)
-        leading = directions.pop(_LEADING, None)
+        leading = directions.pop(LEADING, None)
+        with safe_open(path, "pt") as file:
+            input_dim = int(file.metadata()["input_dim"])
         return Projection(
-            settings.dim,
-            input_dim=fitted_input_dim(settings.dim, has_leading=leading is not None),
-            seed=seed,
-            directions=directions,
-            leading=leading,
+            settings.dim, input_dim=input_dim, seed=seed, directions=directions, leading=leading
         )
     fitted = _fitted(work)
-    named = dict(fitted.directions)
-    if fitted.leading is not None:
-        named[_LEADING] = fitted.leading
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as unfinished:
-        save_file(named, unfinished)
+        save_file(fitted.fitted, unfinished, {"input_dim": str(fitted.input_dim)})
     mark_kept(path, key)
     return fitted
 

@@ -19,7 +19,6 @@ from dids.config.schema import Quantization
 from dids.errors import InputError
 
 _OURS = "bitsandbytes"
-_MISSING = "bitsandbytes is not installed; pip install 'dids[quantization]' brings it."
 
 
 def quantizing(kind: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -32,8 +31,7 @@ def quantizing(kind: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
     Raises:
         InputError: If bitsandbytes is not installed.
     """
-    if not is_bitsandbytes_available():
-        raise InputError(f"model.quantization: {_MISSING}")
+    _require_bitsandbytes("model.quantization:")
     if kind == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
@@ -57,7 +55,7 @@ def check_quantization(found: PretrainedConfig, name: str, field: str, *, has_lo
         InputError: If whole weights are needed, or it was quantised by something that no adapters
             can be trained beside and merged into.
     """
-    settings = _as_dict(getattr(found, "quantization_config", None))
+    settings: dict[str, Any] | None = getattr(found, "quantization_config", None)
     if settings is None:
         return
     if not has_lora:
@@ -72,8 +70,7 @@ def check_quantization(found: PretrainedConfig, name: str, field: str, *, has_lo
             "bitsandbytes has quantised alone; give the model as it was before, and "
             "model.quantization."
         )
-    if not is_bitsandbytes_available():
-        raise InputError(f"{field}: '{name}' is quantised, and {_MISSING}")
+    _require_bitsandbytes(f"{field}: '{name}' is quantised, and")
 
 
 def is_quantized(model: PreTrainedModel) -> bool:
@@ -128,8 +125,9 @@ def _reads_bits(conversion: object) -> bool:
     return any(type(step).__module__.endswith(_OURS) for step in steps)
 
 
-def _as_dict(settings: Any) -> dict[str, Any] | None:  # noqa: ANN401
-    if settings is None or isinstance(settings, dict):
-        return settings
-    found: dict[str, Any] = settings.to_dict()
-    return found
+def _require_bitsandbytes(beginning: str) -> None:
+    if not is_bitsandbytes_available():
+        raise InputError(
+            f"{beginning} bitsandbytes is not installed; pip install 'dids[quantization]' brings "
+            "it."
+        )
