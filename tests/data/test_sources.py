@@ -130,6 +130,34 @@ def test_a_hub_data_set_is_read_through_datasets(tmp_path, offline_hub):
     assert content_hash(hub) != content_hash(source(f"hf:{folder}:train[:2]"))
 
 
+def test_images_of_a_hub_data_set_are_not_looked_at(tmp_path, offline_hub):
+    datasets = pytest.importorskip("datasets")
+    broken = [{"bytes": bytes([number]), "path": None} for number in range(3)]
+    rows = datasets.Dataset.from_dict(
+        {"image": broken, "text": ["one", "two", "three"], "id": [7, 8, 9]},
+        features=datasets.Features(
+            image=datasets.Image(), text=datasets.Value("string"), id=datasets.Value("int64")
+        ),
+    )
+    (tmp_path / "set").mkdir()
+    rows.to_parquet(tmp_path / "set" / "train.parquet")
+    hub = source(f"hf:{tmp_path / 'set'}")
+    assert [record.text for record in read_records(hub)] == ["one", "two", "three"]
+    assert content_hash(hub) == content_hash(hub)
+    changed = rows.remove_columns("id").add_column("id", [7, 8, 10])
+    (tmp_path / "other").mkdir()
+    changed.to_parquet(tmp_path / "other" / "train.parquet")
+    other = source(f"hf:{tmp_path / 'other'}")
+    assert content_hash(other) != content_hash(hub)
+
+
+def test_a_hub_data_set_without_known_columns_is_said_to_have_none(tmp_path, offline_hub):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.jsonl").write_text('{"question": "2+2?", "texts": "4"}\n')
+    with pytest.raises(InputError, match=r"question.*texts|texts"):
+        list(read_records(source(f"hf:{tmp_path / 'set'}")))
+
+
 def test_a_hub_data_set_that_is_not_there_is_named(tmp_path, offline_hub):
     with pytest.raises(InputError, match=r"'hf:.*nothing.*' cannot be loaded"):
         list(read_records(source(f"hf:{tmp_path}/nothing")))

@@ -6,13 +6,14 @@ other is the configuration.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from dids.errors import InputError
 
 PREFIX = "hf:"
+_ROWS_PER_BATCH = 1024
 SPLITS = ("train", "validation", "test", "dev")
 _PATTERN = re.compile(
     r"hf:(?P<name>[^:]+)(?::(?P<config>[^:\[\]]*))?(?::(?P<split>[^:\[\]]+(?:\[.*\])?))?"
@@ -63,14 +64,19 @@ def hub_name(path: str) -> tuple[str, str | None, str]:
     return name, config or None, split or "train"
 
 
-def hub_rows(path: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of a hub data set, read from its memory-mapped cache.
+def hub_rows(
+    path: str, columns: Collection[str] | None = None
+) -> tuple[list[str], Iterator[dict[str, Any]]]:
+    """The rows of a hub data set, read from its memory-mapped cache.
+
+    Values come as they are stored: an image or a sound is bytes and a path, and nobody decodes it.
 
     Args:
         path: ``hf:NAME[:CONFIG][:SPLIT]``; NAME can also be a local folder that ``datasets`` reads.
+        columns: Names of those whose values are wanted, as far as they are there; None: all.
 
-    Yields:
-        One mapping of column to value a row.
+    Returns:
+        Names of all columns, and the rows: one mapping of column to value each.
 
     Raises:
         InputError: If the data set cannot be loaded.
@@ -79,8 +85,12 @@ def hub_rows(path: str) -> Iterator[Mapping[str, Any]]:
     import datasets  # two seconds of import that a run on files does not need
 
     try:
-        rows = datasets.load_dataset(name, config, split=split)
+        table = datasets.load_dataset(name, config, split=split)
     except Exception as error:  # the hub fails in many ways, and each of them is the user's to see
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"The hub data set '{path}' cannot be loaded: {reason}.") from error
-    yield from rows
+    names = list(table.column_names)
+    wanted = names if columns is None else [name for name in names if name in columns]
+    # Without any column there would be no rows either.
+    batches = table.select_columns(wanted or names[:1]).with_format("arrow").iter(_ROWS_PER_BATCH)
+    return names, (row for batch in batches for row in batch.to_pylist())

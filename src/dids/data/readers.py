@@ -1,7 +1,7 @@
 """Records, one after the other, from everything a source names."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -93,8 +93,8 @@ def raw_records(source: SourceFiles, *, known_only: bool = False) -> Iterator[Ra
 
     Args:
         source: What to read.
-        known_only: Whether the values of columns of Parquet files that no record is made of may
-            be left out, and with them the cost and the damage of such a column.
+        known_only: Whether the values of columns of Parquet files and hub data sets that no record
+            is made of may be left out, and with them the cost and the damage of such a column.
 
     Yields:
         Where a record stands with its fields, or with the reason why it has none.
@@ -105,8 +105,9 @@ def raw_records(source: SourceFiles, *, known_only: bool = False) -> Iterator[Ra
     seen: set[Path] = set()
     for path in source.paths:
         if hub.is_hub_path(path):
-            for number, row in enumerate(hub.hub_rows(path), start=1):
-                yield Origin(path, number), row
+            names, rows = hub.hub_rows(path, KNOWN_FIELDS if known_only else None)
+            for number, row in enumerate(rows, start=1):
+                yield Origin(path, number), _named(row, names) if known_only else row
         elif python_corpus.is_python_path(path):
             for origin, text in python_corpus.corpus_texts(path):
                 yield origin, {"text": text}
@@ -158,10 +159,7 @@ def _parquet_records(file: Path, known_only: bool) -> Iterator[RawRecord]:
                 for batch in table.iter_batches(ROWS_PER_BATCH, [group], columns):
                     for row in batch.to_pylist():
                         number += 1
-                        if known_only and kind_of(row) is None:
-                            # Why it is no record is said with the names of all its fields.
-                            row = {name: row.get(name, _UNREAD) for name in names}
-                        yield Origin(str(file), number), row
+                        yield Origin(str(file), number), _named(row, names) if known_only else row
     # What Arrow has read may still have no value in Python: a time zone that nobody knows
     # (KeyError), a time after the year 9999 (ValueError, OverflowError), a text that is not UTF-8.
     except (OSError, pyarrow.ArrowException, ValueError, OverflowError, KeyError) as error:
@@ -171,6 +169,13 @@ def _parquet_records(file: Path, known_only: bool) -> Iterator[RawRecord]:
         raise InputError(
             f"{file} cannot be read as Parquet after row {number}, in row group {group}: {reason}."
         ) from error
+
+
+def _named(row: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """A row of known columns alone; with the names of all if it is no record, to say why."""
+    if kind_of(row) is not None:
+        return row
+    return {name: row.get(name, _UNREAD) for name in names}
 
 
 def _text_records(file: Path) -> Iterator[RawRecord]:

@@ -148,7 +148,8 @@ def content_hash(source: SourceFiles) -> str:
 def _hashed_pieces(path: str, source: SourceFiles) -> Iterator[bytes]:
     if hub.is_hub_path(path):
         yield path.encode()
-        yield from (json.dumps(row, default=str).encode() for row in hub.hub_rows(path))
+        _, rows = hub.hub_rows(path)
+        yield from (json.dumps(row, default=str).encode() for row in rows)
     elif python_corpus.is_python_path(path):
         yield path.encode()
         yield python_corpus.corpus_hash(path).encode()
