@@ -63,6 +63,19 @@ def test_directions_are_orthonormal_those_of_the_first_samples_and_hardly_turned
     turned = leading_directions([taken * (1 + 1e-7 * rows(6, seed=2))], 3)
     torch.testing.assert_close(turned, found, rtol=0, atol=1e-5)
     assert leading_directions([torch.zeros(2, 5)], 3) is None
+    assert leading_directions([taken], 0) is None
+
+
+def test_no_more_sketches_are_made_than_directions_are_needed():
+    asked = []
+
+    def sketches():
+        for seed in range(9):
+            asked.append(seed)
+            yield rows(2, seed=seed)
+
+    assert leading_directions(sketches(), 4).shape == (24, 4)
+    assert asked == [0, 1]
 
 
 def test_products_of_features_scatter_less_with_directions_of_like_samples():

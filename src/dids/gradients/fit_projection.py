@@ -65,8 +65,8 @@ def fit_projection(
         seed: Seed of everything random.
         layers: Patterns of the names of parameters or modules; None for every layer.
         leading: Batches of other samples, whose gradients' directions the features keep: of one
-            sample for every eight dimensions (:func:`num_leading`), further ones are left aside.
-            They take one pass.
+            sample for every eight dimensions (:func:`num_leading`). They take one pass; batches
+            beyond those that are needed are left aside.
 
     Returns:
         The projection. Features of two fits are not to be compared with each other.
@@ -88,7 +88,7 @@ def fit_projection(
     if not leading:
         return Projection(dim, **settings)
     sketch = Projection(_WIDER * dim, **settings)
-    sketches = [sample_features(model, batch, sketch, layers=layers) for batch in leading]
+    sketches = (sample_features(model, batch, sketch, layers=layers) for batch in leading)
     return Projection(dim, **settings, leading=leading_directions(sketches, num_leading(dim)))
 
 

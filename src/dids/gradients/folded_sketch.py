@@ -8,7 +8,7 @@ and the fold leaves inner products right on average, over seeds.
 Axes: b samples, w dimensions of the sketch, l leading directions, d dimensions of the features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -58,7 +58,7 @@ class FoldedSketch:
 
 
 def leading_directions(
-    sketches: Sequence[Float[Tensor, "_ w"]], most: int
+    sketches: Iterable[Float[Tensor, "_ w"]], most: int
 ) -> Float[Tensor, "w l"] | None:
     """Orthonormal directions of the first samples that are not zero or nearly alike.
 
@@ -66,18 +66,20 @@ def leading_directions(
     sample's own directions stay what they are.
 
     Args:
-        sketches: Of samples, in their order.
+        sketches: Of samples, in their order; no more are asked for than are needed.
         most: Directions at most.
 
     Returns:
-        In float32, on the CPU; None if every sample is zero.
+        In float32, on the CPU; None if every sample is zero, or none is asked for.
     """
-    sketch_nw = torch.cat(list(sketches)).cpu().double()
-    basis_lw = sketch_nw.new_empty(most, sketch_nw.shape[1])
-    count = 0
-    for sketch_w in sketch_nw:
+    if most == 0:
+        return None
+    basis_lw, count = torch.empty(0), 0
+    for sketch_w in (sketch_w for sketch_bw in sketches for sketch_w in sketch_bw.cpu().double()):
+        if count == 0:
+            basis_lw = sketch_w.new_empty(most, len(sketch_w))
         length = sketch_w.norm()
-        if length == 0.0 or count == most:
+        if length == 0.0:
             continue
         row_w = sketch_w / length
         for _ in range(2):  # once more for what rounding has left
@@ -85,4 +87,6 @@ def leading_directions(
         if row_w.norm() >= _NEW:
             basis_lw[count] = row_w / row_w.norm()
             count += 1
+        if count == most:
+            break
     return basis_lw[:count].T.float().contiguous() if count > 0 else None
