@@ -287,7 +287,7 @@ def test_only_the_task_that_is_out_of_reach_waits():
 
 def test_the_others_wait_by_a_part_of_what_the_farthest_waits():
     def decided(loudness, progress, **settings):
-        seen = replace(far_task(loudness), progress=progress)
+        seen = replace(far_task(loudness), progress=progress, num_steps=1200)
         return make_policy("dids", **PLAIN, **settings).mixture(seen)
 
     # The second task waits by three quarters, so the first by three eighths.
@@ -304,6 +304,17 @@ def test_the_others_wait_by_a_part_of_what_the_farthest_waits():
     for loudness, progress in ((1.0, 0.0), (20.0, 0.7)):
         mixture = decided(loudness, progress, others_wait=1.0).mixture
         np.testing.assert_allclose(mixture, [0.5, 0.5, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "long_run", "part"),
+    [(300, 1200, 0.25), (1200, 1200, 1.0), (90_000, 1200, 1.0), (1, 0, 1.0), (1, 1, 1.0)],
+)
+def test_the_others_wait_the_less_the_shorter_a_run_is(num_steps, long_run, part):
+    policy = make_policy("dids", **PLAIN, others_wait=0.5, long_run=long_run)
+    tasks = policy.mixture(replace(far_task(20.0), num_steps=num_steps)).explanation["tasks"]
+    assert tasks["t0"]["waiting"] == pytest.approx(part * 0.375)
+    assert tasks["t1"]["waiting"] == pytest.approx(0.75)
 
 
 def test_what_nobody_asks_for_goes_by_what_is_not_learnt_yet():

@@ -55,6 +55,8 @@ class Dids:
             measurement; 0: every task is.
         others_wait: How far the other tasks wait with one that is out of reach, from 0 (not at all)
             to 1 (as it does): where a few domains are drawn for them, it is lost as well.
+        long_run: Optimizer steps of a run in which they wait so far. In a shorter one they wait the
+            less, in proportion: the model does not get so far that it loses it. 0: always so far.
         loss_weight: How far the prior leans to domains whose own training loss is high: for each
             nat its part is e to this power times as large; 0 leaves it as it is. Where a model has
             hardly begun to learn, what no task asks for teaches the more the less of it is learnt;
@@ -90,11 +92,13 @@ class Dids:
         ramp: float = 0.4,
         reach: float = 10.0,
         others_wait: float = 0.5,
+        long_run: int = 1200,
         loss_weight: float = 0.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
         check_not_negative(caution=caution, damping=damping, reach=reach, loss_weight=loss_weight)
+        check_not_negative(long_run=long_run)
         check_share(returns=returns, potential_weight=potential_weight)
         check_share(start=start, ramp=ramp, others_wait=others_wait)
         self.ema = ema
@@ -107,6 +111,7 @@ class Dids:
         self.ramp = ramp
         self.reach = reach
         self.others_wait = others_wait
+        self.long_run = long_run
         self.loss_weight = loss_weight
         self.needs = replace(self.needs, training_losses=loss_weight > 0.0)
         self._losses = LastSeen()
@@ -141,7 +146,8 @@ class Dids:
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
-        part_t = np.maximum(self._beyond_t, self.others_wait * self._beyond_t.max(initial=0.0))
+        others_wait = self.others_wait * min(1.0, observation.num_steps / max(1, self.long_run))
+        part_t = np.maximum(self._beyond_t, others_wait * self._beyond_t.max(initial=0.0))
         waiting_t = part_t * self._waiting(observation.progress)
         mixture_tk += waiting_t[:, None] * (prior_k - mixture_tk)
         returns = self.returns + (1.0 - self.returns) * observation.progress
