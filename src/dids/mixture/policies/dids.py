@@ -55,8 +55,9 @@ class Dids:
             measurement; 0: every task is.
         others_wait: How far the other tasks wait with one that is out of reach, from 0 (not at all)
             to 1 (as it does): where a few domains are drawn for them, it is lost as well.
-        long_run: Optimizer steps of a run in which they wait so far. In a shorter one they wait the
-            less, in proportion: the model does not get so far that it loses it. 0: always so far.
+        long_run: Optimizer steps of a run in which they wait so far. In a shorter one they wait
+            less, as the square of its steps: the model does not get so far that it loses it. 0:
+            always so far.
         loss_weight: How far the prior leans to domains whose own training loss is high: for each
             nat its part is e to this power times as large; 0 leaves it as it is. Where a model has
             hardly begun to learn, what no task asks for teaches the more the less of it is learnt;
@@ -146,7 +147,8 @@ class Dids:
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
-        others_wait = self.others_wait * min(1.0, observation.num_steps / max(1, self.long_run))
+        length = min(1.0, observation.num_steps / max(1, self.long_run))
+        others_wait = self.others_wait * length**2
         part_t = np.maximum(self._beyond_t, others_wait * self._beyond_t.max(initial=0.0))
         waiting_t = part_t * self._waiting(observation.progress)
         mixture_tk += waiting_t[:, None] * (prior_k - mixture_tk)
