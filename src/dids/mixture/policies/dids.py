@@ -93,7 +93,7 @@ class Dids:
         ramp: float = 0.4,
         reach: float = 10.0,
         others_wait: float = 0.5,
-        long_run: int = 1200,
+        long_run: int = 1000,
         loss_weight: float = 0.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
