@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from dids.data.records import ROWS_PER_BATCH
 from dids.errors import InputError
 
 PREFIX = "hf:"
-_ROWS_PER_BATCH = 1024
 SPLITS = ("train", "validation", "test", "dev")
 _PATTERN = re.compile(
     r"hf:(?P<name>[^:]+)(?::(?P<config>[^:\[\]]*))?(?::(?P<split>[^:\[\]]+(?:\[.*\])?))?"
@@ -92,5 +92,5 @@ def hub_rows(
     names = list(table.column_names)
     wanted = names if columns is None else [name for name in names if name in columns]
     # Without any column there would be no rows either.
-    batches = table.select_columns(wanted or names[:1]).with_format("arrow").iter(_ROWS_PER_BATCH)
+    batches = table.select_columns(wanted or names[:1]).with_format("arrow").iter(ROWS_PER_BATCH)
     return names, (row for batch in batches for row in batch.to_pylist())

@@ -9,11 +9,17 @@ from typing import Any, NoReturn
 from dids.data import hub, python_corpus
 from dids.data.byte_streams import byte_chunks, numbered_lines
 from dids.data.record_fields import KNOWN_FIELDS, RecordError, kind_of, record_from_fields
-from dids.data.records import BadRecord, OnBadRecord, Origin, Purpose, Record
+from dids.data.records import (
+    ROWS_PER_BATCH,
+    BadRecord,
+    OnBadRecord,
+    Origin,
+    Purpose,
+    Record,
+)
 from dids.data.sources import SourceFiles, files_of_path, format_of
 from dids.errors import InputError
 
-ROWS_PER_BATCH = 1024
 LONGEST_TEXT = 1 << 22
 """Bytes of a text file that are one record, at most: a tokenizer takes 150 times their memory."""
 

@@ -12,6 +12,9 @@ OnBadRecord = Literal["stop", "skip"]
 ROLES = ("system", "user", "assistant", "tool")
 """Who can speak in a chat. Only the assistant's words are scored."""
 
+ROWS_PER_BATCH = 1024
+"""Of a table, so many records are read at once."""
+
 
 @dataclass(frozen=True)
 class Origin:

@@ -98,8 +98,8 @@ class Dids:
     ) -> None:
         check_below_one(ema=ema, decay=decay)
         check_positive(prior_vote=prior_vote)
-        check_not_negative(caution=caution, damping=damping, reach=reach, loss_weight=loss_weight)
-        check_not_negative(long_run=long_run)
+        check_not_negative(caution=caution, damping=damping, reach=reach)
+        check_not_negative(long_run=long_run, loss_weight=loss_weight)
         check_share(returns=returns, potential_weight=potential_weight)
         check_share(start=start, ramp=ramp, others_wait=others_wait)
         self.ema = ema
