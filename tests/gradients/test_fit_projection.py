@@ -41,9 +41,10 @@ def slow_directions(model, batch, name, count, seed, passes):
 def test_directions_are_those_of_whole_gradients(name):
     model, batch = tiny_llama(tied=False), make_batch([9, 4, 6], prompt=2)
     batch["input_ids"][0, :4] = 7  # a token's rows add up before they are squared
-    found = fitted(model, batch, seed=3).directions[name]
-    expected = slow_directions(model, batch, name, count=4, seed=3, passes=3)
-    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-5)
+    projection = fitted(model, batch, seed=3, input_dim=4)
+    count = projection.columns[name] // 2
+    expected = slow_directions(model, batch, name, count, seed=3, passes=3)
+    torch.testing.assert_close(projection.directions[name], expected.float(), rtol=1e-4, atol=1e-5)
 
 
 def test_batches_and_their_order_change_no_direction():
@@ -60,23 +61,25 @@ def test_columns_are_orthonormal_and_the_random_ones_leave_them_alone():
     model = tiny_llama()
     projection = fitted(model, make_batch([9, 4]))
     num_inputs = model.get_parameter(NAME).shape[1]
-    kept, random = projection.input_matrix(NAME, num_inputs).split([4, 4], dim=1)
-    torch.testing.assert_close(kept.T @ kept, torch.eye(4), rtol=0, atol=1e-5)
-    torch.testing.assert_close(kept.T @ random, torch.zeros(4, 4), rtol=0, atol=1e-5)
+    count = projection.columns[NAME] // 2
+    kept, random = projection.input_matrix(NAME, num_inputs).split(count, dim=1)
+    torch.testing.assert_close(kept.T @ kept, torch.eye(count), rtol=0, atol=1e-5)
+    torch.testing.assert_close(kept.T @ random, torch.zeros(count, count), rtol=0, atol=1e-5)
 
 
 def test_products_of_inputs_are_right_on_average_over_seeds():
     model, batch = tiny_llama(), make_batch([9, 4])
     num_inputs = model.get_parameter(NAME).shape[1]
-    kept = fitted(model, batch).directions
+    kept = fitted(model, batch)
     total, number = torch.zeros(num_inputs, num_inputs), 400
     for seed in range(number):
-        columns = Projection(8, input_dim=8, seed=seed, directions=kept).input_matrix(
-            NAME, num_inputs
-        )
+        columns = Projection(
+            8, seed=seed, columns=kept.columns, directions=kept.directions
+        ).input_matrix(NAME, num_inputs)
         total += columns @ columns.T
-    # Entries scatter by at most about 1 / sqrt(4 columns) for each seed.
-    assert (total / number - torch.eye(num_inputs)).abs().max() < 5 * 0.5 / number**0.5
+    # Entries scatter by at most about 1 / sqrt(random columns) for each seed.
+    scatter = (kept.columns[NAME] / 2) ** -0.5
+    assert (total / number - torch.eye(num_inputs)).abs().max() < 5 * scatter / number**0.5
 
 
 def test_products_of_features_scatter_less_than_with_random_columns():
@@ -113,9 +116,11 @@ def test_the_model_stays_as_it_was_and_the_fit_is_the_same_again():
 
 
 def test_matrices_that_are_kept_whole_have_no_directions():
-    projection = fit_projection(tiny_llama(), [make_batch([5, 3])], 32, input_dim=4_096)
+    model, batch = tiny_llama(), make_batch([5, 3])
+    projection = fit_projection(model, [batch], 32, input_dim=4_096)
     assert projection.directions == {}
-    assert projection.key == Projection(32, input_dim=4_096).key
+    whole = sample_features(model, batch, Projection(32, input_dim=4_096))
+    assert torch.equal(sample_features(model, batch, projection), whole)
 
 
 def test_samples_with_nothing_scored_say_nothing():

@@ -1,3 +1,5 @@
+from weakref import ref
+
 import pytest
 import torch
 from tiny_models import make_batch, tiny_gpt2, tiny_llama
@@ -41,6 +43,15 @@ def test_everything_comes_out_of_one_pass_as_out_of_its_own(make, by_tokens):
     expected = torch.cat([sample_features(model, batch, projection) for batch in BATCHES])
     torch.testing.assert_close(torch.cat(found), expected, **CLOSE)
     torch.testing.assert_close(moments.mean_d, expected.mean(0), **CLOSE)
+
+
+def test_logits_of_a_batch_are_gone_before_the_next_one_runs():
+    model, logits = tiny_llama(), []
+    model.register_forward_pre_hook(lambda *_: alive.append([r() is not None for r in logits]))
+    model.register_forward_hook(lambda _, __, output: logits.append(ref(output.logits)))
+    alive = []
+    gradient_statistics(model, BATCHES, Coordinates.of(model), with_squares=True)
+    assert alive == [[], [False], [False, False]]
 
 
 def test_the_mean_feature_is_the_projected_mean_gradient():

@@ -2,7 +2,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import make_batch, sample_of, slow_gradients, slow_loss, tiny_gpt2, tiny_llama
+from tiny_models import (
+    make_batch,
+    sample_of,
+    slow_gradients,
+    slow_loss,
+    tiny_experts,
+    tiny_gpt2,
+    tiny_llama,
+)
 
 from dids.errors import InputError
 from dids.gradients import (
@@ -11,6 +19,7 @@ from dids.gradients import (
     gradient_statistics,
     layer_gradients,
     sample_losses,
+    statistics,
 )
 
 
@@ -56,6 +65,22 @@ def test_statistics_equal_a_loop_over_samples(with_squares, tied, max_coordinate
     batches = [make_batch([9, 2, 5], seed=1, prompt=2), make_batch([4, 4], seed=2, vocab=3)]
     coordinates = Coordinates.of(model, max_coordinates=max_coordinates, seed=1)
     assert_statistics_equal_loop(model, batches, coordinates, with_squares=with_squares)
+
+
+@pytest.mark.parametrize("cached_entries", [1, 100])
+@pytest.mark.parametrize(
+    "make", [tiny_llama, tiny_gpt2, lambda: tiny_llama(tied=False, bias=True), tiny_experts]
+)
+def test_rows_that_are_squared_some_at_a_time_equal_a_loop(make, cached_entries, monkeypatch):
+    model, batches = make(), [make_batch([9, 2, 5], seed=1), make_batch([4, 4], vocab=3)]
+    monkeypatch.setattr(statistics, "_CACHED_ENTRIES", cached_entries)
+    monkeypatch.setattr(statistics, "_WIDE", 0)  # no columns first
+    gradient_np = slow_matrix(model, batches, coordinates := Coordinates.of(model))
+    found = gradient_statistics(model, batches, coordinates, with_squares=True)
+    torch.testing.assert_close(found.square_p, gradient_np.square().mean(0))
+    torch.testing.assert_close(found.halves_2p[0], gradient_np[0::2].mean(0))
+    alone = fisher_diagonal(model, batches, coordinates)
+    torch.testing.assert_close(alone, found.square_p)
 
 
 @pytest.mark.parametrize("with_squares", [True, False])

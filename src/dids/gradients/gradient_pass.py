@@ -94,38 +94,44 @@ def gradient_pass(
         for receiver in receivers:
             receiver.receive(layer)
 
+    def run(batch: Mapping[str, Tensor]) -> None:
+        # By itself: logits that were still held while the next batch runs forward made its memory
+        # fresh, which was a tenth of a pass.
+        nonlocal num_samples, spans
+        number_b, num_even = _even_first(num_samples, len(batch["input_ids"]))
+        order_b = (number_b - num_samples).to(batch["input_ids"].device)
+        num_samples += len(number_b)
+        ordered = {
+            name: batch[name][order_b]
+            for name in ("input_ids", "labels", "attention_mask")
+            if batch.get(name) is not None
+        }
+        inputs = scored_inputs(model, ordered)
+        labels_bk = inputs.labels_bk
+        spans = TokenSpans.of(inputs.labels_bt, inputs.arguments["attention_mask"])
+        logits_bkv = model(**inputs.arguments).logits
+        loss_b = losses_of_logits(logits_bkv, labels_bk)
+        losses.append(loss_b.detach()[order_b.argsort()])
+        if labels == "model":
+            drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)
+            loss_b = losses_of_logits(logits_bkv, drawn_bk)
+        weight_b = torch.ones_like(loss_b)
+        if by_tokens:
+            weight_b = scored_counts(ordered["labels"]).to(loss_b)
+        rows = BatchRows(number_b, num_even, weight_b.detach())
+        for receiver in receivers:
+            receiver.begin(rows)
+        torch.autograd.backward((loss_b * weight_b).sum())
+        for receiver in receivers:
+            receiver.end()
+
     with (
         evaluation_mode(model),
         layer_gradients(model, receive, layers=layers, spans=lambda: spans),
         torch.enable_grad(),
     ):
         for batch in batches:
-            number_b, num_even = _even_first(num_samples, len(batch["input_ids"]))
-            order_b = (number_b - num_samples).to(batch["input_ids"].device)
-            num_samples += len(number_b)
-            ordered = {
-                name: batch[name][order_b]
-                for name in ("input_ids", "labels", "attention_mask")
-                if batch.get(name) is not None
-            }
-            inputs = scored_inputs(model, ordered)
-            labels_bk = inputs.labels_bk
-            spans = TokenSpans.of(inputs.labels_bt, inputs.arguments["attention_mask"])
-            logits_bkv = model(**inputs.arguments).logits
-            loss_b = losses_of_logits(logits_bkv, labels_bk)
-            losses.append(loss_b.detach()[order_b.argsort()])
-            if labels == "model":
-                drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)
-                loss_b = losses_of_logits(logits_bkv, drawn_bk)
-            weight_b = torch.ones_like(loss_b)
-            if by_tokens:
-                weight_b = scored_counts(ordered["labels"]).to(loss_b)
-            rows = BatchRows(number_b, num_even, weight_b.detach())
-            for receiver in receivers:
-                receiver.begin(rows)
-            torch.autograd.backward((loss_b * weight_b).sum())
-            for receiver in receivers:
-                receiver.end()
+            run(batch)
     if num_samples == 0:
         raise InputError("gradient statistics need at least one sample, but there is none.")
     return torch.cat(losses)

@@ -23,6 +23,8 @@ from torch import Tensor
 
 _BLOCK_ENTRIES = 1 << 24
 
+ALL_ROWS = slice(None)
+
 
 def matrix_shape(parameter: Tensor) -> tuple[int, ...]:
     """The shape of a vector or a matrix; of experts' matrices, one below the other.
@@ -108,8 +110,17 @@ class LayerGradient(ABC):
         """Where the gradient lies."""
 
     @abstractmethod
-    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
-        """Add one sample's gradient to a parameter-shaped tensor, or overwrite it with it."""
+    def add_sample_(
+        self, gradient: Tensor, sample: int, *, is_first: bool, rows: slice = ALL_ROWS
+    ) -> None:
+        """Add one sample's gradient to a parameter-shaped tensor, or overwrite it with it.
+
+        Args:
+            gradient: Of the parameter's shape, or of some of its rows.
+            sample: Which.
+            is_first: Whether to overwrite.
+            rows: Which rows ``gradient`` has, from one to before another.
+        """
 
     @abstractmethod
     def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
@@ -210,10 +221,12 @@ class OuterGradient(MatrixGradient):
         """Of one sample; see the base class."""
         return _outer_gram_product(*self._sides(sample), basis_im)
 
-    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+    def add_sample_(
+        self, gradient: Tensor, sample: int, *, is_first: bool, rows: slice = ALL_ROWS
+    ) -> None:
         """Add one sample's gradient; see the base class."""
         left_to, right_ti = self._sides(sample)
-        gradient.addmm_(left_to.T, right_ti, beta=0.0 if is_first else 1.0)
+        gradient.addmm_(left_to[:, rows].T, right_ti, beta=0.0 if is_first else 1.0)
 
     def _sides(self, sample: int) -> tuple[Tensor, Tensor]:
         """Both factors of one sample, of those tokens that have any gradient."""
@@ -310,12 +323,18 @@ class ExpertGradient(MatrixGradient):
             rows = slice(expert * num_rows, (expert + 1) * num_rows)
             yield rows, self.left_so[start:stop], self.right_si[start:stop]
 
-    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+    def add_sample_(
+        self, gradient: Tensor, sample: int, *, is_first: bool, rows: slice = ALL_ROWS
+    ) -> None:
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
-        for rows, left_so, right_si in self.sides(sample):
-            gradient[rows].addmm_(left_so.T, right_si)
+        first, last, _ = rows.indices(self.num_rows)
+        for own, left_so, right_si in self.sides(sample):
+            start, stop = max(own.start, first), min(own.stop, last)
+            if start < stop:
+                left_su = left_so[:, start - own.start : stop - own.start]
+                gradient[start - first : stop - first].addmm_(left_su.T, right_si)
 
     def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
         """Add several samples' gradients; see the base class."""
@@ -372,11 +391,18 @@ class RowGradient(MatrixGradient):
         add_rows_(image_um, place_t, value_ti @ basis_im)
         return value_ti.T @ image_um[place_t]
 
-    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+    def add_sample_(
+        self, gradient: Tensor, sample: int, *, is_first: bool, rows: slice = ALL_ROWS
+    ) -> None:
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
-        add_rows_(gradient, self.row_bt[sample], self.value_bti[sample])
+        row_t, value_ti = self.row_bt[sample], self.value_bti[sample]
+        if rows != ALL_ROWS:
+            first, last, _ = rows.indices(self.num_rows)
+            kept = ((row_t >= first) & (row_t < last)).nonzero().squeeze(1)
+            row_t, value_ti = row_t[kept] - first, value_ti[kept]
+        add_rows_(gradient, row_t, value_ti)
 
     def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
         """Add several samples' gradients; see the base class."""
@@ -421,11 +447,13 @@ class VectorGradient(LayerGradient):
         """Where the gradient lies."""
         return self.gradient_bo.device
 
-    def add_sample_(self, gradient: Tensor, sample: int, *, is_first: bool) -> None:
+    def add_sample_(
+        self, gradient: Tensor, sample: int, *, is_first: bool, rows: slice = ALL_ROWS
+    ) -> None:
         """Add one sample's gradient; see the base class."""
         if is_first:
             gradient.zero_()
-        gradient.add_(self.gradient_bo[sample])
+        gradient.add_(self.gradient_bo[sample, rows])
 
     def add_block_(self, gradient_bui: Tensor, start: int, stop: int, *, is_first: bool) -> None:
         """Add several samples' gradients; see the base class."""

@@ -60,9 +60,10 @@ class Projection:
             matrix with no more columns than this keeps them as they are. None: as many as ``dim``
             asks for, 32 up to 1,024 dimensions and 64 above, so that this error stays below 1/dim.
         seed: Seed of signs and of Q.
+        columns: By parameter, what stands in the place of ``input_dim``; one with no more than this
+            keeps its columns as they are. None: nothing does.
         directions: By parameter, orthonormal columns ``[i, m]`` of Q that are not random, fewer
-            than ``input_dim``; see :func:`~dids.gradients.fit_projection.fit_projection`. None:
-            all are.
+            than it has; see :func:`~dids.gradients.fit_projection.fit_projection`. None: all are.
         leading: Orthonormal columns ``[w, l]`` in a wider sketch of ``w`` dimensions (a multiple of
             ``dim``), fewer than ``dim``. Features then are what the sketch has along them, exactly,
             and the rest of it folded into the dimensions that are left. None: they are the sketch.
@@ -75,6 +76,7 @@ class Projection:
         kind: Kind = "one-sided",
         input_dim: int | None = None,
         seed: int = 0,
+        columns: Mapping[str, int] | None = None,
         directions: Mapping[str, Float[Tensor, "i m"]] | None = None,
         leading: Float[Tensor, "w l"] | None = None,
     ) -> None:
@@ -88,7 +90,7 @@ class Projection:
         if kind not in ("one-sided", "exact"):
             raise ValueError(f"kind must be 'one-sided' or 'exact', but is {kind!r}.")
         self.dim, self.kind, self.input_dim, self.seed = dim, kind, input_dim, seed
-        self.directions = dict(directions or {})
+        self.columns, self.directions = dict(columns or {}), dict(directions or {})
         if leading is not None and (self.sketch_dim % dim or leading.shape[1] >= dim):
             raise ValueError(
                 f"leading has shape {tuple(leading.shape)}; it needs fewer columns than the {dim} "
@@ -110,7 +112,8 @@ class Projection:
     def key(self) -> str:
         """Everything that the features depend on here, for naming what is stored."""
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
-        fitted = f"-fitted{_digest(self.fitted)}" if self.fitted else ""
+        is_fitted = bool(self.fitted or self.columns)
+        fitted = f"-fitted{_digest(self.fitted, self.columns)}" if is_fitted else ""
         return f"{self.kind}{side}{fitted}-{self.dim}-seed{self.seed}-v5"
 
     @property
@@ -182,12 +185,13 @@ class Projection:
             A float32 matrix on the CPU, all of its entries of one size where there are no
             directions; the identity where there is nothing to save.
         """
-        if num_inputs <= self.input_dim:
+        num_columns = self.columns.get(name, self.input_dim)
+        if num_inputs <= num_columns:
             return torch.eye(num_inputs)
         kept_im = self.directions.get(name)
         if kept_im is None:
-            return self._random_columns(name, num_inputs, self.input_dim)
-        random_ir = self._random_columns(name, num_inputs, self.input_dim - kept_im.shape[1])
+            return self._random_columns(name, num_inputs, num_columns)
+        random_ir = self._random_columns(name, num_inputs, num_columns - kept_im.shape[1])
         return torch.cat([kept_im, random_ir - kept_im @ (kept_im.T @ random_ir)], dim=1)
 
     def _random_columns(self, name: str, num_inputs: int, count: int) -> Tensor:
@@ -241,10 +245,10 @@ class Projection:
             right: Its columns last.
 
         Returns:
-            ``input_dim`` columns, or as many as there are if there are fewer.
+            As many columns as the parameter is projected to, or as there are if there are fewer.
         """
         right, num_inputs = _as_multiplied(right), right.shape[-1]
-        if num_inputs <= self.input_dim:
+        if num_inputs <= self.columns.get(name, self.input_dim):
             return right
         input_ir = self._inputs.get((name, right.dtype))
         if input_ir is None or input_ir.device != right.device:
@@ -405,8 +409,8 @@ def _has_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _digest(directions: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256()
+def _digest(directions: Mapping[str, Tensor], columns: Mapping[str, int]) -> str:
+    found = hashlib.sha256(str(sorted(columns.items())).encode() if columns else b"")
     for name, basis_im in sorted(directions.items()):
         found.update(name.encode())
         found.update(basis_im.contiguous().numpy().tobytes())

@@ -1,6 +1,7 @@
 """The projection of a run's features: fitted once to the proxy and a few samples, then kept."""
 
 import hashlib
+import json
 
 import numpy as np
 from safetensors import safe_open
@@ -19,7 +20,7 @@ _SAMPLES = 32
 """That directions of inputs are fitted to, drawn evenly from the corpus."""
 _LEADING_SHARE = 0.02
 """Of the corpus, whose own directions features keep, as far as they have room: one pass more."""
-_RULES_VERSION = 3
+_RULES_VERSION = 4
 """Raise it when other directions come out of the same samples."""
 
 
@@ -36,14 +37,20 @@ def projection_of(work: Workspace) -> Projection:
         directions = load_file(path)
         leading = directions.pop(LEADING, None)
         with safe_open(path, "pt") as file:
-            input_dim = int(file.metadata()["input_dim"])
+            kept = json.loads(file.metadata()["columns"])
         return Projection(
-            settings.dim, input_dim=input_dim, seed=seed, directions=directions, leading=leading
+            settings.dim,
+            input_dim=kept["input_dim"],
+            seed=seed,
+            columns=kept["by_parameter"],
+            directions=directions,
+            leading=leading,
         )
     fitted = _fitted(work)
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as unfinished:
-        save_file(fitted.fitted, unfinished, {"input_dim": str(fitted.input_dim)})
+        columns = {"input_dim": fitted.input_dim, "by_parameter": fitted.columns}
+        save_file(fitted.fitted, unfinished, {"columns": json.dumps(columns)})
     mark_kept(path, key)
     return fitted
 
