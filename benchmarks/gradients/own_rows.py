@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gradients.row import PLAIN, PLAIN_BF16, TRAINING, Row, Step
+from benchmarks.gradients.row import FISHER_BATCHES, PLAIN, PLAIN_BF16, TRAINING, Row, Step
 from benchmarks.gradients.subject import Batch, Subject
 from dids.gradients import (
     Coordinates,
@@ -93,7 +93,10 @@ def is_block_matrix(name: str, parameter: Tensor) -> bool:
 
 
 def fisher(*, with_means: bool) -> Callable[[Subject], Step]:
-    """`fisher_diagonal`, or `gradient_statistics` with squares, on all coordinates."""
+    """`fisher_diagonal`, or `gradient_statistics` with squares, on all coordinates.
+
+    Of several times the same batch: a mean over more samples has the same value.
+    """
 
     def prepare(subject: Subject) -> Step:
         model = subject.model_copy()
@@ -101,11 +104,12 @@ def fisher(*, with_means: bool) -> Callable[[Subject], Step]:
 
         def step(batch: Batch) -> dict[str, Tensor]:
             if with_means:
-                found = gradient_statistics(model, [batch], coordinates, with_squares=True)
+                batches = [batch] * FISHER_BATCHES
+                found = gradient_statistics(model, batches, coordinates, with_squares=True)
                 square_p = found.square_p
                 assert square_p is not None
             else:
-                square_p = fisher_diagonal(model, [batch], coordinates)
+                square_p = fisher_diagonal(model, [batch] * FISHER_BATCHES, coordinates)
             return {
                 name: square_p[slot.start : slot.stop].view(slot.shape)
                 for name, slot in coordinates.slots.items()
@@ -196,12 +200,19 @@ OWN_ROWS = (
         baseline=PLAIN_BF16,
         is_ours=True,
     ),
-    Row("DIDS Fisher diagonal, exact", "fisher", fisher(with_means=False), is_ours=True),
+    Row(
+        "DIDS Fisher diagonal, exact",
+        "fisher",
+        fisher(with_means=False),
+        is_ours=True,
+        batches_a_call=FISHER_BATCHES,
+    ),
     Row(
         "DIDS Fisher diagonal, exact, and two halves' mean gradients",
         "fisher",
         fisher(with_means=True),
         is_ours=True,
+        batches_a_call=FISHER_BATCHES,
     ),
     Row(TRAINING, "training", training),
     Row(

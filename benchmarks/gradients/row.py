@@ -17,6 +17,9 @@ Step = Callable[[Batch], Output]
 """One batch, all of its work."""
 Kind = Literal["pass", "features", "fisher", "training"]
 
+FISHER_BATCHES = 4
+"""Of one Fisher diagonal: 32 samples, about as few as say anything."""
+
 PLAIN = "plain forward and backward pass"
 PLAIN_BF16 = "plain pass, bf16 autocast"
 TRAINING = "plain training step (AdamW)"
@@ -38,6 +41,8 @@ class Row:
     covers: Literal["all", "linear", "other"] = "all"
     """Whether features are of all parameters, or of the blocks' linear layers alone."""
     is_ours: bool = False
+    batches_a_call: int = 1
+    """A call looks at its batch so many times, and counts by the batch."""
     quality_batch: int | None = None
     """Sequences at once where only features are wanted, for projections whose matrix is drawn anew
     at every call."""

@@ -63,7 +63,7 @@ def alternated(
             baseline_s = plain_s
             if row.baseline != PLAIN:
                 baseline_s, _ = _timed(steps[row.baseline], subject.batches[0], clock)
-            result.note_time(warm_s, baseline_s, plain_s)
+            result.note_time(warm_s / row.batches_a_call, baseline_s, plain_s)
     for number in range(num_rounds):
         progress(f"round {number + 1} of {num_rounds}")
         due = [row for row in rows if rounds_by_name.get(row.name, 0) > number]
@@ -116,7 +116,7 @@ def _one_round(
                 since = 0
             row_s, output = _timed(steps[row.name], batch, clock)
             since += 1
-            measured[row.name].note_time(row_s, baseline_s, plain_s)
+            measured[row.name].note_time(row_s / row.batches_a_call, baseline_s, plain_s)
             measured[row.name].outputs[number] = output
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmarks.gradients.row import Row, Step
+from benchmarks.gradients.row import FISHER_BATCHES, Row, Step
 from benchmarks.gradients.subject import Batch, Subject
 from dids.gradients import sample_losses
 
@@ -47,9 +47,9 @@ def fisher(subject: Subject) -> Step:
 
     def step(batch: Batch) -> dict[str, Tensor]:
         _, factors = fit_lambda_matrices_with_loader(
-            tracked, state, task, [batch], arguments, disable_tqdm=True
+            tracked, state, task, [batch] * FISHER_BATCHES, arguments, disable_tqdm=True
         )
-        num_samples = len(batch["input_ids"])
+        num_samples = FISHER_BATCHES * len(batch["input_ids"])
         return {
             f"{name}.weight": value / num_samples
             for name, value in factors["lambda_matrix"].items()
@@ -58,4 +58,12 @@ def fisher(subject: Subject) -> Step:
     return step
 
 
-ROWS = (Row("kronfluence, Fisher diagonal (no head)", "fisher", fisher, covers="linear"),)
+ROWS = (
+    Row(
+        "kronfluence, Fisher diagonal (no head)",
+        "fisher",
+        fisher,
+        covers="linear",
+        batches_a_call=FISHER_BATCHES,
+    ),
+)
