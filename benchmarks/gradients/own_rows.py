@@ -21,8 +21,8 @@ from dids.gradients import (
 from dids.gradients.model_state import frozen_weights
 from dids.gradients.projection import Kind
 
-MAX_COORDINATES = 250_000
-"""Twice the default of ``impact.max_coordinates``: its default when the tables were made."""
+MAX_COORDINATES = 125_000
+"""The default of ``impact.max_coordinates``."""
 NUM_GROUPS = 24
 _TRAINING_RATE = 1e-6  # the model must not wander off while it is measured
 
@@ -54,7 +54,8 @@ def bf16(prepared: Callable[[Subject], Step]) -> Callable[[Subject], Step]:
     """The same under bfloat16 autocast."""
 
     def prepare(subject: Subject) -> Step:
-        step = prepared(subject)
+        with torch.autocast(subject.device.type, torch.bfloat16):
+            step = prepared(subject)  # a projection is fitted as it is used
 
         def cast_step(batch: Batch) -> Tensor | Mapping[str, Tensor] | None:
             with torch.autocast(subject.device.type, torch.bfloat16):

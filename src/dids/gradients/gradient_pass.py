@@ -95,8 +95,7 @@ def gradient_pass(
             receiver.receive(layer)
 
     def run(batch: Mapping[str, Tensor]) -> None:
-        # By itself: logits that were still held while the next batch runs forward made its memory
-        # fresh, which was a tenth of a pass.
+        # By itself: the last batch's logits must not be held while the next one runs forward.
         nonlocal num_samples, spans
         number_b, num_even = _even_first(num_samples, len(batch["input_ids"]))
         order_b = (number_b - num_samples).to(batch["input_ids"].device)
@@ -115,6 +114,7 @@ def gradient_pass(
         if labels == "model":
             drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)
             loss_b = losses_of_logits(logits_bkv, drawn_bk)
+        del logits_bkv  # the loss lets go of them first, on its way backward
         weight_b = torch.ones_like(loss_b)
         if by_tokens:
             weight_b = scored_counts(ordered["labels"]).to(loss_b)
