@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.run.tiny_run import tiny_config, write_config
+from run.tiny_run import tiny_config, write_config
 
 from dids.config.load import load_config
 from dids.run.engines.engine import in_this_process
