@@ -104,13 +104,13 @@ def fisher(*, with_means: bool) -> Callable[[Subject], Step]:
         coordinates = Coordinates.of(model)
 
         def step(batch: Batch) -> dict[str, Tensor]:
+            batches = [batch] * FISHER_BATCHES
             if with_means:
-                batches = [batch] * FISHER_BATCHES
                 found = gradient_statistics(model, batches, coordinates, with_squares=True)
                 square_p = found.square_p
                 assert square_p is not None
             else:
-                square_p = fisher_diagonal(model, [batch] * FISHER_BATCHES, coordinates)
+                square_p = fisher_diagonal(model, batches, coordinates)
             return {
                 name: square_p[slot.start : slot.stop].view(slot.shape)
                 for name, slot in coordinates.slots.items()

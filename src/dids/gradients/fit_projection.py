@@ -19,7 +19,7 @@ Axes: i columns of a parameter, m directions, n samples.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -119,15 +119,16 @@ def _columns(
     """Columns by parameter, from how much of the samples' gradients lies in each."""
     num_samples = sum(len(batch["input_ids"]) for batch in batches)
     length_n: dict[str, Tensor] = {}  # squared
+    probes: dict[str, Tensor] = {}
 
     def add(layer: MatrixGradient, first: int) -> None:
-        basis_im = _random_columns(layer.name, layer.num_columns, _PROBES, seed).to(layer.device)
-        if layer.name not in length_n:
-            length_n[layer.name] = torch.zeros(num_samples, dtype=torch.float64)
-        for sample in range(layer.num_samples):
-            # |G v|² of a random v is |G|² / i in the mean.
-            product = (layer.gram_product(sample, basis_im) * basis_im).sum()
-            length_n[layer.name][first + sample] += product.cpu() * (layer.num_columns / _PROBES)
+        name = layer.name
+        if name not in probes:
+            probes[name] = _random_columns(name, layer.num_columns, _PROBES, seed).to(layer.device)
+            length_n[name] = torch.zeros(num_samples, dtype=torch.float64)
+        length_b = torch.stack([length for _, length in _products(layer, probes[name])]).cpu()
+        # |G v|² of a random v is |G|² / i in the mean.
+        length_n[name][first : first + len(length_b)] += length_b * (layer.num_columns / _PROBES)
 
     _pass(model, batches, add, layers)
     if not length_n:
@@ -166,10 +167,14 @@ def _turned(
             return
         if layer.name not in start:
             start[layer.name] = _random_columns(layer.name, layer.num_columns, count // 2, seed)
-        product_im = _product(layer, start[layer.name].to(layer.device)).cpu()
+        basis_im = start[layer.name].to(layer.device)
+        total_im = torch.zeros_like(basis_im)  # every sample counts the same, however long it is
+        for product_im, length in _products(layer, basis_im):
+            total_im += torch.where(length == 0.0, 0.0, product_im / length)
+        total_im = total_im.cpu()
         if layer.name in sums:
-            product_im += sums[layer.name]
-        sums[layer.name] = product_im
+            total_im += sums[layer.name]
+        sums[layer.name] = total_im
 
     _pass(model, batches, add, layers)
     _require_finite({name: float(product_im.sum()) for name, product_im in sums.items()})
@@ -216,14 +221,13 @@ def _random_columns(name: str, num_inputs: int, count: int, seed: int) -> Tensor
     return signs.double().view(num_inputs, count) / math.sqrt(num_inputs)
 
 
-def _product(layer: MatrixGradient, basis_im: Float64[Tensor, "i m"]) -> Float64[Tensor, "i m"]:
-    """``Σ_b GᵀG V / |G V|²``: every sample counts the same, however long its gradient is.
+def _products(
+    layer: MatrixGradient, basis_im: Float64[Tensor, "i m"]
+) -> Iterator[tuple[Float64[Tensor, "i m"], Float64[Tensor, ""]]]:
+    """``GᵀG V`` and ``|G V|²`` of each sample's gradient G.
 
     Sample by sample, so that no more than one sample's factors are there in float64.
     """
-    total_im = torch.zeros_like(basis_im)
     for sample in range(layer.num_samples):
         product_im = layer.gram_product(sample, basis_im)
-        length = (product_im * basis_im).sum()  # tr(Vᵀ GᵀG V) = |G V|²
-        total_im += torch.where(length == 0.0, 0.0, product_im / length)
-    return total_im
+        yield product_im, (product_im * basis_im).sum()  # tr(Vᵀ GᵀG V) = |G V|²
