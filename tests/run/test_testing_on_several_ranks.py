@@ -102,7 +102,7 @@ def test_a_rank_that_dies_in_a_test_ends_all_and_the_next_start_does_the_rest(un
         if rank == 1 and num_taken == 2:
             await_that(lambda: names_of(kept(untested)["results"]))
             os._exit(DIED)
-        if rank == 0 and num_taken == 3:
+        if rank == 0 and num_taken == 2:  # at its third, rank 1 may find no second of the four
             time.sleep(PATIENCE_S)
 
     config = untested / "config.yaml"
