@@ -115,12 +115,13 @@ def lm_eval_accuracy(
         if not fitting:
             return {}
         names = write_task_files(fitting, work_folder)
-        found: dict[str, Any] = evaluator.simple_evaluate(
-            model=wrapped,
-            tasks=list(names.values()),
-            task_manager=task_manager(
-                include_path=str(work_folder / "tasks"), include_defaults=False
-            ),
+        manager = task_manager(include_path=str(work_folder / "tasks"), include_defaults=False)
+        has_load = hasattr(manager, "load")  # since lm-eval 0.4.12
+        load = manager.load if has_load else manager.load_task_or_group
+        # Not by `simple_evaluate`, which asks the machine's git and pip for seconds.
+        found: dict[str, Any] = evaluator.evaluate(
+            lm=wrapped,
+            task_dict=load(list(names.values())),
             limit=limit,
             bootstrap_iters=1,  # 0 would leave out the errors, which are computed, not drawn
             log_samples=False,
