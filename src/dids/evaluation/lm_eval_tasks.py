@@ -209,7 +209,7 @@ def _longest_choice(item: Mapping[str, Any], wrapped: Any) -> int:  # noqa: ANN4
 
 @contextmanager
 def _kept_randomness() -> Iterator[None]:
-    """Puts the generators of Python, numpy and torch back: lm-eval seeds them for everybody."""
+    """Puts the generators of Python, numpy and torch back: lm-eval 0.4.13 draws from Python's."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(enabled=torch.cuda.is_available()):
