@@ -58,7 +58,8 @@ class Checkpoint:
         on_device = self._moved(batch)
         scored_b = scored_counts(on_device["labels"])
         with self._precision():
-            loss = (sample_losses(self.model, on_device) * scored_b).sum() / scored_b.sum()
+            losses_b = sample_losses(self.model, on_device, is_last_look=True)
+            loss = (losses_b * scored_b).sum() / scored_b.sum()
         torch.autograd.backward(loss)
         if self.max_norm > 0:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.max_norm)

@@ -203,7 +203,7 @@ def _pass(
         torch.enable_grad(),
     ):
         for batch in batches:
-            torch.autograd.backward(sample_losses(model, batch).sum())
+            torch.autograd.backward(sample_losses(model, batch, is_last_look=True).sum())
             first += len(batch["input_ids"])
 
 

@@ -109,11 +109,12 @@ def gradient_pass(
         labels_bk = inputs.labels_bk
         spans = TokenSpans.of(inputs.labels_bt, inputs.arguments["attention_mask"])
         logits_bkv = model(**inputs.arguments).logits
-        loss_b = losses_of_logits(logits_bkv, labels_bk)
+        is_last = labels == "data"
+        loss_b = losses_of_logits(logits_bkv, labels_bk, is_last_look=is_last)
         losses.append(loss_b.detach()[order_b.argsort()])
         if labels == "model":
             drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)
-            loss_b = losses_of_logits(logits_bkv, drawn_bk)
+            loss_b = losses_of_logits(logits_bkv, drawn_bk, is_last_look=True)
         del logits_bkv  # the loss lets go of them first, on its way backward
         weight_b = torch.ones_like(loss_b)
         if by_tokens:

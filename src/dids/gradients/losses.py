@@ -100,13 +100,18 @@ def scored_counts(labels_bt: Int[Tensor, "b t"]) -> Int[Tensor, " b"]:
 
 
 def losses_of_logits(
-    logits_btv: Float[Tensor, "b t v"], labels_bt: Int[Tensor, "b t"]
+    logits_btv: Float[Tensor, "b t v"],
+    labels_bt: Int[Tensor, "b t"],
+    *,
+    is_last_look: bool = False,
 ) -> Float[Tensor, " b"]:
     """Mean negative log-likelihood of each sample's scored tokens.
 
     Args:
         logits_btv: Predictions; those after token t are compared with the label of token t + 1.
         labels_bt: Token ids, -100 where a token is not scored.
+        is_last_look: Whether the caller looks at the logits no more and runs backward once: the
+            gradient then takes their place, where autograd does not need them either.
 
     Returns:
         Loss in nats a token; 0 (with no gradient) for a sample with nothing scored. In float32, or
@@ -119,21 +124,51 @@ def losses_of_logits(
     # Labels move instead of logits: slicing logits would copy the largest tensor of the pass.
     target_bt = functional.pad(labels_bt[:, 1:], (0, 1), value=NOT_SCORED)
     wide = logits_btv if logits_btv.dtype == torch.float64 else logits_btv.float()
-    nll_bt = token_nll(wide.flatten(0, 1), target_bt.flatten()).view(target_bt.shape)
+    overwrites = wide is not logits_btv or (is_last_look and _is_done_with(logits_btv))
+    nll_n = token_nll(wide.flatten(0, 1), target_bt.flatten(), overwrites=overwrites)
+    nll_bt = nll_n.view(target_bt.shape)
     scored_b = (target_bt != NOT_SCORED).sum(1).clamp(min=1)
     return nll_bt.sum(1) / scored_b
 
 
-def sample_losses(model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+_VIEWS = ("UnsafeViewBackward0", "ViewBackward0")
+_DO_NOT_KEEP_RESULTS = (
+    "MmBackward0",
+    "AddmmBackward0",
+    "AddBackward0",
+    "MulBackward0",
+    "DivBackward0",
+    "ToCopyBackward0",
+)
+
+
+def _is_done_with(tensor: Tensor) -> bool:
+    """Whether whatever made a tensor does not look at it again in its backward pass.
+
+    True of a head's product, scaled or not. Whoever does look (a head that ends in tanh) would find
+    a gradient there, and autograd would stop with an error.
+    """
+    node = tensor.grad_fn
+    while node is not None and node.name() in _VIEWS:
+        node = node.next_functions[0][0]
+    return node is not None and node.name() in _DO_NOT_KEEP_RESULTS
+
+
+def sample_losses(
+    model: nn.Module, batch: Mapping[str, Tensor], *, is_last_look: bool = False
+) -> Float[Tensor, " b"]:
     """Loss of each sample of a batch, in float32 even where the model runs under autocast.
 
     Args:
         model: A causal language model of Hugging Face's kind.
         batch: ``input_ids``, ``labels`` (-100 where not scored) and, when padded,
             ``attention_mask``.
+        is_last_look: Whether no hook keeps the logits and backward runs once; see
+            :func:`losses_of_logits`.
 
     Returns:
         Nats a scored token; 0 for a sample with nothing scored.
     """
     inputs = scored_inputs(model, batch)
-    return losses_of_logits(model(**inputs.arguments).logits, inputs.labels_bk)
+    logits_bkv = model(**inputs.arguments).logits
+    return losses_of_logits(logits_bkv, inputs.labels_bk, is_last_look=is_last_look)

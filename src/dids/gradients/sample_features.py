@@ -44,5 +44,5 @@ def sample_features(
         ),
         torch.enable_grad(),
     ):
-        torch.autograd.backward(sample_losses(model, batch).sum())
+        torch.autograd.backward(sample_losses(model, batch, is_last_look=True).sum())
     return projection.features(sketch_bw)
