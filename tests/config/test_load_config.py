@@ -264,6 +264,13 @@ def test_limits_of_sources_that_no_mixture_keeps_are_refused(tmp_path, limits, s
     load_config(written(tmp_path, MINIMAL.replace("web: web.jsonl", at_the_edge)))
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_source_with_the_name_of_a_task_s_files_is_refused(tmp_path, split):
+    message = complaint(tmp_path, MINIMAL.replace("web: web", f"qa-{split}: web"))
+    assert f"data.sources.qa-{split} has the name that a run gives to files of the task" in message
+    load_config(written(tmp_path, MINIMAL.replace("web: web", "qa-train: web")))
+
+
 def test_fewer_domains_than_sources_that_they_stay_within_are_refused(tmp_path):
     text = MINIMAL.replace("web: web.jsonl", "web: web.jsonl\n    code: code.jsonl")
     message = complaint(tmp_path, f"{text}domains:\n  number: 1\n")

@@ -86,7 +86,16 @@ def test_empty_source_is_named(tmp_path, capsys, monkeypatch):
 def test_task_without_validation_items_is_named(tmp_path, capsys, monkeypatch):
     config = write_config(tmp_path)
     (tmp_path / "sums-validation.jsonl").write_text("", encoding="utf-8")
-    assert "sums-validation" in sentence(capsys, monkeypatch, "run", config)
+    said = sentence(capsys, monkeypatch, "run", config)
+    assert said.startswith("dids: Task 'sums' (validation) (")
+    assert "sums-validation.jsonl) has no usable record" in said
+
+
+def test_missing_file_of_a_task_is_named(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    (tmp_path / "sums-test.jsonl").unlink()
+    said = sentence(capsys, monkeypatch, "run", config)
+    assert said.startswith("dids: Task 'sums' (test): there is no file or folder ")
 
 
 def test_more_domains_than_samples_is_refused(tmp_path, capsys, monkeypatch):

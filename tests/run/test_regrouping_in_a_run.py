@@ -161,6 +161,7 @@ def test_weights_averages_and_draws_go_where_the_samples_went(tmp_path, monkeypa
         (["--merge", "a=noise"], "name at least two domains"),
         (["--merge", "noise=sums,colours"], "two domains would be called 'noise'"),
         (["--add", "sums=extra.jsonl"], "has a source 'sums' already"),
+        (["--add", "sums-test=extra.jsonl"], "the run calls files of the task 'sums' 'sums-test'"),
         (["--add", "moon=nowhere.jsonl"], "nowhere.jsonl"),
         (["--split", "noise=2"], "steering.yaml, line 2: 'mixture.domains.noise': no domain is"),
     ],

@@ -395,6 +395,21 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _no_source_called_as_a_task_is(self) -> "Config":
+        for name in self.data.sources:
+            if name in self.task_stores:
+                raise ValueError(
+                    f"data.sources.{name} has the name that a run gives to files of the task "
+                    f"'{self.task_stores[name]}'; name the source otherwise"
+                )
+        return self
+
+    @property
+    def task_stores(self) -> dict[str, str]:
+        """What a run calls the files of a task, which a source cannot be called; and the task."""
+        return {f"{task}-{split}": task for task in self.tasks for split in ("validation", "test")}
+
+    @model_validator(mode="after")
     def _a_domain_for_each_source(self) -> "Config":
         number, num_sources = self.domains.number, len(self.data.sources)
         if self.domains.within == "source" and isinstance(number, int) and number < num_sources:

@@ -55,9 +55,7 @@ def read_records(
             ``"stop"``), or there is no record at all.
     """
     if not source.paths:
-        raise InputError(
-            f"Source '{source.name}' names no path; give it a file, a glob or a folder."
-        )
+        raise InputError(f"{source.called} names no path; give it a file, a glob or a folder.")
     num_good, first_bad = 0, None
     for origin, fields in raw_records(source, known_only=True):
         try:
@@ -89,9 +87,7 @@ def refuse_no_record(source: SourceFiles, first_bad: BadRecord | None) -> NoRetu
         if first_bad is None
         else f"; the first bad one: line {first_bad.line}, {first_bad.reason}"
     )
-    raise InputError(
-        f"Source '{source.name}' ({', '.join(source.paths)}) has no usable record{why}."
-    )
+    raise InputError(f"{source.called} ({', '.join(source.paths)}) has no usable record{why}.")
 
 
 def raw_records(source: SourceFiles, *, known_only: bool = False) -> Iterator[RawRecord]:
@@ -118,7 +114,7 @@ def raw_records(source: SourceFiles, *, known_only: bool = False) -> Iterator[Ra
             for origin, text in python_corpus.corpus_texts(path):
                 yield origin, {"text": text}
         else:
-            for file in files_of_path(path, source.name):
+            for file in files_of_path(path, source.called):
                 if file not in seen:
                     seen.add(file)
                     kind = format_of(file, source.format)

@@ -26,6 +26,13 @@ class SourceFiles:
     """Each a file, a glob, a folder, ``hf:NAME[:CONFIG][:SPLIT]`` or ``python:PART[:SPLIT]``."""
     format: str | None = None
     """One of `FORMATS`; None: by each file's ending."""
+    title: str | None = None
+    """How errors call it; None: a source by its name."""
+
+    @property
+    def called(self) -> str:
+        """What an error begins with."""
+        return self.title or f"Source '{self.name}'"
 
 
 def files_of(source: SourceFiles) -> list[Path]:
@@ -41,19 +48,17 @@ def files_of(source: SourceFiles) -> list[Path]:
         InputError: If a path names nothing, or a folder or the source is empty.
     """
     if not source.paths:
-        raise InputError(
-            f"Source '{source.name}' names no path; give it a file, a glob or a folder."
-        )
-    files = [file for path in source.paths for file in files_of_path(path, source.name)]
+        raise InputError(f"{source.called} names no path; give it a file, a glob or a folder.")
+    files = [file for path in source.paths for file in files_of_path(path, source.called)]
     return list(dict.fromkeys(files))
 
 
-def files_of_path(path: str, name: str) -> list[Path]:
+def files_of_path(path: str, called: str) -> list[Path]:
     """The files of one path of a source, sorted.
 
     Args:
         path: One of a source's paths.
-        name: The source's name, for the error.
+        called: What an error begins with.
 
     Returns:
         The files below a folder (hidden ones left out), the matches of a glob, or the file itself.
@@ -66,31 +71,31 @@ def files_of_path(path: str, name: str) -> list[Path]:
         return []
     if python_corpus.is_python_path(path):
         return python_corpus.corpus_files(path)
-    files = _found_files(path, name)
+    files = _found_files(path, called)
     bad = next((file for file in files if not _is_utf8(str(file))), None)
     if bad is not None:
         raise InputError(
-            f"Source '{name}': the name of the file {os.fsencode(bad)!r} is not UTF-8; rename it."
+            f"{called}: the name of the file {os.fsencode(bad)!r} is not UTF-8; rename it."
         )
     return files
 
 
-def _found_files(path: str, name: str) -> list[Path]:
+def _found_files(path: str, called: str) -> list[Path]:
     place = Path(path).expanduser()
     if place.is_file():
         return [place]
     if place.is_dir():
         files = sorted(file for file in place.rglob("*") if _is_visible_file(file, place))
         if not files:
-            raise InputError(f"Source '{name}': the folder {path} has no file in it.")
+            raise InputError(f"{called}: the folder {path} has no file in it.")
         return files
     if any(character in path for character in "*?["):
         matches = (Path(match) for match in glob.glob(str(place), recursive=True))  # noqa: PTH207
         files = sorted(match for match in matches if match.is_file())
         if not files:
-            raise InputError(f"Source '{name}': no file matches {path}.")
+            raise InputError(f"{called}: no file matches {path}.")
         return files
-    raise InputError(f"Source '{name}': there is no file or folder {path}.")
+    raise InputError(f"{called}: there is no file or folder {path}.")
 
 
 def format_of(file: Path, source_format: str | None) -> str:
@@ -154,7 +159,7 @@ def _hashed_pieces(path: str, source: SourceFiles) -> Iterator[bytes]:
         yield path.encode()
         yield python_corpus.corpus_hash(path).encode()
     else:
-        for file in files_of_path(path, source.name):
+        for file in files_of_path(path, source.called):
             yield f"{file.name}:{format_of(file, source.format)}".encode()
             yield _file_hash(file)
 

@@ -143,7 +143,7 @@ def join_parts(whole: PlannedStore, parts: Sequence[PlannedStore]) -> TokenStore
     bad_records = [bad for store in stores for bad in store.bad_records]
     if facts["num_records"] == 0:
         refuse_no_record(whole.source, bad_records[0] if bad_records else None)
-    refuse_no_sample(whole.source.name, facts)
+    refuse_no_sample(whole.source.called, facts)
     file_numbers: dict[str, int] = {}
     for file in (file for store in stores for file in store.files):
         file_numbers.setdefault(file, len(file_numbers))
@@ -219,7 +219,7 @@ def _sized_paths(source: SourceFiles) -> Iterator[tuple[str, int]]:
         if hub.is_hub_path(path) or python_corpus.is_python_path(path):
             yield path, PART_BYTES  # of unknown size
         else:
-            for file in files_of_path(path, source.name):
+            for file in files_of_path(path, source.called):
                 if file not in seen:
                     seen.add(file)
                     yield str(file), file.stat().st_size

@@ -220,7 +220,7 @@ def write_token_store(
             progress=progress,
         )
         if not may_be_empty:
-            refuse_no_sample(name, meta)
+            refuse_no_sample(f"Source '{name}'", meta)
         write_meta(unfinished, name, key, meta, bad_records or [])
     return TokenStore(folder)
 
@@ -241,11 +241,11 @@ def write_meta(
     (folder / META).write_text(json.dumps(meta, indent=1), "utf-8")
 
 
-def refuse_no_sample(name: str, meta: Mapping[str, Any]) -> None:
+def refuse_no_sample(called: str, meta: Mapping[str, Any]) -> None:
     """Say so if no sample came of a source's records.
 
     Args:
-        name: The source's name.
+        called: What an error begins with.
         meta: What `write_samples` found out.
 
     Raises:
@@ -253,7 +253,7 @@ def refuse_no_sample(name: str, meta: Mapping[str, Any]) -> None:
     """
     if meta["num_samples"] == 0:
         raise InputError(
-            f"Source '{name}' gives no sample: none of its {meta['num_records']} records has "
+            f"{called} gives no sample: none of its {meta['num_records']} records has "
             "two tokens or more."
         )
 

@@ -177,7 +177,7 @@ def _divided(path: Path, format: str, column: str | None, out: Path | None) -> I
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
     check_free_folder(out)
-    source = SourceFiles(name=path.name, paths=(str(path),), format=format)
+    source = SourceFiles(path.name, (str(path),), format, title=str(path))
     counts = _domain_counts(source, column)
     stems = file_stems(counts)
     with whole_folder(out) as unfinished:

@@ -89,6 +89,11 @@ def _with_added(
         name, path = _parts(add, "--add", "NAME=PATH")
         if name in (*work.sources, *domains.added_sources):
             raise InputError(f"--add {add}: the run has a source '{name}' already; name it anew.")
+        if name in work.config.task_stores:
+            raise InputError(
+                f"--add {add}: the run calls files of the task '{work.config.task_stores[name]}' "
+                f"'{name}'; name the source otherwise."
+            )
         if not path.startswith(("hf:", "python:")):
             path = str(Path(path).expanduser().absolute())
         added = added_source(work, name, path)

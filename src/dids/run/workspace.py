@@ -104,7 +104,10 @@ class Workspace:
         """The validation or test files of the tasks."""
         return {
             name: SourceFiles(
-                name=f"{name}-{split}", paths=getattr(task, split), format=task.format
+                name=f"{name}-{split}",
+                paths=getattr(task, split),
+                format=task.format,
+                title=f"Task '{name}' ({split})",
             )
             for name, task in self.config.tasks.items()
         }

@@ -184,7 +184,12 @@ def _task_volumes(
     config: Config, split: Literal["validation", "test"], now: Callable[[], float]
 ) -> dict[str, Volume]:
     files = [
-        SourceFiles(name=name, paths=getattr(task, split), format=task.format)
+        SourceFiles(
+            name=name,
+            paths=getattr(task, split),
+            format=task.format,
+            title=f"Task '{name}' ({split})",
+        )
         for name, task in config.tasks.items()
     ]
     held = volumes(
