@@ -1,5 +1,6 @@
 """For the whole test suite: shapes checked at run time, hypothesis profile, real data."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,6 +15,22 @@ from jaxtyping import install_import_hook
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 
 install_import_hook("dids", "shape_checks.checked")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_that_last():
+    """Every run of a test would look through all that is imported for garbage, three times."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_machine_that_stays_on():
+    """No test cuts its power, so none waits for the disk: what is written survives a kill."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
 
 settings.register_profile(
     "dids",

@@ -16,7 +16,7 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     """One batch, round by round: processor time on a CPU with one thread, else wall time."""
     ratios: list[float] = field(default_factory=list)
-    """To the baseline, which ran just before."""
+    """To the baseline, which ran just before and just after."""
     plain_ratios: list[float] = field(default_factory=list)
     """To the plain float32 pass of the same round."""
     outputs: dict[int, Output] = field(default_factory=dict)

@@ -1,21 +1,22 @@
 """Alternating rows round by round in one process, so that they share what the machine does.
 
-A row's time is divided by that of its baseline, which runs again before every second row. On a CPU
-with one thread the clock is the process's own processor time: others on the machine take turns,
-but no time of this process. Otherwise it is wall time.
+A row's time is divided by that of its baseline, the mean of what it takes before the row and after
+it, over as many batches as the row looks at: a machine that others use is not as fast a minute later.
+On a CPU with one thread the clock is the process's own processor time: others on the machine take
+turns, but no time of this process. Otherwise it is wall time.
 """
 
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import torch
 
 from benchmarks.gradients.measured import Measured
 from benchmarks.gradients.row import PLAIN, Output, Row, Step
 from benchmarks.gradients.subject import Batch, Subject
-
-ROWS_PER_BASELINE = 2
 
 
 def clock_of(device: torch.device) -> tuple[Callable[[], float], str]:
@@ -104,20 +105,27 @@ def _one_round(
     clock: Callable[[], float],
 ) -> None:
     batch = subject.batches[number]
-    baselines = list(dict.fromkeys(row.baseline for row in due))
-    plain_s, _ = _timed(steps[PLAIN], batch, clock)
-    for baseline in baselines:
-        baseline_s, since = 0.0, ROWS_PER_BASELINE
-        for row in (row for row in due if row.baseline == baseline):
-            if since >= ROWS_PER_BASELINE:
-                baseline_s, _ = _timed(steps[baseline], batch, clock)
-                if baseline == PLAIN:
-                    plain_s = baseline_s
-                since = 0
+    for baseline in dict.fromkeys(row.baseline for row in due):
+
+        def passes(calls: int, compared: tuple[str, ...] = (baseline, PLAIN)) -> dict[str, float]:
+            """Seconds of one baseline pass and one plain pass: means over so many of each."""
+            return {
+                name: statistics.mean(_timed(steps[name], batch, clock)[0] for _ in range(calls))
+                for name in dict.fromkeys(compared)
+            }
+
+        rows = [row for row in due if row.baseline == baseline]
+        before_s = passes(rows[0].batches_a_call)
+        for row, following in zip_longest(rows, rows[1:]):
             row_s, output = _timed(steps[row.name], batch, clock)
-            since += 1
+            calls = max(row.batches_a_call, following.batches_a_call if following else 1)
+            after_s = passes(calls)
+            baseline_s, plain_s = (
+                (before_s[name] + after_s[name]) / 2 for name in (baseline, PLAIN)
+            )
             measured[row.name].note_time(row_s / row.batches_a_call, baseline_s, plain_s)
             measured[row.name].outputs[number] = output
+            before_s = after_s
 
 
 def _timed(step: Step, batch: Batch, clock: Callable[[], float]) -> tuple[float, Output]:

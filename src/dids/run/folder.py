@@ -10,8 +10,8 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import distributions
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -267,5 +267,7 @@ def differences(
 def versions() -> dict[str, str]:
     """The versions that the result depends on, and that of the run folder's files."""
     found = {"dids": __version__, "run_folder": _FORMAT, "python": sys.version.split()[0]}
-    installed = {distribution.name: distribution.version for distribution in distributions()}
-    return found | {name: installed[name] for name in _PACKAGES if name in installed}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
