@@ -1,9 +1,9 @@
 """Alternating rows round by round in one process, so that they share what the machine does.
 
 A row's time is divided by that of its baseline, the mean of what it takes before the row and after
-it, over as many batches as the row looks at: a machine that others use is not as fast a minute later.
-On a CPU with one thread the clock is the process's own processor time: others on the machine take
-turns, but no time of this process. Otherwise it is wall time.
+it, over as many batches as the row looks at: a machine that others use is not as fast a minute
+later. On a CPU with one thread the clock is the process's own processor time: others on the machine
+take turns, but no time of this process. Otherwise it is wall time.
 """
 
 import statistics
