@@ -1,10 +1,12 @@
 """The command line. Heavy imports wait until a command needs them: help is instant."""
 
 import errno
+import gc
 import logging
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -430,6 +432,15 @@ def _print_plan(settings: "Config", *, calibrate: bool, num_processes: int) -> N
     print_plan(settings, plan)
 
 
+@cache
+def _keep_imports() -> None:
+    """Let no garbage collection look through what was imported: a third of a second each time.
+
+    The Trainer asks for one whenever it starts. Once a process: later there may be real garbage.
+    """
+    gc.freeze()
+
+
 def _run_until(settings: "Config", last: str, engine: str = "local") -> None:
     """Bring a run up to a stage; of several processes the first alone returns."""
     from dids.run.engines import ENGINES
@@ -441,6 +452,7 @@ def _run_until(settings: "Config", last: str, engine: str = "local") -> None:
 
     _quieten_libraries()
     keep_freed_memory()
+    _keep_imports()
     ranks, stop, console = launched_ranks(), StopSignal(), ConsoleProgress()
     progress = console if ranks.is_first else RankProgress(console, ranks.number)
     with stop.caught():
