@@ -9,7 +9,7 @@ take turns, but no time of this process. Otherwise it is wall time.
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
 import torch
@@ -106,26 +106,29 @@ def _one_round(
 ) -> None:
     batch = subject.batches[number]
     for baseline in dict.fromkeys(row.baseline for row in due):
-
-        def passes(calls: int, compared: tuple[str, ...] = (baseline, PLAIN)) -> dict[str, float]:
-            """Seconds of one baseline pass and one plain pass: means over so many of each."""
-            return {
-                name: statistics.mean(_timed(steps[name], batch, clock)[0] for _ in range(calls))
-                for name in dict.fromkeys(compared)
-            }
-
         rows = [row for row in due if row.baseline == baseline]
-        before_s = passes(rows[0].batches_a_call)
+        compared = {name: steps[name] for name in (baseline, PLAIN)}
+        before_s = _mean_times(compared, batch, clock, rows[0].batches_a_call)
         for row, following in zip_longest(rows, rows[1:]):
             row_s, output = _timed(steps[row.name], batch, clock)
             calls = max(row.batches_a_call, following.batches_a_call if following else 1)
-            after_s = passes(calls)
+            after_s = _mean_times(compared, batch, clock, calls)
             baseline_s, plain_s = (
                 (before_s[name] + after_s[name]) / 2 for name in (baseline, PLAIN)
             )
             measured[row.name].note_time(row_s / row.batches_a_call, baseline_s, plain_s)
             measured[row.name].outputs[number] = output
             before_s = after_s
+
+
+def _mean_times(
+    compared: Mapping[str, Step], batch: Batch, clock: Callable[[], float], calls: int
+) -> dict[str, float]:
+    """Seconds of each step, in the mean over so many calls."""
+    return {
+        name: statistics.mean(_timed(step, batch, clock)[0] for _ in range(calls))
+        for name, step in compared.items()
+    }
 
 
 def _timed(step: Step, batch: Batch, clock: Callable[[], float]) -> tuple[float, Output]:

@@ -105,3 +105,16 @@ def test_running_backward_twice_through_overwritten_logits_is_an_error():
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_a_loss_that_is_not_the_last_look_runs_backward_twice_in_any_precision():
+    model, batch = tiny_llama(double=False), make_batch([6, 6])
+    for is_cast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_cast):
+            loss = sample_losses(model, batch).sum()
+        loss.backward(retain_graph=True)
+        once = [parameter.grad.clone() for parameter in model.parameters()]
+        model.zero_grad()
+        loss.backward()
+        assert all(map(torch.equal, once, (p.grad for p in model.parameters())))
+        model.zero_grad()

@@ -124,7 +124,7 @@ def losses_of_logits(
     # Labels move instead of logits: slicing logits would copy the largest tensor of the pass.
     target_bt = functional.pad(labels_bt[:, 1:], (0, 1), value=NOT_SCORED)
     wide = logits_btv if logits_btv.dtype == torch.float64 else logits_btv.float()
-    overwrites = wide is not logits_btv or (is_last_look and _is_done_with(logits_btv))
+    overwrites = is_last_look and (wide is not logits_btv or _is_done_with(logits_btv))
     nll_n = token_nll(wide.flatten(0, 1), target_bt.flatten(), overwrites=overwrites)
     nll_bt = nll_n.view(target_bt.shape)
     scored_b = (target_bt != NOT_SCORED).sum(1).clamp(min=1)
