@@ -53,7 +53,7 @@ def launched(num: int, *arguments, fault=None) -> Ended:
             if fault is not None:
                 fault(rank)
 
-        children[forked(paths[rank], arguments, begin)] = rank
+        children[_forked(paths[rank], arguments, begin)] = rank
     # As torchrun does: where they meet outlives every rank. Its thread looks up names, and a rank
     # forked meanwhile would wait for ever for the lock that it held.
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -89,7 +89,7 @@ def _awaited(children: dict[int, int]) -> dict[int, int]:
 
 def killed_when(folder: Path, config: Path, is_reached: Callable[[Path], bool]) -> bool:
     """Start a run in a process of its own and kill it at a place; False if it was too fast."""
-    child = forked(folder / "output", ("run", config), lambda: None)
+    child = _forked(folder / "output", ("run", config), lambda: None)
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         if is_reached(folder):
             os.kill(child, signal.SIGKILL)
@@ -99,7 +99,7 @@ def killed_when(folder: Path, config: Path, is_reached: Callable[[Path], bool]) 
     return False
 
 
-def forked(output: Path, arguments, begin: Callable[[], None]) -> int:
+def _forked(output: Path, arguments, begin: Callable[[], None]) -> int:
     """A process that runs ``dids``, after what it begins with; its number."""
     if torch.cuda.is_available():
         pytest.skip("autograd's threads for a GPU do not survive a fork")
