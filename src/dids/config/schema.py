@@ -396,11 +396,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _no_source_called_as_a_task_is(self) -> "Config":
-        for name in self.data.sources:
-            if name in self.task_stores:
+        for name, task in self.task_stores.items():
+            if name in self.data.sources:
                 raise ValueError(
                     f"data.sources.{name} has the name that a run gives to files of the task "
-                    f"'{self.task_stores[name]}'; name the source otherwise"
+                    f"'{task}'; name the source otherwise"
                 )
         return self
 

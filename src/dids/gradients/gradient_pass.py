@@ -109,8 +109,7 @@ def gradient_pass(
         labels_bk = inputs.labels_bk
         spans = TokenSpans.of(inputs.labels_bt, inputs.arguments["attention_mask"])
         logits_bkv = model(**inputs.arguments).logits
-        is_last = labels == "data"
-        loss_b = losses_of_logits(logits_bkv, labels_bk, is_last_look=is_last)
+        loss_b = losses_of_logits(logits_bkv, labels_bk, is_last_look=labels == "data")
         losses.append(loss_b.detach()[order_b.argsort()])
         if labels == "model":
             drawn_bk = _drawn_labels(logits_bkv.detach(), labels_bk, generator)

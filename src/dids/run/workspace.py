@@ -34,6 +34,16 @@ EARLIER_DOMAINS = "earlier_domains"
 Split = Literal["validation", "test"]
 
 
+def task_title(task: str, split: Split) -> str:
+    """How errors call the files of a task.
+
+    Example:
+        >>> task_title("mmlu", "test")
+        "Task 'mmlu' (test)"
+    """
+    return f"Task '{task}' ({split})"
+
+
 @runtime_checkable
 class Progress(Protocol):
     """Shows how far a long piece of work is."""
@@ -107,7 +117,7 @@ class Workspace:
                 name=f"{name}-{split}",
                 paths=getattr(task, split),
                 format=task.format,
-                title=f"Task '{name}' ({split})",
+                title=task_title(name, split),
             )
             for name, task in self.config.tasks.items()
         }

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from dids.config import Config
 from dids.config.batch import batch_size, training_arguments
@@ -21,7 +20,7 @@ from dids.run.plan.stage_clock import StageClock
 from dids.run.plan.volumes import Volume, volumes
 from dids.run.stages import STAGES
 from dids.run.stages.tokenizer import tokenizer_like
-from dids.run.workspace import Progress, Workspace
+from dids.run.workspace import Progress, Split, Workspace, task_title
 
 
 @dataclass(frozen=True)
@@ -180,15 +179,13 @@ def _rehearsed_stages(
     return found
 
 
-def _task_volumes(
-    config: Config, split: Literal["validation", "test"], now: Callable[[], float]
-) -> dict[str, Volume]:
+def _task_volumes(config: Config, split: Split, now: Callable[[], float]) -> dict[str, Volume]:
     files = [
         SourceFiles(
             name=name,
             paths=getattr(task, split),
             format=task.format,
-            title=f"Task '{name}' ({split})",
+            title=task_title(name, split),
         )
         for name, task in config.tasks.items()
     ]
