@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from forked_children import CHILDREN
 from run.tiny_run import write_config
 
 from dids import cli
@@ -21,14 +23,16 @@ class TinyContest:
         self.folder = folder / "run-compare"
 
     def call(self, *options) -> int:
-        """``dids compare`` with options: its exit status."""
-        before = sys.argv
-        sys.argv = ["dids", "compare", str(self.config), *map(str, options)]
-        try:
+        """``dids compare`` with options: its exit status.
+
+        A contest that a test starts in a process of its own has real children.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            if not torch.cuda.is_available():  # which a forked process could not use
+                patch.setattr("dids.compare.workers.subprocess", CHILDREN)
+            patch.setattr(sys, "argv", ["dids", "compare", str(self.config), *map(str, options)])
             with pytest.raises(SystemExit) as stop:
                 cli.main()
-        finally:
-            sys.argv = before
         return stop.value.code
 
     def result(self) -> dict:
