@@ -77,6 +77,16 @@ def test_a_column_meets_every_bucket_before_any_twice(dim, num_columns):
     assert len({row * pitch % dim for row in range(dim)}) == dim
 
 
+@pytest.mark.parametrize("num_columns", [512, 1024, 1536, 4096, 8192, 32_768, 151_936])
+@pytest.mark.parametrize("dim", [1024, 4096, 16_384, 65_536])
+def test_columns_that_are_neighbours_and_weigh_much_do_not_pile_up(dim, num_columns):
+    # Of frequent tokens, which a tokenizer numbers first; they fell 32 to a bucket in place of 2.
+    pitch = Projection(dim).pitch(num_columns)
+    bucket_uv = np.arange(64)[:, None] * pitch + np.arange(num_columns // 16)
+    load_w = np.bincount(bucket_uv.ravel() % dim, minlength=dim)
+    assert load_w.max() <= 2 * load_w.mean() + 2
+
+
 def test_projection_is_linear():
     projection = Projection(16, input_dim=4)
     one, other = torch.randn(6, 9), torch.randn(6, 9)

@@ -48,6 +48,11 @@ Kind = Literal["one-sided", "exact"]
 
 LEADING = "leading directions of the sketch"
 """No parameter's name."""
+_APART = 0.2
+"""How far rows of a folded matrix begin apart, in all buckets over the rows from one to the other:
+0.38 with the golden ratio, the best for any number of rows; so much is found near by."""
+_ROWS_APART = 32
+"""Up to so many rows, or the root of the number of buckets."""
 
 
 class Projection:
@@ -114,7 +119,7 @@ class Projection:
         side = f"-{self.input_dim}" if self.kind == "one-sided" else ""
         is_fitted = bool(self.fitted or self.columns)
         fitted = f"-fitted{_digest(self.fitted, self.columns)}" if is_fitted else ""
-        return f"{self.kind}{side}{fitted}-{self.dim}-seed{self.seed}-v5"
+        return f"{self.kind}{side}{fitted}-{self.dim}-seed{self.seed}-v6"
 
     @property
     def kept_input(self) -> KeptInput | None:
@@ -210,14 +215,15 @@ class Projection:
 
         Returns:
             The next number without a common divisor with the number of buckets, so that a column
-            meets every one before any twice; nor too near a multiple of it, so that rows do not
-            pile up.
+            meets every one before any twice, with which rows that are few rows apart share few
+            buckets, and in these columns far from each other: what weighs much tends to be
+            neighbours, and would pile up.
         """
-        width, pitch = self.sketch_dim, num_columns
-        least = math.isqrt(width) // 2
-        while math.gcd(pitch, width) > 1 or not least <= pitch % width <= width - least:
-            pitch += 1
-        return pitch
+        width = self.sketch_dim
+        pitches = range(num_columns, num_columns + width)
+        coprime = [pitch for pitch in pitches if math.gcd(pitch, width) == 1]
+        apart = (pitch for pitch in coprime if _are_apart(pitch, num_columns, width))
+        return next(apart, coprime[0])
 
     def offset(self, name: str) -> int:
         """The bucket of a parameter's first entry."""
@@ -407,6 +413,15 @@ def _as_multiplied(tensor: Tensor) -> Tensor:
 @cache
 def _has_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _are_apart(pitch: int, num_columns: int, width: int) -> bool:
+    """Whether rows share no bucket, or begin far apart for how few rows they are apart."""
+    for rows in range(1, min(_ROWS_APART, math.isqrt(width)) + 1):
+        away = rows * pitch % width
+        if min(away, width - away) < min(num_columns, _APART * width / rows):
+            return False
+    return True
 
 
 def _digest(directions: Mapping[str, Tensor], columns: Mapping[str, int]) -> str:

@@ -20,7 +20,7 @@ _SAMPLES = 32
 """That directions of inputs are fitted to, drawn evenly from the corpus."""
 _LEADING_SHARE = 0.02
 """Of the corpus, whose own directions features keep, as far as they have room: one pass more."""
-_RULES_VERSION = 4
+_RULES_VERSION = 5
 """Raise it when other directions come out of the same samples."""
 
 
