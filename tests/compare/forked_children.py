@@ -6,15 +6,13 @@ process: a lock that one of its threads holds would be held in the child for eve
 
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
-import threading
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 
 import torch
-
-from dids import cli
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["dids.run.runner", "transformers.models.llama.modeling_llama"])
@@ -39,13 +37,13 @@ class ForkedChild:
         return self._process.exitcode
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
-        if self._process.exitcode is None:
+        if self.returncode is None:
             raise subprocess.TimeoutExpired("dids.compare.child", timeout)
-        return self._process.exitcode
+        return self.returncode
 
     def kill(self) -> None:
         self._process.kill()
@@ -62,20 +60,14 @@ CHILDREN = SimpleNamespace(
 
 def _run(arguments: list[str], output: str, env: dict[str, str], contest: Connection) -> None:
     os.setsid()
+    os.dup2(contest.fileno(), 0)
     file = os.open(output, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    sys.stdin = os.fdopen(0)  # a forked process has another
     os.environ.clear()
     os.environ.update(env)
     torch.set_num_threads(int(env["OMP_NUM_THREADS"]))
     os.fsync = lambda descriptor: None
-    threading.Thread(target=_end_with, args=(contest,), daemon=True).start()
     sys.argv = ["dids", *arguments]
-    cli.main()
-
-
-def _end_with(contest: Connection) -> None:
-    try:
-        contest.recv_bytes()  # nothing is ever written: it fails at the end
-    except EOFError:
-        os._exit(130)
+    runpy.run_module("dids.compare.child", run_name="__main__")

@@ -19,7 +19,7 @@ columns, n entries in the order of buckets.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -220,10 +220,13 @@ class Projection:
             neighbours, and would pile up.
         """
         width = self.sketch_dim
-        pitches = range(num_columns, num_columns + width)
-        coprime = [pitch for pitch in pitches if math.gcd(pitch, width) == 1]
-        apart = (pitch for pitch in coprime if _are_apart(pitch, num_columns, width))
-        return next(apart, coprime[0])
+
+        def coprime() -> Iterator[int]:
+            pitches = range(num_columns, num_columns + width)
+            return (pitch for pitch in pitches if math.gcd(pitch, width) == 1)
+
+        apart = (pitch for pitch in coprime() if _are_apart(pitch, num_columns, width))
+        return next(apart, next(coprime()))  # of few buckets no number does
 
     def offset(self, name: str) -> int:
         """The bucket of a parameter's first entry."""
