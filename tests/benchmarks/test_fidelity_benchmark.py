@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.fidelity.corpora import CORPORA
 from benchmarks.fidelity.estimators import ESTIMATORS
 from benchmarks.fidelity.evidence import Evidence
 from benchmarks.fidelity.exercises import SKILLS, TASKS, write_exercises
@@ -16,6 +17,9 @@ from benchmarks.fidelity.training import new_optimizer
 from benchmarks.fidelity.truth import loss_drops
 from dids.audit.agreement import agreement, mean_agreement
 from dids.audit.checkpoint import Checkpoint, Samples
+from dids.run.folder import RunFolder
+from dids.run.progress import ConsoleProgress
+from dids.run.runner import run_stages
 
 PROTOCOL = Protocol(
     num_steps=8, checkpoints=(3, 6), horizons=(1, 2), batch_size=4, items=4, samples=3
@@ -43,6 +47,12 @@ def test_tables_have_a_line_for_every_estimator(result):
     assert all(f"| {name} |" in table for name in (CEILING, *ESTIMATORS))
     name = next(iter(ESTIMATORS))
     assert "| exercises | early |" in stage_table([result], name)
+
+
+def test_the_instruct_pack_passes_its_check(instruct_pack, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIDS_DATA", str(instruct_pack))
+    config = CORPORA["instruct"](tmp_path / "run", 0)
+    run_stages(config, RunFolder(Path(config.run)), ConsoleProgress(), last="check")
 
 
 def test_agreement_is_one_with_itself_and_minus_one_turned_round():
