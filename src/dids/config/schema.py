@@ -282,7 +282,8 @@ class ImpactConfig(Section):
     proxy, as a fraction of the samples that the whole run trains on."""
     max_coordinates: Annotated[int, Field(ge=1000)] | None = 125_000
     """Parameters in the inner products: a seeded subset of each matrix's columns, at least one,
-    unbiased, other ones at each measurement. None: all."""
+    unbiased, other ones at each measurement. Half of them are of the embedding and the head, at
+    least eight columns of these, whatever the vocabulary. None: all."""
     metric: Literal["fisher", "step"] = "fisher"
     """What steps of domains and tasks are compared in: the task's Fisher information, or the
     optimizer's own metric, where impact is the loss that one step saves."""

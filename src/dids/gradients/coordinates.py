@@ -5,9 +5,15 @@ weights that keep inner products unbiased: ⟨u, v⟩ ≈ Σ_p weight_p u_p v_p.
 linear layer's gradient is ``left.T @ right``: with a quarter of the columns of ``right`` it costs a
 quarter, where single entries would need all of it. Rows are all kept: those of a head are tokens,
 and a task's whole loss may hang on two of them.
+
+Half of all entries are of the embedding and the head. In a task's Fisher information the tokens
+that it is about weigh so much that nearly all of a kernel lies there: with one of 256 columns of
+these, kernels agreed with those of all entries at a correlation of 0.67 whatever was kept of other
+layers, with eight of them and one of every other matrix at 0.93.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +22,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dids.gradients.layer_gradient import LayerGradient, MatrixGradient, block_size, matrix_shape
-from dids.gradients.layers import covered_parameters
+from dids.gradients.layers import covered_parameters, token_matrices
 from dids.gradients.random_signs import philox
 from dids.gradients.shards import whole
 
+TOKEN_COLUMNS = 8
+"""Columns that are kept of an embedding and a head, however large the vocabulary is."""
+_TOKEN_BYTES = 2**30  # more than the sums of all groups take for these, and fewer columns do
 # So many entries of several samples are still looked at together on a CPU: 16 MiB in float32.
 _CACHED_ENTRIES = 2**22
 
@@ -103,15 +112,23 @@ class Coordinates:
 
     @classmethod
     def of(
-        cls, model: nn.Module, *, max_coordinates: int | None = None, seed: int = 0
+        cls,
+        model: nn.Module,
+        *,
+        max_coordinates: int | None = None,
+        seed: int = 0,
+        num_groups: int = 1,
     ) -> "Coordinates":
         """Choose the coordinates of a model.
 
         Args:
             model: Its covered, trainable parameters are used.
-            max_coordinates: How many entries to keep at most, vectors and one column of every
-                matrix aside, which are always kept; None for all.
+            max_coordinates: How many entries to keep at most, half of them of matrices whose rows
+                are tokens; vectors, one column of every matrix and ``TOKEN_COLUMNS`` of these
+                matrices aside, which are always kept; None for all.
             seed: Seed of the choice.
+            num_groups: Of how many groups sums are to be held: of so many that tokens' columns take
+                a gigabyte, fewer of these are kept.
 
         Returns:
             Coordinates in the model's parameter order.
@@ -122,13 +139,15 @@ class Coordinates:
         if max_coordinates is not None and max_coordinates < 1:
             raise ValueError(f"max_coordinates must be at least 1, but is {max_coordinates}.")
         parameters = covered_parameters(model)
-        total = sum(parameter.numel() for parameter in parameters.values())
-        share = 1.0 if max_coordinates is None else min(1.0, max_coordinates / total)
+        shapes = {name: matrix_shape(parameter) for name, parameter in parameters.items()}
+        kept = {}
+        if max_coordinates is not None:
+            kept = _num_columns(shapes, token_matrices(model), max_coordinates, num_groups)
         slots, start = {}, 0
         for name, parameter in parameters.items():
-            shape, columns = matrix_shape(parameter), None
-            if len(shape) == 2 and share < 1.0:
-                columns = _subset(seed, name, shape[1], share).to(parameter.device)
+            shape, columns = shapes[name], None
+            if name in kept:
+                columns = _subset(seed, name, shape[1], kept[name]).to(parameter.device)
             slot = Slot(start, start, shape, columns)
             start += int(np.prod(slot.kept_shape))
             slots[name] = replace(slot, stop=start)
@@ -174,8 +193,37 @@ class Coordinates:
         return torch.cat(parts)
 
 
-def _subset(seed: int, name: str, num_columns: int, share: float) -> Tensor:
+def _num_columns(
+    shapes: Mapping[str, tuple[int, ...]],
+    tokens: Collection[str],
+    max_coordinates: int,
+    num_groups: int,
+) -> dict[str, int]:
+    """Columns to keep of each matrix of which not all are kept."""
+    size = {name: math.prod(shape) for name, shape in shapes.items()}
+    if sum(size.values()) <= max_coordinates:
+        return {}
+    of_tokens = [name for name in tokens if name in shapes]
+    token_size = sum(size[name] for name in of_tokens)
+    other_size = sum(size.values()) - token_size
+    token_part = min(token_size, max(max_coordinates / 2, max_coordinates - other_size))
+    token_rows = sum(shapes[name][0] for name in of_tokens)
+    fitting = _TOKEN_BYTES // (8 * num_groups * max(1, token_rows))
+    least = max(1, min(TOKEN_COLUMNS, fitting))
+    found = {}
+    for name, shape in shapes.items():
+        if len(shape) != 2:
+            continue
+        if name in of_tokens:
+            wanted = max(least, int(shape[1] * token_part / token_size))
+        else:
+            wanted = max(1, int(shape[1] * (max_coordinates - token_part) / other_size))
+        if wanted < shape[1]:
+            found[name] = wanted
+    return found
+
+
+def _subset(seed: int, name: str, num_columns: int, kept: int) -> Tensor:
     generator = np.random.Generator(philox(seed, f"{name}/coordinates"))
-    kept = max(1, int(num_columns * share))
     chosen = generator.choice(num_columns, kept, replace=False, shuffle=False)
     return torch.from_numpy(np.sort(chosen).astype(np.int64))

@@ -63,6 +63,18 @@ def covered_parameters(
     return _asked_for(model, _known_layers(model, by_base_layer(model)), layers)
 
 
+def token_matrices(model: nn.Module) -> set[str]:
+    """Names of the matrices whose rows are tokens: those of embeddings, and of the head."""
+    modules = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    head = _head(model)
+    ids = {
+        id(parameter)
+        for module in (modules if head is None else [*modules, head])
+        for parameter in module.parameters()
+    }
+    return {name for name, parameter in covered_parameters(model).items() if id(parameter) in ids}
+
+
 def _asked_for(
     model: nn.Module,
     known: Mapping[nn.Module, Mapping[str, Tensor]],

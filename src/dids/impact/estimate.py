@@ -231,7 +231,12 @@ class ImpactEstimator:
 
     def _coordinates(self, model: nn.Module, index: int) -> Coordinates:
         seed = self.seed * 1_000_003 + index
-        return Coordinates.of(model, max_coordinates=self.max_coordinates, seed=seed)
+        return Coordinates.of(
+            model,
+            max_coordinates=self.max_coordinates,
+            seed=seed,
+            num_groups=len(self.members_by_domain),
+        )
 
     def _known(self, training: GroupedGradients | None) -> list[MeasuredGradient | None]:
         """What training says of each domain; None where it says nothing."""
