@@ -49,9 +49,11 @@ def test_tables_have_a_line_for_every_estimator(result):
     assert "| exercises | early |" in stage_table([result], name)
 
 
-def test_the_instruct_pack_passes_its_check(instruct_pack, tmp_path, monkeypatch):
-    monkeypatch.setenv("DIDS_DATA", str(instruct_pack))
-    config = CORPORA["instruct"](tmp_path / "run", 0)
+@pytest.mark.parametrize("corpus", ["instruct", "python"])
+def test_the_corpora_pass_the_check_of_their_data(corpus, request, tmp_path, monkeypatch):
+    if corpus == "instruct":
+        monkeypatch.setenv("DIDS_DATA", str(request.getfixturevalue("instruct_pack")))
+    config = CORPORA[corpus](tmp_path / "run", 0)
     run_stages(config, RunFolder(Path(config.run)), ConsoleProgress(), last="check")
 
 
