@@ -25,7 +25,7 @@ from dids.training.sample_numbers import SampleNumbers
 
 _FILES = "dids_gradients_*.safetensors"
 _NUMBERS = "numbers"
-_ORDER = "columns first"  # of a matrix's entries
+_ORDER = "columns first, half of them of tokens"  # which entries, and how a matrix's lie
 
 
 class CollectedGradients:
@@ -121,7 +121,7 @@ class CollectedGradients:
         for number, path in enumerate(sorted(checkpoint.glob(_FILES))):
             with safe_open(path, framework="pt") as file:
                 if file.metadata() != self._metadata():
-                    return  # of other domains, or in the order of an earlier version
+                    return  # of other domains, or of an earlier version's entries
                 self._numbers.before_k.copy_(file.get_tensor(_NUMBERS))
                 if number % num_ranks() == (rank() or 0):
                     for name, tensor in sums.tensors().items():
