@@ -196,7 +196,7 @@ def test_the_command_prints_a_table_and_draws_a_page(trained, capsys, monkeypatc
     assert "from the newest checkpoint" in page.read_text("utf-8")
     result = json.loads((trained.path("audit") / "audit.json").read_text("utf-8"))
     assert result["settings"]["at"] == "train"
-    assert set(result["agreement"]) == {"fisher", "step", "ceiling"}
+    assert set(result["agreement"]) == {"fisher", "damped", "step", "ceiling"}
     assert set(result["loss_drops"]) == set(trained.domains.names)
 
 

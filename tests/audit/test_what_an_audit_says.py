@@ -15,7 +15,10 @@ TASKS = ("a", "b", "c")
 
 def made(fisher_kt, step_kt, drop_rkt=None, metric="fisher"):
     drop_rkt = np.stack([DROP_KT, DROP_KT]) if drop_rkt is None else drop_rkt
-    kernels = {"fisher": np.asarray(fisher_kt), "step": np.asarray(step_kt)}
+    """What the damped metric says is always right."""
+    kernels = {
+        "fisher": np.asarray(fisher_kt), "damped": DROP_KT.copy(), "step": np.asarray(step_kt)
+    }  # fmt: skip
     return Audit(AuditSettings(), metric, NAMES, TASKS, kernels, drop_rkt)
 
 
@@ -24,18 +27,20 @@ def test_a_perfect_estimate_reaches_the_ceiling():
     assert audit.agreement("fisher") == audit.ceiling == agreement(DROP_KT, DROP_KT)
     assert audit.ceiling.rho == 1.0
     assert not slips(audit)
-    assert table_rows(audit)["all"][:3] == ["1.00", "1.00", "1.00"]
+    assert table_rows(audit)["all"][:4] == ["1.00", "1.00", "1.00", "1.00"]
 
 
 def test_the_better_metric_is_named_where_it_is_clear():
     off = np.array([[0.0, 0.01, 0.02], [0.02, 0.0, 0.01], [0.01, 0.02, 0.0], [0.03, 0.03, 0.03]])
-    better = sentences(made(-DROP_KT + off, DROP_KT))[1]
-    assert better == "impact.metric: step has ρ = 1.00, which is clearly better."
-    worse = sentences(made(-DROP_KT + off, DROP_KT, metric="step"))[1]
+    damped, step = sentences(made(-DROP_KT + off, DROP_KT))[1:3]
+    assert damped == "impact.metric: damped has ρ = 1.00, which is clearly better."
+    assert step == "impact.metric: step has ρ = 1.00, which is clearly better."
+    worse, alike = sentences(made(-DROP_KT + off, DROP_KT, metric="step"))[1:3]
+    assert alike.endswith("damped has ρ = 1.00, which is no clear difference over 3 tasks.")
     assert worse.startswith("impact.metric: fisher has ρ = ") and worse.endswith("clearly worse.")
     mixed = DROP_KT * np.array([1.0, -1.0, 1.0])
     other = DROP_KT * np.array([-1.0, 1.0, 1.0])
-    assert sentences(made(mixed, other))[1].endswith("no clear difference over 3 tasks.")
+    assert sentences(made(mixed, other))[2].endswith("no clear difference over 3 tasks.")
 
 
 def test_a_best_domain_that_impact_ranks_low_is_named():
@@ -47,7 +52,7 @@ def test_a_best_domain_that_impact_ranks_low_is_named():
         "a: training says that web helps the most, impact ranks it 4 of 4."
     )
     assert best_domains(audit)[0] == ("web", 4)
-    assert table_rows(audit)["a"][3:] == ["web", "4"]
+    assert table_rows(audit)["a"][4:] == ["web", "4"]
 
 
 def test_a_best_domain_of_one_measurement_alone_is_no_slip():

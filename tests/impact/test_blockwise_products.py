@@ -9,7 +9,7 @@ from dids.gradients.coordinates import Slot
 from dids.gradients.sample_rows import GroupSample
 from dids.gradients.statistics import GradientStatistics
 from dids.impact import blockwise_products
-from dids.impact.blockwise_products import MeasuredGradient, step_products
+from dids.impact.blockwise_products import OF_FISHER, MeasuredGradient, step_products
 from dids.impact.preconditioner import Preconditioner
 
 NUM = 1000
@@ -43,7 +43,7 @@ def preconditioner(generator, kind):
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam", "muon"])
-@pytest.mark.parametrize("within", ["fisher", "step", "plain"])
+@pytest.mark.parametrize("within", ["damped", "fisher", "step", "plain"])
 def test_every_product_is_the_one_that_its_definition_says(monkeypatch, within, kind):
     monkeypatch.setattr(blockwise_products, "_CPU_ENTRIES", 1)  # 256 parameters a block
     generator = torch.Generator().manual_seed(3)
@@ -57,12 +57,18 @@ def test_every_product_is_the_one_that_its_definition_says(monkeypatch, within, 
     if within == "plain":
         own = Preconditioner()
     wide = Preconditioner(None if own.scale_p is None else own.scale_p.double(), own.root_by_slot)
-    step = wide.times if within == "fisher" else wide.root_times
+    step = wide.times if within in OF_FISHER else wide.root_times
     update_kp = step(torch.stack([each.mean.mean_p for each in domains]).double())
     for t, task in enumerate(tasks):
         metric_p = weight_p.double()
-        if within == "fisher":
-            metric_p = metric_p * task.mean.square_p.double()
+        slope_p = metric_p  # the derivative of the metric by a square
+        if within in OF_FISHER:
+            square_p = task.mean.square_p.double()
+            kept_p = torch.ones_like(square_p)
+            if within == "damped" and wide.scale_p is not None:
+                moment_p = wide.scale_p**-2
+                kept_p = moment_p / (moment_p + square_p / 16)
+            metric_p, slope_p = metric_p * square_p * kept_p, slope_p * kept_p**2
         own_p = step(task.mean.mean_p.double())
         first_p, second_p = step(task.mean.halves_2p.double())
 
@@ -84,8 +90,8 @@ def test_every_product_is_the_one_that_its_definition_says(monkeypatch, within, 
             continue
         row_mp = task.sample.row_rp.double()
         influence_mk = step(row_mp) @ (metric_p * update_kp).T
-        if within == "fisher":  # the metric is a mean over the same samples
-            influence_mk += row_mp.square() @ (weight_p.double() * own_p * update_kp).T
+        if within in OF_FISHER:  # the metric is a mean over the same samples
+            influence_mk += row_mp.square() @ (slope_p * own_p * update_kp).T
         close(found.influence[t], influence_mk)
 
 

@@ -36,7 +36,7 @@ from dids.run.workspace import Workspace
 FOLDER_NAME = "audit"
 RESULT_NAME = "audit.json"
 _EFFECTS_NAME = "effects.json"
-METRICS: tuple[Within, ...] = ("fisher", "step")
+METRICS: tuple[Within, ...] = ("fisher", "damped", "step")
 """That impact is asked in."""
 _REPEATS = 2
 _LEAST_ITEMS = 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dids.audit.audit import METRICS, Audit
+from dids.impact.blockwise_products import Within
 from dids.report.numbers import MINUS, plural
 
 _CLEAR_CEILING = 0.3
@@ -59,7 +60,12 @@ def _advice(audit: Audit) -> list[str]:
             "Two measurements hardly agree, so this says little of impact: give more --items, more "
             "--steps, or a larger --batch-size."
         ]
-    (other,) = [metric for metric in audit.kernel_kt if metric != audit.metric]
+    others = [metric for metric in audit.kernel_kt if metric != audit.metric]
+    return [_compared(audit, metric) for metric in others]
+
+
+def _compared(audit: Audit, other: Within) -> str:
+    """Whether another metric orders domains better than the run's own does."""
     difference_t = np.array(
         [
             audit.of_task(task).agreement(other).rho
@@ -69,9 +75,9 @@ def _advice(audit: Audit) -> list[str]:
     )
     mean, number = float(difference_t.mean()), len(difference_t)
     reached = f"impact.metric: {other} has ρ = {audit.agreement(other).rho:.2f}"
-    if number < 2 or abs(mean) < _T_95 * float(difference_t.std(ddof=1)) / np.sqrt(number):
-        return [f"{reached}, which is no clear difference over {plural(number, 'task')}."]
-    return [f"{reached}, which is clearly {'better' if mean > 0 else 'worse'}."]
+    if number < 2 or abs(mean) <= _T_95 * float(difference_t.std(ddof=1)) / np.sqrt(number):
+        return f"{reached}, which is no clear difference over {plural(number, 'task')}."
+    return f"{reached}, which is clearly {'better' if mean > 0 else 'worse'}."
 
 
 def slips(audit: Audit) -> list[Slip]:

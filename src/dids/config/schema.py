@@ -284,9 +284,11 @@ class ImpactConfig(Section):
     """Parameters in the inner products: a seeded subset of each matrix's columns, at least one,
     unbiased, other ones at each measurement. Half of them are of the embedding and the head, at
     least eight columns of these, whatever the vocabulary. None: all."""
-    metric: Literal["fisher", "step"] = "fisher"
-    """What steps of domains and tasks are compared in: the task's Fisher information, or the
-    optimizer's own metric, where impact is the loss that one step saves."""
+    metric: Literal["fisher", "damped", "step"] = "fisher"
+    """What steps of domains and tasks are compared in: the task's Fisher information; the same,
+    damped where it is far above the optimizer's second moments; or the optimizer's own metric,
+    where impact is the loss that one step saves. `dids audit` says which of them holds for a run.
+    """
     robust_tasks: bool = True
     """Whether a task's sample whose step is longer than the median of the task's samples' is
     shortened to it, so that a few long gradients are not taken for what the task asks. Not where a

@@ -21,10 +21,15 @@ from dids.gradients.sample_rows import GroupSample
 from dids.gradients.statistics import GradientStatistics
 from dids.impact.preconditioner import Preconditioner
 
-Within = Literal["fisher", "step", "plain"]
-"""What steps are compared in: each task's Fisher information; the optimizer's own metric, where a
-kernel is the loss that one step saves, to first order; or none, where gradients are compared as
-they are."""
+Within = Literal["damped", "fisher", "step", "plain"]
+"""What steps are compared in: each task's Fisher information, with steps of an optimizer that has
+seen some of the task or with its own; the optimizer's own metric, where a kernel is the loss that
+one step saves, to first order; or none, where gradients are compared as they are."""
+OF_FISHER: tuple[Within, ...] = ("damped", "fisher")
+"""Those that need a task's squares."""
+TASK_PART = 1 / 16
+"""Of a task's squared gradients, what is added to the optimizer's second moments within ``damped``:
+a batch of sixteen of its samples would add about so much."""
 
 # Entries of gradients, rows and steps in every task's metric in a block: 8 MiB in float32. Twice as
 # many, and a CPU's memory for them is fresh pages in every block.
@@ -158,7 +163,7 @@ class _Walk:
     ) -> None:
         turned: Callable[[Tensor], Tensor] = preconditioner.turned
         scale_p = preconditioner.scale_p
-        if within == "fisher":
+        if within in OF_FISHER:
             turned = _twice(turned)
         elif scale_p is not None:
             scale_p = scale_p.sqrt()
@@ -182,7 +187,8 @@ class _Walk:
         task_t = torch.arange(len(tasks))
         self.rows_of_task = count_t
         self.task_m = task_t.repeat_interleave(torch.tensor(count_t)).to(like.device)
-        self.square_t = [_squares(each) for each in tasks] if within == "fisher" else None
+        self.square_t = [_squares(each) for each in tasks] if within in OF_FISHER else None
+        self.task_part = TASK_PART if within == "damped" else 0.0
 
         # Memory for a block, used again: fresh pages would cost as much as what fills them.
         num_domains, num_tasks = len(domains), len(tasks)
@@ -212,11 +218,13 @@ class _Walk:
         step_kc = torch.mul(first_kc, self.share_k2[:, :1], out=own_nc[:num_domains])
         step_kc.addcmul_(second_kc, self.share_k2[:, 1:])
         own_tc = first_tc * self.share_t2[:, :1] + second_tc * self.share_t2[:, 1:]
+        kept_tc = torch.ones_like(own_tc)
         if self.square_t is None:
-            metric_tc = self._scaled(torch.ones_like(own_tc), block)
+            metric_tc = self._scaled(kept_tc, block)
         else:
-            square_tc = torch.stack([square_p[block] for square_p in self.square_t])
-            metric_tc = self._scaled(square_tc.to(own_tc), block)
+            square_tc = torch.stack([square_p[block] for square_p in self.square_t]).to(own_tc)
+            kept_tc = self._kept(square_tc, block)
+            metric_tc = self._scaled(square_tc * kept_tc, block)
         pull_tc = metric_tc * own_tc
         sums.norm_t += (pull_tc * own_tc).sum(1, dtype=torch.float64)
         sums.signal_tk += metric_tc @ (first_kc * second_kc).T
@@ -235,9 +243,19 @@ class _Walk:
             derived_mc = metric_tc.index_select(0, self.task_m).mul_(derived_mc)
             if self.square_t is not None:
                 row_mc = torch.cat([row_mp[:, block] for row_mp in self.row_t]).to(own_tc)
-                scaled_tc = self._scaled(own_tc, block)
+                scaled_tc = self._scaled(own_tc * kept_tc.square(), block)
                 derived_mc.addcmul_(row_mc.square_(), scaled_tc.index_select(0, self.task_m))
             sums.influence_mk += derived_mc @ step_kc.T
+
+    def _kept(self, square_tc: Tensor, block: slice) -> Tensor:
+        """``v / (v + part of the squares)``, v being the optimizer's second moments, if it has any.
+
+        The derivative of ``square * kept`` by the square is the square of this.
+        """
+        if self.task_part == 0.0 or self.scale_p is None:
+            return torch.ones_like(square_tc)
+        scale_c = self.scale_p[block]
+        return 1.0 / (1.0 + self.task_part * square_tc * scale_c * scale_c)
 
     def _scaled(self, row_tc: Tensor, block: slice) -> Tensor:
         """Times the weights, and what scales the gradients on either side."""

@@ -27,7 +27,7 @@ from dids.gradients.model_state import evaluation_mode
 from dids.gradients.sample_rows import ROWS
 from dids.gradients.shards import is_sharded
 from dids.gradients.statistics import GradientStatistics
-from dids.impact.blockwise_products import MeasuredGradient, Within
+from dids.impact.blockwise_products import OF_FISHER, MeasuredGradient, Within
 from dids.impact.brackets import brackets
 from dids.impact.divided_pass import SampleGroup, measured_gradients, own_batches
 from dids.impact.matrices import ImpactMatrices
@@ -284,7 +284,7 @@ class ImpactEstimator:
             self.collate,
             batch_size=self.batch_size,
             num_rows=self.budget.task_samples,
-            with_squares=self.within == "fisher",
+            with_squares=self.within in OF_FISHER,
             labels=self.labels,
             generator=torch.Generator().manual_seed(self.seed * 1_000_003 + index),
             shortened_by=step_length if self.robust_tasks else None,
