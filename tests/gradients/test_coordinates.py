@@ -58,13 +58,12 @@ def test_half_of_all_entries_are_of_tokens(is_tied):
     assert 4_000 < sum(size.values()) - token_part <= 5_000
 
 
-def test_of_a_large_vocabulary_eight_columns_are_kept_but_not_for_very_many_groups():
+def test_of_a_large_vocabulary_eight_columns_are_kept_but_no_more_than_a_gigabyte_has_room_for():
     model = llama(5_000)
     name = "model.embed_tokens.weight"
     assert kept_columns(model, max_coordinates=1_000)[name] == TOKEN_COLUMNS
-    # 8 bytes for each of 5,000 rows and 9,000 groups: a gigabyte has room for two columns.
-    assert kept_columns(model, max_coordinates=1_000, num_groups=9_000)[name] == 2
-    assert kept_columns(model, max_coordinates=1_000, num_groups=1_000_000)[name] == 1
+    assert kept_columns(model, max_coordinates=1_000, held_bytes=72_000)[name] == 2  # 720 MB
+    assert kept_columns(model, max_coordinates=1_000, held_bytes=8_000_000)[name] == 1
 
 
 def test_where_no_tokens_are_trained_other_matrices_have_all():

@@ -28,7 +28,7 @@ from dids.gradients.shards import whole
 
 TOKEN_COLUMNS = 8
 """Columns that are kept of an embedding and a head, however large the vocabulary is."""
-_TOKEN_BYTES = 2**30  # more than the sums of all groups take for these, and fewer columns do
+_TOKEN_BYTES = 2**30  # where all that is held of these would take more, fewer columns are kept
 # So many entries of several samples are still looked at together on a CPU: 16 MiB in float32.
 _CACHED_ENTRIES = 2**22
 
@@ -117,7 +117,7 @@ class Coordinates:
         *,
         max_coordinates: int | None = None,
         seed: int = 0,
-        num_groups: int = 1,
+        held_bytes: int = 8,
     ) -> "Coordinates":
         """Choose the coordinates of a model.
 
@@ -127,8 +127,8 @@ class Coordinates:
                 are tokens; vectors, one column of every matrix and ``TOKEN_COLUMNS`` of these
                 matrices aside, which are always kept; None for all.
             seed: Seed of the choice.
-            num_groups: Of how many groups sums are to be held: of so many that tokens' columns take
-                a gigabyte, fewer of these are kept.
+            held_bytes: What is to be held for every entry. So many that all tokens' columns would
+                take more than a gigabyte leave fewer of these, and one at least.
 
         Returns:
             Coordinates in the model's parameter order.
@@ -142,7 +142,7 @@ class Coordinates:
         shapes = {name: matrix_shape(parameter) for name, parameter in parameters.items()}
         kept = {}
         if max_coordinates is not None:
-            kept = _num_columns(shapes, token_matrices(model), max_coordinates, num_groups)
+            kept = _num_columns(shapes, token_matrices(model), max_coordinates, held_bytes)
         slots, start = {}, 0
         for name, parameter in parameters.items():
             shape, columns = shapes[name], None
@@ -197,7 +197,7 @@ def _num_columns(
     shapes: Mapping[str, tuple[int, ...]],
     tokens: Collection[str],
     max_coordinates: int,
-    num_groups: int,
+    held_bytes: int,
 ) -> dict[str, int]:
     """Columns to keep of each matrix of which not all are kept."""
     size = {name: math.prod(shape) for name, shape in shapes.items()}
@@ -208,7 +208,7 @@ def _num_columns(
     other_size = sum(size.values()) - token_size
     token_part = min(token_size, max(max_coordinates / 2, max_coordinates - other_size))
     token_rows = sum(shapes[name][0] for name in of_tokens)
-    fitting = _TOKEN_BYTES // (8 * num_groups * max(1, token_rows))
+    fitting = _TOKEN_BYTES // max(1, held_bytes * token_rows)
     least = max(1, min(TOKEN_COLUMNS, fitting))
     found = {}
     for name, shape in shapes.items():

@@ -231,11 +231,11 @@ class ImpactEstimator:
 
     def _coordinates(self, model: nn.Module, index: int) -> Coordinates:
         seed = self.seed * 1_000_003 + index
+        # Two halves of every domain in float32, and samples of every task in bfloat16.
+        num_rows = len(self.tasks) * self.budget.task_samples
+        held_bytes = 8 * len(self.members_by_domain) + 2 * num_rows
         return Coordinates.of(
-            model,
-            max_coordinates=self.max_coordinates,
-            seed=seed,
-            num_groups=len(self.members_by_domain),
+            model, max_coordinates=self.max_coordinates, seed=seed, held_bytes=held_bytes
         )
 
     def _known(self, training: GroupedGradients | None) -> list[MeasuredGradient | None]:
