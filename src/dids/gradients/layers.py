@@ -72,7 +72,11 @@ def token_matrices(model: nn.Module) -> set[str]:
         for module in (modules if head is None else [*modules, head])
         for parameter in module.parameters()
     }
-    return {name for name, parameter in covered_parameters(model).items() if id(parameter) in ids}
+    return {
+        name
+        for name, parameter in covered_parameters(model).items()
+        if id(parameter) in ids and parameter.dim() == 2
+    }
 
 
 def _asked_for(
