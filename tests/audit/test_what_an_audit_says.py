@@ -14,8 +14,8 @@ TASKS = ("a", "b", "c")
 
 
 def made(fisher_kt, step_kt, drop_rkt=None, metric="fisher"):
-    drop_rkt = np.stack([DROP_KT, DROP_KT]) if drop_rkt is None else drop_rkt
     """What the damped metric says is always right."""
+    drop_rkt = np.stack([DROP_KT, DROP_KT]) if drop_rkt is None else drop_rkt
     kernels = {
         "fisher": np.asarray(fisher_kt), "damped": DROP_KT.copy(), "step": np.asarray(step_kt)
     }  # fmt: skip

@@ -142,7 +142,8 @@ class Coordinates:
         shapes = {name: matrix_shape(parameter) for name, parameter in parameters.items()}
         kept = {}
         if max_coordinates is not None:
-            kept = _num_columns(shapes, token_matrices(model), max_coordinates, held_bytes)
+            tokens = token_matrices(model, parameters)
+            kept = _num_columns(shapes, tokens, max_coordinates, held_bytes)
         slots, start = {}, 0
         for name, parameter in parameters.items():
             shape, columns = shapes[name], None
@@ -203,23 +204,22 @@ def _num_columns(
     size = {name: math.prod(shape) for name, shape in shapes.items()}
     if sum(size.values()) <= max_coordinates:
         return {}
-    of_tokens = [name for name in tokens if name in shapes]
-    token_size = sum(size[name] for name in of_tokens)
+    token_size = sum(size[name] for name in tokens)
     other_size = sum(size.values()) - token_size
     token_part = min(token_size, max(max_coordinates / 2, max_coordinates - other_size))
-    token_rows = sum(shapes[name][0] for name in of_tokens)
+    token_rows = sum(shapes[name][0] for name in tokens)
     fitting = _TOKEN_BYTES // max(1, held_bytes * token_rows)
-    least = max(1, min(TOKEN_COLUMNS, fitting))
+    least_of_tokens = max(1, min(TOKEN_COLUMNS, fitting))
     found = {}
     for name, shape in shapes.items():
         if len(shape) != 2:
             continue
-        if name in of_tokens:
-            wanted = max(least, int(shape[1] * token_part / token_size))
-        else:
-            wanted = max(1, int(shape[1] * (max_coordinates - token_part) / other_size))
-        if wanted < shape[1]:
-            found[name] = wanted
+        least, part, whole_size = 1, max_coordinates - token_part, other_size
+        if name in tokens:
+            least, part, whole_size = least_of_tokens, token_part, token_size
+        columns = max(least, int(shape[1] * part / whole_size))
+        if columns < shape[1]:
+            found[name] = columns
     return found
 
 

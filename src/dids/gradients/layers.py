@@ -63,18 +63,16 @@ def covered_parameters(
     return _asked_for(model, _known_layers(model, by_base_layer(model)), layers)
 
 
-def token_matrices(model: nn.Module) -> set[str]:
-    """Names of the matrices whose rows are tokens: those of embeddings, and of the head."""
-    modules = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+def token_matrices(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> set[str]:
+    """Of some parameters, names of matrices whose rows are tokens: of embeddings and the head."""
+    modules: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Embedding)]
     head = _head(model)
-    ids = {
-        id(parameter)
-        for module in (modules if head is None else [*modules, head])
-        for parameter in module.parameters()
-    }
+    if head is not None:
+        modules.append(head)
+    ids = {id(parameter) for module in modules for parameter in module.parameters()}
     return {
         name
-        for name, parameter in covered_parameters(model).items()
+        for name, parameter in parameters.items()
         if id(parameter) in ids and parameter.dim() == 2
     }
 
