@@ -14,13 +14,17 @@ from dids.errors import InputError
 
 _HERE = Path(__file__).parent
 _SETTINGS = ("instruct", "demo", "hard")
+_LARGER = "larger"  # instruct, in a model of 5.5 million parameters
+_LARGER_MODEL = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6}
 
 
 def main() -> None:
     """Run what is missing of every setting's contest, then print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/contest"), help="folder of all")
-    parser.add_argument("--settings", nargs="+", choices=_SETTINGS, default=_SETTINGS)
+    parser.add_argument(
+        "--settings", nargs="+", choices=(*_SETTINGS, _LARGER), default=_SETTINGS
+    )
     parser.add_argument("--policies", default="all")
     parser.add_argument("--seeds", default="0-4")
     parser.add_argument("--tune", type=int, default=3)
@@ -35,7 +39,7 @@ def main() -> None:
     results = {}
     for setting in arguments.settings:
         name = setting
-        config = load_config(_HERE / f"{setting}.yaml")
+        config = _config(setting)
         if arguments.alignment is not None:
             config = _aligned(config, arguments.alignment)
             name = "-".join([name, *(arguments.alignment or ["none"])])
@@ -50,6 +54,14 @@ def main() -> None:
             raise SystemExit(f"{name}: stopped; the same command goes on.") from None
         results[name] = read_json(out / name / RESULT_NAME)
     print(markdown(results))
+
+
+def _config(setting: str) -> Config:
+    if setting != _LARGER:
+        return load_config(_HERE / f"{setting}.yaml")
+    raw = load_config(_HERE / "instruct.yaml").model_dump(mode="json")
+    raw["model"]["config"] |= _LARGER_MODEL
+    return Config.model_validate(raw)
 
 
 def _aligned(config: Config, names: list[str]) -> Config:

@@ -43,6 +43,24 @@ def test_minimal_config_gets_the_stated_defaults(tmp_path):
     assert config.data.sources["web"].path == (str(Path("web.jsonl").absolute()),)
 
 
+@pytest.mark.parametrize("model", ["org/base", "{name: org/base, lora: {r: 8}}"])
+@pytest.mark.parametrize("tokenizer", ["", "tokenizer: null\n"])
+def test_a_model_of_a_name_brings_its_tokenizer(tmp_path, model, tokenizer):
+    text = MINIMAL.replace("model: {config: {model_type: llama}}\n", f"model: {model}\n")
+    text = text.replace("tokenizer: {train: {vocab_size: 512}}\n", tokenizer)
+    assert load_config(written(tmp_path, text)).tokenizer.name == "org/base"
+
+
+def test_a_tokenizer_that_is_said_stands_beside_a_model_of_a_name(tmp_path):
+    text = MINIMAL.replace("{config: {model_type: llama}}", "org/base")
+    assert load_config(written(tmp_path, text)).tokenizer.name is None
+
+
+def test_a_new_model_needs_a_tokenizer(tmp_path):
+    message = complaint(tmp_path, MINIMAL.replace("tokenizer: {train: {vocab_size: 512}}\n", ""))
+    assert "'tokenizer' is missing" in message
+
+
 def test_template_is_a_valid_config(tmp_path):
     config = load_config(written(tmp_path, TEMPLATE))
     assert config.data.sources["chat"].max_repeats == 4

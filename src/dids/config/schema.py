@@ -134,7 +134,7 @@ class TokenizerConfig(Section):
     """Either a tokenizer to load or one to train."""
 
     name: str | None = None
-    """Hub name or folder."""
+    """Hub name or folder. Without a `tokenizer` at all: the model's, where that has a name."""
     train: TrainTokenizer | None = None
 
     @model_validator(mode="after")
@@ -375,6 +375,15 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     trust_remote_code: bool = False
     """Whether models and tokenizers may run code of their own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_models_own_tokenizer(cls, values: Any) -> Any:  # noqa: ANN401
+        if not isinstance(values, dict) or values.get("tokenizer") is not None:
+            return values
+        model = _named(values.get("model"))
+        name = model.get("name") if isinstance(model, dict) else None
+        return {**values, "tokenizer": name} if isinstance(name, str) else values
 
     @field_validator("proxy", mode="before")
     @classmethod

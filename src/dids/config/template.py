@@ -22,7 +22,7 @@ tasks:                                  # what the model should get better at
 
 check: {on_leak: stop, allowed_leaks: []}  # task items among the training records: stop, or warn
 
-tokenizer: {train: {vocab_size: 8192}}  # or a hub name or a folder
+tokenizer: {train: {vocab_size: 8192}}  # or a hub name or a folder; without one, the model's own
 model: {config: {model_type: llama, hidden_size: 256, intermediate_size: 688, num_hidden_layers: 6,
                  num_attention_heads: 4, num_key_value_heads: 2, tie_word_embeddings: true}}
                                         # or a hub name or a folder with weights
