@@ -22,9 +22,7 @@ def main() -> None:
     """Run what is missing of every setting's contest, then print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/contest"), help="folder of all")
-    parser.add_argument(
-        "--settings", nargs="+", choices=(*_SETTINGS, _LARGER), default=_SETTINGS
-    )
+    parser.add_argument("--settings", nargs="+", choices=(*_SETTINGS, _LARGER), default=_SETTINGS)
     parser.add_argument("--policies", default="all")
     parser.add_argument("--seeds", default="0-4")
     parser.add_argument("--tune", type=int, default=3)

@@ -68,6 +68,17 @@ def test_a_task_that_is_clearly_worse_raises_an_alarm():
     assert found[0].startswith("b: test loss 4.200 is 5.0\u202f% above")
 
 
+def test_a_task_that_training_has_cost_something_raises_an_alarm():
+    tasks = {name: {"test_loss": 4.2, "test_loss_se": 0.01} for name in "abc"}
+    base = {"a": {"test_loss": 4.0, "test_loss_se": 0.01},
+            "b": {"test_loss": 4.19, "test_loss_se": 0.01},
+            "c": {"test_loss": 9.0, "test_loss_se": 0.01}}  # fmt: skip
+    assert alarms(run_with(tasks=tasks, control=None, base=base)) == [
+        "a: test loss 4.200 is 5.0\u202f% above the model's before training, more than two "
+        "standard errors: the run has cost this task something."
+    ]
+
+
 def test_a_validation_loss_that_climbs_back_raises_an_alarm():
     history = {"calm": [[0, 3.0], [10, 2.0], [20, 2.01]], "lost": [[0, 3.0], [10, 2.0], [20, 2.2]]}
     tasks = {name: {"validation_history": points} for name, points in history.items()}

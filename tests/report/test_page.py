@@ -125,6 +125,21 @@ def test_what_a_run_lacks_is_left_out(change):
     )
 
 
+def test_what_the_model_was_before_training_stands_first():
+    result = example_result()
+    before = {"test_loss": 7.654, "test_loss_se": 0.01, "accuracy": 0.123, "accuracy_norm": 0.234}
+    page = page_of({**result, "base": dict.fromkeys(result["tasks"], before)})
+    for numbers in ("7.654", "12.3\u202f%", "23.4\u202f%"):
+        assert numbers in page
+        assert numbers not in page_of(result)
+    assert page.count(">Before</th>") == 3
+    assert "Before</th>" not in page_of(result)
+    cell = re.compile(r'<t[hd](?:[^>]*?colspan="(\d+)")?[^>]*>')
+    for table in re.findall(r'<table class="tasks">.*?</table>', page, re.DOTALL):
+        rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+        assert len({sum(int(span or 1) for span in cell.findall(row)) for row in rows}) == 1
+
+
 def test_a_loss_that_is_no_number_does_not_break_the_charts():
     result = example_result()
     result["tasks"]["gsm8k"]["validation_history"][3][1] = float("nan")

@@ -58,6 +58,30 @@ def test_the_headline_fits_the_run(tasks, control, expected):
     assert headline(run_with(tasks, control)) == expected
 
 
+def base_of(losses):
+    return {name: {"test_loss": loss, "test_loss_se": 0.01} for name, loss in losses.items()}
+
+
+def test_the_model_before_training_stands_in_for_a_control_and_beside_one():
+    tasks, base = {"a": 1.9, "b": 4.2}, base_of({"a": 3.8, "b": 4.0})
+    alone = run_with(tasks, None, base=base)
+    assert headline(alone) == ("Mean test loss 3.050, 21.8\u202f% below the model before training")
+    said = "Test loss is lower than before training on <b>1 of 2 tasks</b>."
+    assert story(alone)[1] == f"No control run was made. {said}"
+    both = run_with(tasks, {"a": 2.0, "b": 4.1}, base=base)
+    assert headline(both) == "Mean test loss 3.050, the same as uniform"
+    assert story(both)[1].endswith(f"<code>b</code>. {said}")
+
+
+def test_a_mean_before_training_is_over_the_tasks_of_the_mean_or_none():
+    tasks = {"a": 1.9, "b": 4.2}
+    losses = mean_loss(task_comparisons(run_with(tasks, None, base=base_of({"a": 3.8}))))
+    assert losses.base is None
+    config = {"tasks": {"a": {"weight": 3.0}, "b": {"weight": 1.0}}}
+    both = run_with(tasks, None, base=base_of({"a": 2.0, "b": 4.0}), config=config)
+    assert mean_loss(task_comparisons(both)).base == pytest.approx(2.5)
+
+
 def test_the_story_has_five_sentences_with_the_numbers():
     run = run_with(
         {"a": 1.9, "b": 3.8, "c": 2.2}, {"a": 2.0, "b": 4.2, "c": 2.0}, overhead=0.0731,

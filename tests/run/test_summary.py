@@ -9,11 +9,12 @@ from dids.run.progress import ConsoleProgress
 from dids.run.summary import print_impact, print_summary
 
 
-def printed(folder, control, weights=None):
+def printed(folder, control, weights=None, base=None):
     tasks = {"sums": 4.5, "verse": 3.6, "prompts": None}
     result = {
         "tasks": {task: {"test_loss": loss} for task, loss in tasks.items()},
         "control": control,
+        "base": base and {task: {"test_loss": loss} for task, loss in base.items()},
         "config": {
             "mixture": {"policy": "dids"},
             "tasks": {task: {"weight": weight} for task, weight in (weights or {}).items()},
@@ -60,6 +61,24 @@ def test_without_a_control_there_is_nothing_to_compare_with(tmp_path):
     text = printed(tmp_path, None)
     assert "4.5000" in text
     assert "against" not in text
+
+
+def test_what_the_model_was_before_stands_beside_what_it_is(tmp_path):
+    base = {"sums": 5.0, "verse": 3.0, "prompts": None}
+    text = printed(tmp_path, None, base=base)
+    assert "task loss before loss dids" in " ".join(text.split())
+    assert "mean 4.0000 4.0500" in " ".join(text.split())
+    assert (
+        "loss against before training: +1.2% on average over the tasks, +20.0% on the worst (verse)"
+        in text
+    )
+    control = {"policy": "uniform", "tasks": {"sums": {"test_loss": 4.0}}}
+    both = " ".join(printed(tmp_path, control, base=base).split())
+    assert "task loss before loss uniform loss dids" in both
+    assert "sums 5.0000 4.0000 4.5000" in both
+    assert "verse 3.0000 – 3.6000" in both
+    # of the tasks that all three have
+    assert "mean 5.0000 4.0000 4.5000" in both
 
 
 def test_brackets_of_a_name_are_no_orders_to_the_terminal(tmp_path, capsys):

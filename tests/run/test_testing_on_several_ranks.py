@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from launched import launched
 from test_preparing_on_several_ranks import (
     DIED,
@@ -86,6 +87,20 @@ def test_results_stand_in_the_order_of_the_tasks(trained):
         assert by_task["more_colours"] == by_task["colours"]
         assert "accuracy" not in by_task["sums"]
         assert 0.0 <= by_task["colours"]["accuracy"] <= 1.0
+
+
+def test_a_model_of_a_name_is_tested_before_training_too(trained, tmp_path):
+    first = trained / "finished"
+    recorded = yaml.safe_load((first / "config.yaml").read_text())
+    changes = {key: recorded[key] for key in ("data", "tasks", "budget", "training")}
+    changes["data"]["cache"] = None
+    changes |= {"tokenizer": None, "model": str(first / "train" / "model"), "control": None}
+    config = write_config(tmp_path, **changes)
+    assert launched(1, "evaluate", config).statuses == [0]
+    found = json.loads(evaluation(tmp_path / "run"))
+    assert tuple(found) == ("train", "base")
+    assert found["base"] == json.loads(evaluation(first))["train"]
+    assert found["train"] != found["base"]
 
 
 def kept(folder: Path) -> dict:

@@ -93,7 +93,7 @@ class ContestFolder:
         raw = self.config.model_dump(mode="json")
         raw |= {"run": str(self.path / "NAME"), "seed": 0, "control": None}
         raw["mixture"] |= {"policy": "dids", "settings": {}}
-        raw["evaluation"]["lm_eval"] = False
+        raw["evaluation"] |= {"lm_eval": False, "base": False}
         raw["data"]["cache"] = raw["data"]["cache"] or str(self.path / "tokens")
         return Config.model_validate(raw)
 

@@ -343,6 +343,8 @@ class EvaluationConfig(Section):
     """How the trained models are tested."""
 
     batch_size: Annotated[int, Field(ge=1)] = 32
+    base: bool = True
+    """Test the model as it is before training, too, where it has trained weights (`model.name`)."""
     accuracy_limit: Annotated[int, Field(ge=1)] | None = None
     """Items of each task whose choices are scored: each choice is a pass of its own. None: all."""
     lm_eval: bool = True
@@ -468,6 +470,11 @@ class Config(Section):
     def has_own_proxy(self) -> bool:
         """Whether another model stands in for the one that is trained."""
         return self.proxy.name is not None or self.proxy.config is not None
+
+    @property
+    def base_model(self) -> ModelConfig | None:
+        """The model before training, without adapters; None where its weights are random."""
+        return None if self.model.name is None else self.model.model_copy(update={"lora": None})
 
     @property
     def proxy_model(self) -> ModelConfig:

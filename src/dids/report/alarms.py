@@ -85,7 +85,7 @@ def forgetting(curve: Curve) -> Forgetting | None:
 
 
 def alarms(run: RunRecord) -> list[str]:
-    """Tasks that went backwards: against the control, or against their own best.
+    """Tasks that went backwards: against the control, the model before training, their own best.
 
     Args:
         run: The record.
@@ -99,6 +99,12 @@ def alarms(run: RunRecord) -> list[str]:
             sentences.append(
                 f"{task.name}: test loss {loss_text(task.run.test_loss)} is "
                 f"{percent_text(task.change)} above the control's, more than two standard errors."
+            )
+        if task.since_base is not None and task.since_base > 0 and task.is_clear_since_base:
+            sentences.append(
+                f"{task.name}: test loss {loss_text(task.run.test_loss)} is "
+                f"{percent_text(task.since_base)} above the model's before training, more than two "
+                "standard errors: the run has cost this task something."
             )
         lost = forgetting(task.run.validation_history)
         if lost is not None:

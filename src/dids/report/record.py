@@ -178,6 +178,8 @@ class RunRecord:
     stability: DomainStability | None = None
     feature_map: SampleMap | None = None
     control: ControlResult | None = None
+    base: Mapping[str, TaskResult] = field(default_factory=dict)
+    # the model before training, where it had trained weights
     impact: tuple[ImpactRound, ...] = ()
     overhead: float | None = None
     overhead_allowed: float | None = None
@@ -230,6 +232,7 @@ class RunRecord:
             stability=_stability(fields.inner("stability")) if result.get("stability") else None,
             steps=fields.take("steps", optional(int), None),
             feature_map=_map(fields.inner("feature_map")) if result.get("feature_map") else None,
+            base=fields.each("base", _task) if result.get("base") else {},
             control=None if not result.get("control") else _control(fields.inner("control")),
             impact=tuple(fields.list("impact", _impact_round)),
             overhead=fields.take("overhead", optional(float), None),

@@ -27,16 +27,19 @@ def headline(run: RunRecord) -> Markup:
     if mean is None:
         return Markup("Trained on {} tokens").format(count_text(run.tokens))
     name = "Weighted mean test loss" if mean.is_weighted else "Mean test loss"
-    if mean.change is None or run.control is None:
+    change, other = mean.since_base, "the model before training"
+    if mean.change is not None and run.control is not None:
+        change, other = mean.change, run.control.policy
+    if change is None:
         return Markup("{} {}").format(name, loss_text(mean.run))
-    if abs(mean.change) < 0.0005:
-        return Markup("{} {}, the same as {}").format(name, loss_text(mean.run), run.control.policy)
+    if abs(change) < 0.0005:
+        return Markup("{} {}, the same as {}").format(name, loss_text(mean.run), other)
     return Markup("{} {}, {} {} {}").format(
         name,
         loss_text(mean.run),
-        percent_text(abs(mean.change)),
-        "below" if mean.change < 0 else "above",
-        run.control.policy,
+        percent_text(abs(change)),
+        "below" if change < 0 else "above",
+        other,
     )
 
 
@@ -91,7 +94,8 @@ def _setting(run: RunRecord) -> Markup:
 def _tasks(run: RunRecord) -> Markup:
     tasks = [task for task in task_comparisons(run) if task.change is not None]
     if not tasks or run.control is None:
-        return _tasks_alone(run)
+        before = _since_base(run)
+        return Markup("No control run was made. ") + before if before else _tasks_alone(run)
     better = sum(_change(task) < 0 for task in tasks)
     best, worst = min(tasks, key=_change), max(tasks, key=_change)
     text = Markup("Against {} on the same budget, test loss is lower on <b>{} of {}</b>").format(
@@ -104,7 +108,18 @@ def _tasks(run: RunRecord) -> Markup:
             percent_text(_change(worst), signed=True),
             _name(worst.name),
         )
-    return text + "."
+    before = _since_base(run)
+    return text + (Markup(". {}").format(before) if before else ".")
+
+
+def _since_base(run: RunRecord) -> Markup:
+    tasks = [task for task in task_comparisons(run) if task.since_base is not None]
+    if not tasks:
+        return Markup("")
+    better = sum((task.since_base or 0.0) < 0 for task in tasks)
+    return Markup("Test loss is lower than before training on <b>{} of {}</b>.").format(
+        better, plural(len(tasks), "task")
+    )
 
 
 def _tasks_alone(run: RunRecord) -> Markup:

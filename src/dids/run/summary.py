@@ -1,6 +1,6 @@
 """What a command prints when it is done: small tables of the result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,28 +9,22 @@ from rich.table import Table
 from dids.atomic import read_json
 from dids.domains.domains import Domains
 from dids.report.against_control import MeanLoss, TaskComparison, mean_loss, task_comparisons
-from dids.report.record import RunRecord, read_run_record
+from dids.report.record import RunRecord, TaskResult, read_run_record
 
 
 def print_summary(folder: Path, console: Console | None = None) -> None:
-    """The tasks' test losses against the control, and where the report is."""
+    """The tasks' test losses against the control and the model before, and where the report is."""
     console = console or Console(markup=False)
     record = read_run_record(folder / "result.json")
     comparisons = task_comparisons(record)
     mean = mean_loss(comparisons)
     console.print(_task_table(record, comparisons, mean))
+    if mean is not None and mean.since_base is not None:
+        changes = {task.name: task.since_base for task in comparisons}
+        _print_change(console, "before training", mean, mean.since_base, changes)
     if mean is not None and mean.change is not None and record.control is not None:
-        worst, worst_change = max(
-            ((each.name, each.change) for each in comparisons if each.change is not None),
-            key=lambda pair: pair[1],
-        )
-        console.print(
-            f"loss against {record.control.policy}: {mean.change:+.1%} on "
-            f"{'weighted ' if mean.is_weighted else ''}average over the tasks, "
-            f"{worst_change:+.1%} on the worst ({worst})",
-            highlight=False,
-            soft_wrap=True,
-        )
+        changes = {task.name: task.change for task in comparisons}
+        _print_change(console, record.control.policy, mean, mean.change, changes)
     console.print(
         f"overhead {record.overhead or 0.0:.1%} of training time, {record.tokens:,} tokens",
         highlight=False,
@@ -78,17 +72,48 @@ def _task_table(
     control = record.control
     table = Table(box=None)
     table.add_column("task")
+    if record.base:
+        table.add_column("loss before", justify="right")
     if control is not None:
         table.add_column(f"loss {control.policy}", justify="right")
     table.add_column(f"loss {record.config['mixture']['policy']}", justify="right")
+
+    def add_row(
+        name: str, before: float | None, other: float | None, own: float | None, style: str = ""
+    ) -> None:
+        others = [before] * bool(record.base) + [other] * (control is not None)
+        table.add_row(name, *map(_number, [*others, own]), style=style)
+
     for task in comparisons:
-        if task.run.test_loss is None:
-            continue
-        others = [] if control is None else [task.control.test_loss if task.control else None]
-        table.add_row(task.name, *map(_number, [*others, task.run.test_loss]))
-    if control is not None and mean is not None and mean.control is not None:
-        table.add_row("mean", _number(mean.control), _number(mean.run), style="bold")
+        if task.run.test_loss is not None:
+            add_row(task.name, _loss(task.base), _loss(task.control), task.run.test_loss)
+    if mean is not None and not (mean.control is None and mean.base is None):
+        add_row("mean", mean.base, mean.control, mean.run, "bold")
     return table
+
+
+def _print_change(
+    console: Console,
+    other: str,
+    mean: MeanLoss,
+    mean_change: float,
+    changes: Mapping[str, float | None],
+) -> None:
+    worst, worst_change = max(
+        ((name, change) for name, change in changes.items() if change is not None),
+        key=lambda pair: pair[1],
+    )
+    console.print(
+        f"loss against {other}: {mean_change:+.1%} on "
+        f"{'weighted ' if mean.is_weighted else ''}average over the tasks, "
+        f"{worst_change:+.1%} on the worst ({worst})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _loss(result: TaskResult | None) -> float | None:
+    return None if result is None else result.test_loss
 
 
 def _number(value: float | None, digits: int = 4) -> str:

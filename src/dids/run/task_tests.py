@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dids.config.schema import ModelConfig
 from dids.data.dataset import PaddingCollator
 from dids.data.records import Record
 from dids.data.rendering import PromptFormat
@@ -12,7 +13,7 @@ from dids.data.token_store import TokenStore
 from dids.data.tokenizer import load_tokenizer
 from dids.evaluation.choices import choice_accuracy
 from dids.evaluation.task_loss import task_loss
-from dids.training.models import model_device, saved_model
+from dids.training.models import model_device, tested_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class TaskTests:
     """What a worker needs to test a model on any task.
 
     Attributes:
-        model_folder: Where the model is.
+        model: The folder of a model that a stage has saved, or one that is loaded by its name.
         tokenizer_folder: Where the run's tokenizer is.
         trust_remote_code: Whether code that comes with either may run.
         collate: Makes a batch of items.
@@ -44,7 +45,7 @@ class TaskTests:
         batch_size: Samples, or choices, of one forward pass.
     """
 
-    model_folder: Path
+    model: Path | ModelConfig
     tokenizer_folder: Path
     trust_remote_code: bool
     collate: PaddingCollator
@@ -59,10 +60,14 @@ class TaskTests:
 
         It says of each that it begins, with 0, and that it is done.
         """
-        device = model_device()
-        model = saved_model(self.model_folder, device, trust_remote_code=self.trust_remote_code)
         tokenizer = load_tokenizer(
             str(self.tokenizer_folder), trust_remote_code=self.trust_remote_code
+        )
+        model = tested_model(
+            self.model,
+            model_device(),
+            vocab_size=len(tokenizer),
+            trust_remote_code=self.trust_remote_code,
         )
 
         def tested(test: TaskTest, advance: Callable[[int], None]) -> dict[str, Any]:

@@ -90,6 +90,31 @@ def saved_model(
     return model
 
 
+def tested_model(
+    model: Path | ModelConfig,
+    device: torch.device,
+    *,
+    vocab_size: int,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """A model to test: one that a stage has saved, or the one that training begins with.
+
+    Args:
+        model: The folder of the one, or what the config says of the other, by its name.
+        device: Where it runs.
+        vocab_size: Number of token ids of the tokenizer.
+        trust_remote_code: Whether code that comes with it may run.
+
+    Raises:
+        InputError: As of `build_model`.
+    """
+    if isinstance(model, Path):
+        return saved_model(model, device, trust_remote_code=trust_remote_code)
+    base = build_model(model, vocab_size=vocab_size, seed=0, trust_remote_code=trust_remote_code)
+    nn.Module.to(base, device)
+    return base
+
+
 def _loaded(config: ModelConfig, name: str, trust_remote_code: bool) -> PreTrainedModel:
     arguments: dict[str, Any] = {"dtype": getattr(torch, config.dtype)}
     if config.quantization is not None:

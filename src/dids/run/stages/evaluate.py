@@ -1,4 +1,4 @@
-"""Stage ten: the trained models on the tests that the run never looked at."""
+"""Stage ten: the models on the tests that the run never looked at, after training and before."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -7,34 +7,48 @@ from pathlib import Path
 from typing import Any
 
 from dids.atomic import read_json, write_json
+from dids.config.schema import ModelConfig
 from dids.data.readers import read_records
 from dids.data.records import Record
 from dids.evaluation.lm_eval_tasks import lm_eval_accuracy, write_lm_eval_items
 from dids.run.engines import AllRanks
 from dids.run.task_tests import TaskTest, TaskTests
 from dids.run.workspace import Workspace
+from dids.training.models import tested_model
 
 
 def run(work: Workspace) -> dict[str, Any]:
-    """Write ``evaluation.json``: by run (train, control), then by task."""
-    runs = [name for name in ("train", "control") if (work.path(name) / "model").exists()]
+    """Write ``evaluation.json``: by model (train, control, base), then by task."""
+    models = _tested_models(work)
     records = _choice_records(work)
     item_files = _lm_eval_items(work, records)
     limit = work.config.evaluation.accuracy_limit
     tests = [
         TaskTest(task, work.task_store(task, "test"), records[task][:limit]) for task in records
     ]
-    results = _Results.of(work, runs)
-    for name in runs:
-        _test(work, name, tests, results)
+    results = _Results.of(work, models)
+    for name, model in models.items():
+        _test(work, name, model, tests, results)
         if item_files and _uses_lm_eval(work):
-            _add_lm_eval(work, name, item_files, results)
+            _add_lm_eval(work, name, model, item_files, results)
     in_order = {
-        name: {test.task: results.by_run[name][test.task] for test in tests} for name in runs
+        name: {test.task: results.by_model[name][test.task] for test in tests} for name in models
     }
     write_json(work.path("evaluation.json"), in_order)
     results.path.unlink(missing_ok=True)
     return {"lm_eval": _uses_lm_eval(work)}
+
+
+def _tested_models(work: Workspace) -> dict[str, Path | ModelConfig]:
+    """Folders of the models that were trained, and what the run's own is before training."""
+    folders = {name: work.path(name) / "model" for name in ("train", "control")}
+    models: dict[str, Path | ModelConfig] = {
+        name: folder for name, folder in folders.items() if folder.exists()
+    }
+    base = work.config.base_model
+    if base is not None and work.config.evaluation.base:
+        models["base"] = base
+    return models
 
 
 @dataclass(frozen=True)
@@ -43,26 +57,32 @@ class _Results:
 
     Attributes:
         path: Where they are kept.
-        models: SHA-256 of what was tested: they are of other models where it is another.
-        by_run: Results by run, then by task, in the order in which they came.
+        models: What was tested, by SHA-256 where the run has made it: they are of other models
+            where it is another.
+        by_model: Results by model, then by task, in the order in which they came.
     """
 
     path: Path
     models: Mapping[str, Any]
-    by_run: dict[str, dict[str, Any]]
+    by_model: dict[str, dict[str, Any]]
 
     @classmethod
-    def of(cls, work: Workspace, runs: Sequence[str]) -> "_Results":
+    def of(cls, work: Workspace, tested: Mapping[str, Path | ModelConfig]) -> "_Results":
         """What an evaluation that was stopped has left, or nothing yet."""
         path = work.path("evaluation.partial.json")
-        models = {name: work.folder.facts(name).get("checksums") for name in runs}
+        models = {
+            name: work.folder.facts(name).get("checksums")
+            if isinstance(model, Path)
+            else model.model_dump(mode="json")
+            for name, model in tested.items()
+        }
         kept = read_json(path) if path.exists() else {}
-        by_run = kept["results"] if kept.get("models") == models else {}
-        return cls(path, models, {name: by_run.get(name, {}) for name in runs})
+        by_model = kept["results"] if kept.get("models") == models else {}
+        return cls(path, models, {name: by_model.get(name, {}) for name in tested})
 
     def keep(self) -> None:
         """Write them down."""
-        write_json(self.path, {"models": self.models, "results": self.by_run})
+        write_json(self.path, {"models": self.models, "results": self.by_model})
 
 
 def _uses_lm_eval(work: Workspace) -> bool:
@@ -93,10 +113,16 @@ def _lm_eval_items(work: Workspace, records: Mapping[str, list[Record]]) -> dict
     }
 
 
-def _test(work: Workspace, name: str, tests: Sequence[TaskTest], results: _Results) -> None:
+def _test(
+    work: Workspace,
+    name: str,
+    model: Path | ModelConfig,
+    tests: Sequence[TaskTest],
+    results: _Results,
+) -> None:
     """Add a model's results on the tasks that have none, which all ranks of the run make."""
     what = TaskTests(
-        model_folder=work.path(name) / "model",
+        model=model,
         tokenizer_folder=work.path("tokenizer"),
         trust_remote_code=work.config.trust_remote_code,
         collate=work.collate,
@@ -104,7 +130,7 @@ def _test(work: Workspace, name: str, tests: Sequence[TaskTest], results: _Resul
         sequence_length=work.config.data.sequence_length,
         batch_size=work.config.evaluation.batch_size,
     )
-    by_task = results.by_run[name]
+    by_task = results.by_model[name]
     missing = [test for test in tests if test.task not in by_task]
     if not missing:
         return
@@ -116,14 +142,23 @@ def _test(work: Workspace, name: str, tests: Sequence[TaskTest], results: _Resul
 
 
 def _add_lm_eval(
-    work: Workspace, name: str, item_files: Mapping[str, Path], results: _Results
+    work: Workspace,
+    name: str,
+    model: Path | ModelConfig,
+    item_files: Mapping[str, Path],
+    results: _Results,
 ) -> None:
-    by_task = results.by_run[name]
+    by_task = results.by_model[name]
     if any("lm_eval" in result for result in by_task.values()):
         return
     work.progress.say(f"testing {name} through lm-eval")
     scores = lm_eval_accuracy(
-        work.saved_model(name),
+        tested_model(
+            model,
+            work.device,
+            vocab_size=len(work.tokenizer),
+            trust_remote_code=work.config.trust_remote_code,
+        ),
         work.tokenizer,
         item_files,
         work.path("lm_eval") / name,

@@ -47,6 +47,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "budget_tokens": work.config.budget.tokens,
         "tasks": _with_history(tested["train"], history),
         "control": _control(work, tested),
+        "base": tested.get("base"),
         "mixture": history.mixture,
         "impact": _initial_impact(work) + history.impact,
         "steering": steering_log(work).account(),
