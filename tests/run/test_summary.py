@@ -69,8 +69,8 @@ def test_what_the_model_was_before_stands_beside_what_it_is(tmp_path):
     assert "task loss before loss dids" in " ".join(text.split())
     assert "mean 4.0000 4.0500" in " ".join(text.split())
     assert (
-        "loss against before training: +1.2% on average over the tasks, +20.0% on the worst (verse)"
-        in text
+        "loss against the model before training: +1.2% on average over the tasks, "
+        "+20.0% on the worst (verse)" in text
     )
     control = {"policy": "uniform", "tasks": {"sums": {"test_loss": 4.0}}}
     both = " ".join(printed(tmp_path, control, base=base).split())

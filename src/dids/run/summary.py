@@ -21,7 +21,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     console.print(_task_table(record, comparisons, mean))
     if mean is not None and mean.since_base is not None:
         changes = {task.name: task.since_base for task in comparisons}
-        _print_change(console, "before training", mean, mean.since_base, changes)
+        _print_change(console, "the model before training", mean, mean.since_base, changes)
     if mean is not None and mean.change is not None and record.control is not None:
         changes = {task.name: task.change for task in comparisons}
         _print_change(console, record.control.policy, mean, mean.change, changes)
