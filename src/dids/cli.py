@@ -69,20 +69,45 @@ def _global_options(
 @app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config.yaml"),
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="A source: a file, a folder, a glob in quotes (without a name, a source for every "
+            "file) or hf:NAME. Once for each.",
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALIDATION,TEST",
+            help="A task and its files, or a folder with a file called validation and one called "
+            "test. Once for each.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A hub name, or a folder with weights.")
+    ] = None,
 ) -> None:
-    """Write a commented config to start from."""
-    from dids.config.template import TEMPLATE
+    """Write a commented config to start from, with your files if you point at them."""
+    from dids.config.given_files import given_sources, given_tasks
+    from dids.config.template import config_text
 
+    text = config_text(given_sources(data or ()), given_tasks(task or ()), model)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            file.write(text)
     except FileExistsError:
         raise InputError(f"{path} is there already; name another file, or remove it.") from None
     except FileNotFoundError:
         raise InputError(
             f"{path.parent}: there is no such folder to write {path.name} to."
         ) from None
-    typer.echo(f"{path} written; change data, tasks and model, then: dids run {path}")
+    given = {"data": data, "tasks": task, "model": model}
+    examples = [name for name, said in given.items() if not said]
+    *others, last = examples or ["what you like"]
+    change = f"{', '.join(others)} and {last}" if others else last
+    typer.echo(f"{path} written; change {change}, then: dids run {path}")
 
 
 @app.command()

@@ -1,0 +1,132 @@
+"""The sources and tasks of a new config, from the files that somebody points at."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from dids.config.schema import Name
+from dids.data.byte_streams import COMPRESSIONS
+from dids.data.hub import hub_name, is_hub_path
+from dids.data.sources import files_of_path
+from dids.errors import InputError
+
+_SPLITS = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+
+
+def given_sources(said: Iterable[str]) -> dict[str, str]:
+    """Sources by name.
+
+    Args:
+        said: Each ``PATH`` or ``NAME=PATH``, a path being that of a file or folder, a glob or
+            ``hf:NAME``. Without a name a source is called as its file is, and a glob is a source
+            for every file.
+
+    Returns:
+        The path of every source.
+
+    Raises:
+        InputError: If a path names nothing, a name cannot be one, or two sources have the same.
+    """
+    sources: dict[str, str] = {}
+    for text in said:
+        for name, path in _sources(text):
+            where = f"--data '{text}'"
+            if name in sources:
+                raise InputError(
+                    f"{where}: two sources would be called '{name}'; name one of them otherwise, "
+                    f"--data OTHER={path}."
+                )
+            sources[_checked(name, where, "--data NAME=PATH")] = path
+    return sources
+
+
+def given_tasks(said: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Validation and test path of tasks by name.
+
+    Args:
+        said: Each ``NAME=VALIDATION,TEST``, or ``FOLDER`` or ``NAME=FOLDER`` of a folder with a
+            file called validation and one called test.
+
+    Raises:
+        InputError: If there are no such files, a name cannot be one, or two tasks have the same.
+    """
+    tasks: dict[str, tuple[str, str]] = {}
+    for text in said:
+        where = f"--task '{text}'"
+        name, path = _parted(text)
+        validation, comma, test = path.partition(",")
+        if comma:
+            if name is None:
+                raise InputError(f"{where}: it has no name; say --task NAME={path}.")
+            for split in (validation, test):
+                if not split:
+                    raise InputError(f"{where}: it needs two paths, --task {name}=VALIDATION,TEST.")
+                files_of_path(split, where)
+        else:
+            validation, test = (_split_file(Path(path), split, where) for split in _SPLITS)
+            name = name or Path(path).resolve().name
+        if name in tasks:
+            raise InputError(f"{where}: there is a task '{name}' already; name one otherwise.")
+        tasks[_checked(name, where, "--task NAME=VALIDATION,TEST")] = (validation, test)
+    return tasks
+
+
+def _sources(text: str) -> Iterator[tuple[str, str]]:
+    name, path = _parted(text)
+    if is_hub_path(path):
+        yield name or hub_name(path)[0].rpartition("/")[2], path
+        return
+    files = files_of_path(path, f"--data '{text}'")
+    if name is not None:
+        yield name, path
+    elif Path(path).exists():
+        yield _stem(Path(path)), path
+    else:
+        for file in files:
+            yield _stem(file), str(file)
+
+
+def _parted(text: str) -> tuple[str | None, str]:
+    name, sign, path = text.partition("=")
+    return (None, text) if not sign or Path(text).exists() else (name, path)
+
+
+def _stem(path: Path) -> str:
+    """``web`` of ``web.jsonl.gz``; a folder's own name.
+
+    Example:
+        >>> _stem(Path("data/chats.v2.parquet"))
+        'chats.v2'
+    """
+    name = path.resolve().name
+    if path.is_dir():
+        return name
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    return Path(name).stem
+
+
+def _split_file(folder: Path, split: str, where: str) -> str:
+    asked = "say --task NAME=VALIDATION,TEST, or a folder with one file called"
+    if not folder.is_dir():
+        raise InputError(f"{where}: {folder} is no folder; {asked} validation and one called test.")
+    found = sorted(
+        file
+        for file in folder.iterdir()
+        if file.is_file() and re.split(r"[.\-_]", file.name.lower())[0] in _SPLITS[split]
+    )
+    if len(found) != 1:
+        raise InputError(
+            f"{where}: {folder} has {len(found)} files called {split}; {asked} {split}."
+        )
+    return str(found[0])
+
+
+def _checked(name: str, where: str, otherwise: str) -> str:
+    try:
+        return TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: '{name}': {message}; say {otherwise}.") from None
