@@ -84,6 +84,7 @@ def policy_run(
             previous=mixture_k,
             prior=prior_k,
             limits=limits,
+            training_flops=0.0,  # nobody waits: there is no model to get far
         )
         mixture_k = policy.mixture(observation).mixture
         mixtures.append(mixture_k)

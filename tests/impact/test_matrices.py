@@ -50,9 +50,11 @@ def test_halves_are_paired_in_each_tasks_own_metric():
 
 
 def test_json_keeps_every_bit():
-    matrices, _ = matrices_of()
+    matrices = replace(matrices_of()[0], within="step")
     again = ImpactMatrices.from_json(json.loads(json.dumps(matrices.to_json())))
     assert again.to_json() == matrices.to_json()
+    assert again.within == "step"
+    assert again.smoothed(matrices, 0.5).debiased().in_typical_steps().within == "step"
     np.testing.assert_array_equal(again.gram_tkk, matrices.gram_tkk)
 
 

@@ -307,12 +307,12 @@ def test_the_others_wait_by_a_part_of_what_the_farthest_waits():
 
 
 @pytest.mark.parametrize(
-    ("num_steps", "long_run", "part"),
-    [(300, 1200, 0.0625), (1200, 1200, 1.0), (90_000, 1000, 1.0), (1, 0, 1.0), (1, 1, 1.0)],
+    ("flops", "long_run", "part"),
+    [(3e12, 12e12, 0.0625), (8e12, 8e12, 1.0), (9e20, 8e12, 1.0), (1.0, 0, 1.0), (None, 8e12, 1.0)],
 )
-def test_the_others_wait_the_less_the_shorter_a_run_is(num_steps, long_run, part):
+def test_the_others_wait_the_less_the_shorter_a_run_is(flops, long_run, part):
     policy = make_policy("dids", **PLAIN, others_wait=0.5, long_run=long_run)
-    tasks = policy.mixture(replace(far_task(20.0), num_steps=num_steps)).explanation["tasks"]
+    tasks = policy.mixture(replace(far_task(20.0), training_flops=flops)).explanation["tasks"]
     assert tasks["t0"]["waiting"] == pytest.approx(part * 0.375)
     assert tasks["t1"]["waiting"] == pytest.approx(0.75)
 
@@ -357,6 +357,9 @@ def test_reach_is_measured_without_the_noise_of_estimates():
     impact = impact_of(np.eye(2).tolist(), [[30.0, 0.0], [30.0, 0.0], [0.0, 0.0]])
     np.testing.assert_allclose(out_of_reach(impact, 10.0), [8 / 9, 8 / 9, 0.0])
     np.testing.assert_allclose(out_of_reach(impact, 0.0), [1.0, 1.0, 0.0])
+    # Where the task's own squares are not in the metric it is as far as the root.
+    in_steps = replace(impact, within="step")
+    np.testing.assert_allclose(out_of_reach(in_steps, 100.0), [8 / 9, 8 / 9, 0.0])
     noisy = replace(
         impact,
         signal_tk=np.array([[1.0, 0.25], [-0.5, -0.1], [1.0, 1.0]]),

@@ -51,7 +51,8 @@ class Searching:
         }
 
     def mixture(self, observation: Observation) -> PolicyDecision:
-        return PolicyDecision(observation.limits.project(np.array(self.found["mixture"])))
+        mixture_k = observation.limits.project(np.array(self.found["mixture"]))
+        return PolicyDecision(mixture_k, {"training_flops": observation.training_flops})
 
     def regroup(self, regrouping: Any) -> None:
         raise NotImplementedError

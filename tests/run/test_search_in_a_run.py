@@ -42,6 +42,13 @@ def test_the_run_trains_on_what_its_trials_found(work):
     assert searched_policy(work).state_dict() == found
 
 
+def test_a_policy_is_told_what_training_takes(work):
+    num_parameters = work.saved_model("train").num_parameters()
+    history = read_json(work.path("train") / "history.json")
+    told = {entry["explanation"]["training_flops"] for entry in history["mixture"]}
+    assert told == {6.0 * num_parameters * 4000}
+
+
 def test_trials_have_the_budget_that_was_asked_for_and_leave_an_account(work):
     reference, excess = read_json(work.path("search.json"))["trials"]
     assert 2000 <= reference["tokens"] < 2200

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from dids.impact.blockwise_products import Within
 from dids.impact.metric import fisher_gram, fisher_kernel, paired_products, target_norm
 from dids.impact.nearest_psd import without_noise
 
@@ -47,6 +48,7 @@ class ImpactMatrices:
         error_kt: Standard error of ``kernel_kt``, a factor that all of a task have in common
             aside; infinite where there were too few samples to say. None: not measured.
         num_samples_t: Samples of each task, which say how well that error is known. None: many.
+        within: The metric.
     """
 
     gram_tkk: Float64[np.ndarray, "t k k"]
@@ -58,6 +60,7 @@ class ImpactMatrices:
     target_signal_t: Float64[np.ndarray, " t"] | None = None
     error_kt: Float64[np.ndarray, "k t"] | None = None
     num_samples_t: Float64[np.ndarray, " t"] | None = None
+    within: Within = "fisher"
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
@@ -269,6 +272,7 @@ class ImpactMatrices:
             target_signal_t=self.target_signal_t,
             error_kt=error_kt,
             num_samples_t=self.num_samples_t,
+            within=self.within,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -276,6 +280,7 @@ class ImpactMatrices:
         state: dict[str, Any] = {
             "domain_names": list(self.domain_names),
             "task_names": list(self.task_names),
+            "within": self.within,
         }
         state["gram_tkk"] = _packed(self.gram_tkk)
         for name in _LISTED:
@@ -297,12 +302,20 @@ class ImpactMatrices:
         arrays["gram_tkk"] = _unpacked(state["gram_tkk"])
         if arrays["error_kt"] is not None:
             arrays["error_kt"] = np.nan_to_num(arrays["error_kt"], nan=np.inf)
-        names = tuple(state["domain_names"]), tuple(state["task_names"])
-        return cls(domain_names=names[0], task_names=names[1], **arrays)  # type: ignore[arg-type]
+        return cls(
+            domain_names=tuple(state["domain_names"]),
+            task_names=tuple(state["task_names"]),
+            within=state.get("within", "fisher"),
+            **arrays,  # type: ignore[arg-type]
+        )
 
     def _combined(self, **arrays: np.ndarray | None) -> "ImpactMatrices":
-        names = {"domain_names": self.domain_names, "task_names": self.task_names}
-        return ImpactMatrices(**names, **arrays)  # type: ignore[arg-type]
+        return ImpactMatrices(
+            domain_names=self.domain_names,
+            task_names=self.task_names,
+            within=self.within,
+            **arrays,  # type: ignore[arg-type]
+        )
 
 
 def _packed(values: np.ndarray) -> dict[str, Any]:

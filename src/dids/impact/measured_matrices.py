@@ -63,4 +63,5 @@ def measured_matrices(
         target_signal_t=products.target_signal_t.numpy(),
         error_kt=torch.stack(errors, dim=1).numpy(),
         num_samples_t=np.array([float(task.mean.num_samples) for task in tasks]),
+        within=within,
     )

@@ -71,6 +71,9 @@ class Observation:
             mean over tokens and long samples count for more. None: samples count the same.
         progress: Part of the run that is over, from 0 to 1.
         num_steps: Optimizer steps that the run is expected to have.
+        training_flops: Floating-point operations that training is expected to take: 6 times the
+            model's parameters times the run's tokens (Kaplan et al. 2020, arXiv:2001.08361). None:
+            nobody said.
         trained: What training has shown of the domains since the policy was last asked. None where
             the policy's `Needs` do not name it, and before the run.
         features: Gradient features of samples of domains and tasks. None where not needed.
@@ -95,6 +98,7 @@ class Observation:
     scored_tokens_k: Float[np.ndarray, " k"] | None = None
     progress: float = 0.0
     num_steps: int = 1
+    training_flops: float | None = None
     trained: TrainedOn | None = None
     features: FeatureSamples | None = None
     brackets_kk: Float64[np.ndarray, "k k"] | None = None

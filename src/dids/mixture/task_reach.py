@@ -18,7 +18,8 @@ def out_of_reach(impact: ImpactMatrices, reach: float) -> Float64[np.ndarray, " 
 
     ``max(0, 1 - reach^2 * longest domain's step^2 / own step^2)``, lengths in the task's metric,
     without the noise of estimating them: with the Fisher information the squares are twice the KL
-    divergence that the step brings about.
+    divergence that the step brings about. Other metrics have no squared gradients of the task in
+    them: a task is as far as the square root there, so its ``reach`` is, too.
 
     Args:
         impact: As measured, in one unit for domains and tasks.
@@ -41,7 +42,8 @@ def out_of_reach(impact: ImpactMatrices, reach: float) -> Float64[np.ndarray, " 
         square_tk = np.diagonal(impact.gram_tkk, axis1=1, axis2=2)
     if own_square_t is None:
         own_square_t = impact.target_norm_t
-    near_t = reach**2 * np.maximum(square_tk.max(axis=1), 0.0)
+    times = reach**2 if impact.within == "fisher" else reach
+    near_t = times * np.maximum(square_tk.max(axis=1), 0.0)
     beyond_t = np.zeros_like(own_square_t)
     np.divide(own_square_t - near_t, own_square_t, out=beyond_t, where=own_square_t > 0)
     return np.asarray(np.maximum(beyond_t, 0.0))

@@ -59,12 +59,14 @@ class RoundPlan:
         num_rounds: Rounds of equally many tokens.
         apply_lag: Steps between a decision and the first step that follows it.
         nominal_steps: Expected number of steps, for the learning rate and the progress bar.
+        training_flops: As `Observation` has it.
     """
 
     budget_tokens: int | None
     num_rounds: int
     apply_lag: int
     nominal_steps: int
+    training_flops: float | None = None
 
     def steps_between(self, every_steps: int) -> int:
         """Steps between mixtures within a round; rarer in long runs, which remember them all.

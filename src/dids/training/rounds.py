@@ -406,6 +406,7 @@ class MixtureRounds(MixtureCallback):
             scored_tokens_k=self.scored_tokens,
             progress=min(1.0, self.progress(step)),
             num_steps=self.plan.nominal_steps,
+            training_flops=self.plan.training_flops,
             features=self.features,
             domain_names=tuple(self.domain_names),
         )

@@ -141,12 +141,14 @@ def train_model(
     ordered = ordered_domains(data.groupings, state, seed)
     sampler = data.sampler(ordered, prior, batch_size, seed, unit)
     mean_lengths = data.mean_lengths
+    shares = prior if unit == "samples" else sample_shares(prior, mean_lengths)
+    step_tokens = batch_size * float(shares @ mean_lengths)
     if num_steps is not None:
         nominal_steps = bound = num_steps
+        run_tokens = num_steps * step_tokens
     elif budget_tokens is not None:
-        shares = prior if unit == "samples" else sample_shares(prior, mean_lengths)
         nominal_steps = expected_steps(budget_tokens, batch_size, mean_lengths, shares)
-        step_tokens = batch_size * float(shares @ mean_lengths)
+        run_tokens = budget_tokens
         if step_tokens > budget_tokens:
             logger.warning(
                 "one optimizer step of %s samples has about %s tokens, more than budget.tokens, "
@@ -173,6 +175,7 @@ def train_model(
                 settings.dataloader_num_workers, settings.dataloader_prefetch_factor, 1
             ),
             nominal_steps=nominal_steps,
+            training_flops=6.0 * model.num_parameters() * run_tokens,
         ),
         limits=limits,
         domain_names=data.names,

@@ -55,9 +55,9 @@ class Dids:
             measurement; 0: every task is.
         others_wait: How far the other tasks wait with one that is out of reach, from 0 (not at all)
             to 1 (as it does): where a few domains are drawn for them, it is lost as well.
-        long_run: Optimizer steps of a run in which they wait so far. In a shorter one they wait
-            less, as the square of its steps: the model does not get so far that it loses it. 0:
-            always so far.
+        long_run: Floating-point operations of a training in which they wait so far, 6 times
+            parameters times tokens. In a shorter one they wait less, as the square of its
+            operations: the model does not get so far that it loses it. 0: always so far.
         loss_weight: How far the prior leans to domains whose own training loss is high: for each
             nat its part is e to this power times as large; 0 leaves it as it is. Where a model has
             hardly begun to learn, what no task asks for teaches the more the less of it is learnt;
@@ -93,7 +93,7 @@ class Dids:
         ramp: float = 0.4,
         reach: float = 10.0,
         others_wait: float = 0.5,
-        long_run: int = 1000,
+        long_run: float = 8e12,
         loss_weight: float = 0.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
@@ -147,8 +147,7 @@ class Dids:
             prior_vote=self.prior_vote,
             damping=self.damping,
         )
-        length = min(1.0, observation.num_steps / max(1, self.long_run))
-        others_wait = self.others_wait * length**2
+        others_wait = self.others_wait * self._length(observation.training_flops) ** 2
         part_t = np.maximum(self._beyond_t, others_wait * self._beyond_t.max(initial=0.0))
         waiting_t = part_t * self._waiting(observation.progress)
         mixture_tk += waiting_t[:, None] * (prior_k - mixture_tk)
@@ -175,6 +174,12 @@ class Dids:
             tasks[task]["waiting"] = float(waiting_t[number])
             tasks[task]["out_of_reach"] = float(self._beyond_t[number])
         return PolicyDecision(next_k, {"tasks": tasks, "domains": domains})
+
+    def _length(self, training_flops: float | None) -> float:
+        """How much of a long run this one is, at most 1."""
+        if training_flops is None or self.long_run <= 0.0:
+            return 1.0
+        return min(1.0, training_flops / self.long_run)
 
     def _waiting(self, progress: float) -> float:
         """How far a task that is out of reach waits, from 0 to 1, at this part of the run."""
