@@ -92,8 +92,8 @@ class Dids:
         start: float = 0.3,
         ramp: float = 0.4,
         reach: float = 10.0,
-        others_wait: float = 0.5,
-        long_run: float = 8e12,
+        others_wait: float = 1.0,
+        long_run: float = 1.1e13,
         loss_weight: float = 0.0,
     ) -> None:
         check_below_one(ema=ema, decay=decay)
