@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import yaml
 from test_bad_input import sentence
 from test_whole_run import call, essence, result_of
 from tiny_run import tiny_config, write_config
@@ -205,6 +206,20 @@ def test_a_run_folder_of_a_version_with_other_files_is_refused(tmp_path, capsys,
     write_json(made, versions)
     message = sentence(capsys, monkeypatch, "run", config)
     assert f"dids {__version__} made this run folder" in message
+
+
+def test_a_field_that_there_was_not_when_a_run_began_has_its_default(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    run = RunFolder(tmp_path / "run")
+    run.prepare(load_config(config))
+    run.mark_done("tokenizer", elapsed_s=1.0)
+    recorded = yaml.safe_load((run.path / "config.yaml").read_text("utf-8"))
+    assert recorded["evaluation"].pop("base") is True
+    (run.path / "config.yaml").write_text(yaml.safe_dump(recorded), encoding="utf-8")
+    run.prepare(load_config(config))
+    evaluation = {**tiny_config(tmp_path)["evaluation"], "base": False}
+    message = sentence(capsys, monkeypatch, "run", write_config(tmp_path, evaluation=evaluation))
+    assert "'evaluation.base' is True there and False now" in message
 
 
 def test_a_change_that_matters_is_named_though_another_does_not(tmp_path, capsys, monkeypatch):

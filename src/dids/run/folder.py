@@ -57,7 +57,8 @@ class RunFolder:
         is_begun = self._is_begun
         if recorded.exists():
             self.refuse_other_format()
-            changes = differences(yaml.safe_load(recorded.read_text("utf-8")), asked)
+            begun_with = _with_defaults(yaml.safe_load(recorded.read_text("utf-8")))
+            changes = differences(begun_with, asked)
             if not changes:
                 return
             binding = [change for change in changes if change[0] not in HARMLESS]
@@ -229,6 +230,14 @@ def open_run(path: Path) -> Config:
         field = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise InputError(f"{recorded}: '{field}': {message}.") from None
+
+
+def _with_defaults(recorded: Any) -> Any:  # noqa: ANN401
+    """A recorded config with what it does not say because there was no such field yet."""
+    try:
+        return Config.model_validate(recorded).model_dump(mode="json")
+    except ValidationError:
+        return recorded
 
 
 def first_difference(
