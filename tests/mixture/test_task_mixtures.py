@@ -357,7 +357,7 @@ def test_reach_is_measured_without_the_noise_of_estimates():
     impact = impact_of(np.eye(2).tolist(), [[30.0, 0.0], [30.0, 0.0], [0.0, 0.0]])
     np.testing.assert_allclose(out_of_reach(impact, 10.0), [8 / 9, 8 / 9, 0.0])
     np.testing.assert_allclose(out_of_reach(impact, 0.0), [1.0, 1.0, 0.0])
-    # Where the task's own squares are not in the metric it is as far as the root.
+    # In all metrics but the Fisher one a task is as far as the root.
     in_steps = replace(impact, within="step")
     np.testing.assert_allclose(out_of_reach(in_steps, 100.0), [8 / 9, 8 / 9, 0.0])
     noisy = replace(

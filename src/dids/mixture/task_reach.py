@@ -19,7 +19,8 @@ def out_of_reach(impact: ImpactMatrices, reach: float) -> Float64[np.ndarray, " 
     ``max(0, 1 - reach^2 * longest domain's step^2 / own step^2)``, lengths in the task's metric,
     without the noise of estimating them: with the Fisher information the squares are twice the KL
     divergence that the step brings about. Other metrics have no squared gradients of the task in
-    them: a task is as far as the square root there, so its ``reach`` is, too.
+    them, or only so far as damping lets them in: a task is about as far as the square root there,
+    so its ``reach`` is, too.
 
     Args:
         impact: As measured, in one unit for domains and tasks.
