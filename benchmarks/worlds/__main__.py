@@ -6,7 +6,7 @@ import time
 from benchmarks.worlds.outcome import CONTENDERS, world_row
 from benchmarks.worlds.quadratic_cases import QUADRATIC
 from benchmarks.worlds.softmax_cases import SOFTMAX
-from benchmarks.worlds.table import gap_table, worst_task_table
+from benchmarks.worlds.table import gap_table, loss_table, worst_task_table
 from benchmarks.worlds.world import Budget
 
 _KINDS = {"quadratic": QUADRATIC, "softmax": SOFTMAX}
@@ -36,6 +36,7 @@ def main() -> None:
         ]
         if rows:
             print(f"{gap_table(f'{kind}: gap closed, %', rows)}\n")
+            print(f"{loss_table(f'{kind}: loss above the best fixed, %', rows)}\n")
             print(f"{worst_task_table(f'{kind}: worst task, nats', rows)}\n", flush=True)
     elapsed_s = time.process_time() - began_s
     print(f"{budget}, {arguments.seeds} seeds, {elapsed_s:.0f} s of processor time")

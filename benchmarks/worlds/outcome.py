@@ -80,6 +80,10 @@ class Yardstick:
         gap = self.uniform_t.mean() - self.best_t.mean()
         return float((self.uniform_t.mean() - losses_t.mean()) / gap)
 
+    def above_best(self, losses_t: np.ndarray) -> float:
+        """How far the mean loss is above the best fixed mixture's, in parts of it."""
+        return float(losses_t.mean() / self.best_t.mean() - 1.0)
+
     def worst_gain(self, losses_t: np.ndarray) -> float:
         """Of the tasks the least fall of the loss below uniform's, in nats."""
         return float((self.uniform_t - losses_t).min())
@@ -91,16 +95,23 @@ class Outcome:
 
     Attributes:
         gap_closed: From 0, uniform, to 1, the best fixed mixture within the limits.
+        above_best: How far the mean task loss is above that of the best fixed mixture, in parts of
+            it; negative is below.
         worst_gain: Of the tasks the least fall below uniform's loss, in nats.
     """
 
     gap_closed: float
+    above_best: float
     worst_gain: float
 
 
 def outcome(yardstick: Yardstick, run: PolicyRun) -> Outcome:
     """How a run did."""
-    return Outcome(yardstick.gap_closed(run.losses_t), yardstick.worst_gain(run.losses_t))
+    return Outcome(
+        yardstick.gap_closed(run.losses_t),
+        yardstick.above_best(run.losses_t),
+        yardstick.worst_gain(run.losses_t),
+    )
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,7 @@ class WorldRow:
 
     name: str
     unlimited: list[float]
+    uniform_above_best: list[float]
     best_worst_gain: list[float]
     outcomes: dict[str, list[Outcome]]
 
@@ -118,10 +130,11 @@ def world_row(
     num_seeds: int,
 ) -> WorldRow:  # fmt: skip
     """Every contender in a world, on every seed."""
-    row = WorldRow(name, [], [], {contender.label: [] for contender in contenders})
+    row = WorldRow(name, [], [], [], {contender.label: [] for contender in contenders})
     for seed in range(num_seeds):
         yardstick = Yardstick.of(make(seed), budget)
         row.unlimited.append(yardstick.unlimited)
+        row.uniform_above_best.append(yardstick.above_best(yardstick.uniform_t))
         row.best_worst_gain.append(yardstick.worst_gain(yardstick.best_t))
         for contender in contenders:
             run = policy_run(

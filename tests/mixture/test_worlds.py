@@ -10,7 +10,7 @@ from benchmarks.worlds.policy_run import policy_run
 from benchmarks.worlds.quadratic_cases import QUADRATIC
 from benchmarks.worlds.quadratic_world import QuadraticWorld
 from benchmarks.worlds.softmax_cases import SOFTMAX
-from benchmarks.worlds.table import gap_table, worst_task_table
+from benchmarks.worlds.table import gap_table, loss_table, worst_task_table
 from benchmarks.worlds.world import UNLIMITED, Budget, losses_of_fixed, trained
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import make_policy
@@ -197,3 +197,15 @@ def test_the_table_has_every_world_and_contender():
     assert "| kind | dids | beyond the floors |" in text
     assert "| matched |" in text
     assert len({contender.label for contender in CONTENDERS}) == len(CONTENDERS)
+
+
+def test_uniform_closes_nothing_and_ends_above_the_best_as_far_as_the_table_says():
+    row = world_row("matched", QUADRATIC["matched"], (Contender("uniform"),), SHORT, 2)
+    runs = row.outcomes["uniform"]
+    np.testing.assert_allclose([run.gap_closed for run in runs], 0.0, atol=1e-12)
+    np.testing.assert_allclose([run.above_best for run in runs], row.uniform_above_best)
+    yardstick = Yardstick.of(QUADRATIC["matched"](0), SHORT)
+    above = (yardstick.uniform_t.sum() - yardstick.best_t.sum()) / yardstick.best_t.sum()
+    assert row.uniform_above_best[0] == pytest.approx(above)
+    assert min(row.uniform_above_best) > 0.0
+    assert "worlds within 5 % | 0 of 1 | 0 of 1 |" in loss_table("kind", [row])
