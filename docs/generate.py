@@ -53,7 +53,8 @@ MEANINGS = {
     "data.sources.NAME.format": "How the files are read. null: by each file's ending.",
     "data.on_bad_record": "`skip` leaves bad records out; the report counts and lists them.",
     "tasks.NAME.validation": "As a source's path. What the run follows: impact, potential.",
-    "tasks.NAME.test": "As a source's path. Looked at once, by the trained models.",
+    "tasks.NAME.test": "As a source's path. Looked at once, by the trained models. null: half of "
+    "the validation records, by what they say, are kept for it; `NAME: PATH` says the same.",
     "tasks.NAME.format": "As of a source.",
     "tokenizer.train.vocab_size": "Size of the byte-level BPE vocabulary, trained on the sources.",
     "model.dtype": "Of the weights.",

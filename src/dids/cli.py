@@ -80,9 +80,9 @@ def init(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALIDATION,TEST",
-            help="A task and its files, or a folder with a file called validation and one called "
-            "test. Once for each.",
+            metavar="NAME=VALIDATION[,TEST]",
+            help="A task and its files (without a test, half of the validation is kept for it), or "
+            "a folder with a file called validation and one called test. Once for each.",
         ),
     ] = None,
     model: Annotated[

@@ -37,13 +37,16 @@ def test_sources_are_called_as_their_files_are_or_as_is_said():
     }
 
 
-def test_tasks_are_two_files_or_a_folder_of_them():
+def test_tasks_are_two_files_or_one_or_a_folder_of_them():
     folder = ("sums/validation.jsonl.gz", "sums/test-2.jsonl")
-    said = ["sums", "again=sums", "qa=books/a.txt,hf:org/qa:test"]
-    assert given_tasks(said) == {
+    said = ["sums", "again=sums", "qa=books/a.txt,hf:org/qa:test", "books/b.txt", "hf:org/one"]
+    assert given_tasks([*said, "one-file=data/web.jsonl.gz"]) == {
         "sums": folder,
         "again": folder,
         "qa": ("books/a.txt", "hf:org/qa:test"),
+        "b": ("books/b.txt", None),
+        "one": ("hf:org/one", None),
+        "one-file": ("data/web.jsonl.gz", None),
     }
 
 
@@ -57,7 +60,7 @@ def test_tasks_are_two_files_or_a_folder_of_them():
         (given_tasks, ["books/a.txt,books/b.txt"], "it has no name; say --task NAME="),
         (given_tasks, ["a=books/a.txt,"], "it needs two paths, --task a=VALIDATION,TEST"),
         (given_tasks, ["a=books/a.txt,no.txt"], "there is no file or folder no.txt"),
-        (given_tasks, ["a=books/a.txt"], "books/a.txt is no folder"),
+        (given_tasks, ["a=no.txt"], "there is no file or folder no.txt"),
         (given_tasks, ["books"], "books has 0 files called validation"),
         (given_tasks, ["many"], "many has 2 files called validation"),
         (given_tasks, ["sums", "sums=sums"], "there is a task 'sums' already"),
@@ -81,6 +84,8 @@ def test_any_name_and_path_is_read_back_as_it_was():
         name: {"validation": validation, "test": test} for name, (validation, test) in tasks.items()
     }
     assert raw["model"] == {"name": "org/model: 1"}
+    halved = yaml.safe_load(config_text(sources, {name: (f"{name}/v", None) for name in tasks}))
+    assert halved["tasks"] == {name: f"{name}/v" for name in tasks}
 
 
 def test_what_init_writes_of_files_is_a_config(files, monkeypatch, capsys):
@@ -95,6 +100,17 @@ def test_what_init_writes_of_files_is_a_config(files, monkeypatch, capsys):
     assert config.tasks["sums"].test == (str(files / "sums/test-2.jsonl"),)
     assert config.tokenizer.name == config.model.name == "org/base"
     assert config.training["learning_rate"] == 2.0e-5
+
+
+def test_a_task_of_one_file_is_a_config_too(files, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["dids", "init", "mine.yaml", "--task", "qa=books/a.txt"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert (
+        "qa: books/a.txt   # half of it is kept for the test" in (files / "mine.yaml").read_text()
+    )
+    task = load_config(files / "mine.yaml").tasks["qa"]
+    assert (task.validation, task.test) == ((str(files / "books/a.txt"),), None)
 
 
 def test_what_init_is_not_given_stays_an_example(files, monkeypatch, capsys):

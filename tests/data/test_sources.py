@@ -161,3 +161,59 @@ def test_a_hub_data_set_without_known_columns_is_said_to_have_none(tmp_path, off
 def test_a_hub_data_set_that_is_not_there_is_named(tmp_path, offline_hub):
     with pytest.raises(InputError, match=r"'hf:.*nothing.*' cannot be loaded"):
         list(read_records(source(f"hf:{tmp_path}/nothing")))
+
+
+def test_halves_are_disjoint_and_together_all_and_copies_stay_together(tmp_path):
+    path = tmp_path / "items.jsonl"
+    words = [f"item {number % 70}" for number in range(200)]  # every item two or three times
+    path.write_text("".join(f"{json.dumps({'text': text})}\n" for text in words))
+    texts = {
+        half: [record.text for record in read_records(source(path, half=half))]
+        for half in ("first", "second", None)
+    }
+    assert texts[None] == words
+    assert sorted(texts["first"] + texts["second"]) == sorted(words)
+    assert not set(texts["first"]) & set(texts["second"])
+    assert 20 < len(set(texts["first"])) < 50
+    # Another order, and another file, changes nobody's half.
+    path.write_text("".join(f"{json.dumps({'text': text})}\n" for text in reversed(words)))
+    again = [record.text for record in read_records(source(path, half="first"))]
+    assert again == texts["first"][::-1]
+
+
+def test_halves_of_a_prompt_go_by_its_completion_too(tmp_path):
+    path = tmp_path / "items.jsonl"
+    items = [{"prompt": "Write a word:", "completion": f" w{number}"} for number in range(40)]
+    path.write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    sizes = [len(list(read_records(source(path, half=half)))) for half in ("first", "second")]
+    assert sum(sizes) == 40
+    assert min(sizes) > 10
+
+
+def test_each_half_has_a_hash_of_its_own(folder):
+    hashes = {content_hash(source(folder, half=half)) for half in ("first", "second", None)}
+    assert len(hashes) == 3
+
+
+def test_a_bad_record_of_two_halves_is_noted_once(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"text": 3}\n' + "".join(f'{{"text": "{number}"}}\n' for number in range(30)))
+    bad = []
+    for half in ("first", "second"):
+        list(read_records(source(path, half=half), on_bad_record="skip", bad_records=bad))
+    assert [each.line for each in bad] == [1]
+    for half in ("first", "second"):
+        with pytest.raises(InputError, match="line 1"):
+            list(read_records(source(path, half=half)))
+
+
+def test_an_empty_half_says_what_would_be_right(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"text": "one"}\n')
+    with pytest.raises(InputError) as error:
+        list(read_records(source(path, half="second", title="Task 'a' (test)")))
+    said = str(error.value)
+    assert said.startswith(
+        f"Task 'a' (test) ({path}): of two halves the second has no usable record"
+    )
+    assert said.endswith("give more records, or a test of its own.")

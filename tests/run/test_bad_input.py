@@ -91,6 +91,16 @@ def test_task_without_validation_items_is_named(tmp_path, capsys, monkeypatch):
     assert "sums-validation.jsonl) has no usable record" in said
 
 
+def test_a_task_with_too_little_to_halve_is_named(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "few.jsonl"
+    path.write_text('{"text": "one"}\n', encoding="utf-8")
+    said = sentence(
+        capsys, monkeypatch, "run", write_config(tmp_path, tasks={"few": str(path)}, control=None)
+    )
+    assert said.startswith("dids: Task 'few' (test) (")
+    assert "few.jsonl): of two halves the second has no usable record; give more" in said
+
+
 def test_missing_file_of_a_task_is_named(tmp_path, capsys, monkeypatch):
     config = write_config(tmp_path)
     (tmp_path / "sums-test.jsonl").unlink()

@@ -235,6 +235,39 @@ def test_a_task_with_few_validation_items_is_named(tmp_path, capsys, monkeypatch
     assert few[0]["sentence"].startswith("colours (validation): 8 items, so that its loss")
 
 
+def test_test_items_that_the_run_follows_are_named(tmp_path, capsys, monkeypatch):
+    unique_data(tmp_path)
+    validation, test = (
+        [json.loads(line) for line in (tmp_path / f"sums-{split}.jsonl").read_text().splitlines()]
+        for split in ("validation", "test")
+    )
+    shouted = {**validation[3], "prompt": f"{validation[3]['prompt'].upper()}!"}
+    write_jsonl(tmp_path / "sums-test.jsonl", [*test, validation[0], shouted])
+    called(capsys, monkeypatch, "check", write_config(tmp_path))
+    result = read_json(tmp_path / "run" / "check.json")
+    followed = result["tasks"]["sums"]["test"]["in_validation"]
+    assert followed["count"] == 2
+    assert [each["line"] for each in followed["examples"]] == [13, 14]
+    assert result["tasks"]["colours"]["test"]["in_validation"]["count"] == 0
+    (found,) = [each for each in result["warnings"] if each["kind"] == "in_validation"]
+    assert (found["task"], found["split"], found["severity"]) == ("sums", "test", "warning")
+    assert "2 of 14 test items also stand in a validation set" in found["sentence"]
+    assert "sums-test.jsonl line 13" in found["sentence"]
+    assert "leave tasks.sums.test out" in found["advice"]
+
+
+def test_halves_of_one_file_have_no_item_in_common(tmp_path, capsys, monkeypatch):
+    unique_data(tmp_path)
+    config = write_config(tmp_path, tasks={"sums": str(tmp_path / "sums-validation.jsonl")})
+    called(capsys, monkeypatch, "check", config)
+    result = read_json(tmp_path / "run" / "check.json")
+    assert result["tasks"]["sums"]["test"]["in_validation"]["count"] == 0
+    same = {name: str(tmp_path / "sums-validation.jsonl") for name in ("validation", "test")}
+    called(capsys, monkeypatch, "check", write_config(tmp_path, tasks={"sums": same}))
+    result = read_json(tmp_path / "run" / "check.json")
+    assert result["tasks"]["sums"]["test"]["in_validation"]["count"] == 12
+
+
 def test_tokens_are_the_runs_own_once_they_are_counted(tmp_path, capsys, monkeypatch):
     unique_data(tmp_path)
     config = write_config(tmp_path, domains={"number": "sources"})

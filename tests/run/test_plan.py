@@ -250,9 +250,11 @@ def test_a_dry_run_that_is_terminated_leaves_nothing_behind(tmp_path, monkeypatc
         {"mixture": {"policy": "osmosis", "rounds": 2}},
         {"mixture": {"policy": "regmix", "rounds": 2, "settings": {"num_trials": 4}}},
         {"budget": {"tokens": 40}, "mixture": {"rounds": 1}},
+        {"tasks": {"halved": "${HALVED}"}, "control": None},
     ],
 )
-def test_every_kind_of_run_can_be_planned(tmp_path, changes):
+def test_every_kind_of_run_can_be_planned(tmp_path, monkeypatch, changes):
+    monkeypatch.setenv("HALVED", str(tmp_path / "sums-validation.jsonl"))
     plan = planned(tmp_path, **changes)
     stages = {stage.stage: stage for stage in plan.stages}
     assert ("features" in stages) == (changes.get("domains", {}).get("number") != "sources")

@@ -166,6 +166,28 @@ def test_stages_one_at_a_time_give_the_same_as_all_at_once(finished, tmp_path, m
     assert essence(result_of(tmp_path)) == essence(result_of(finished))
 
 
+def test_a_task_of_one_file_is_halved_and_the_run_sees_one_half(tmp_path, monkeypatch, capsys):
+    config = write_config(
+        tmp_path,
+        tasks={"sums": str(tmp_path / "sums-validation.jsonl")},
+        mixture={"policy": "dids", "rounds": 2},
+        control=None,
+    )
+    stored = tmp_path / "run" / "tokens"
+    call(monkeypatch, "run", config)
+    assert set(result_of(tmp_path)["tasks"]) == {"sums"}
+    checked = json.loads((tmp_path / "run" / "check.json").read_text(encoding="utf-8"))
+    items = [checked["tasks"]["sums"][split]["items"] for split in ("validation", "test")]
+    assert sum(items) == 12
+    assert min(items) > 0
+    records = [
+        json.loads(path.read_text(encoding="utf-8"))["num_records"]
+        for split in ("validation", "test")
+        for path in stored.glob(f"sums-{split}-*/meta.json")
+    ]
+    assert records == items
+
+
 def test_finished_run_is_not_run_again(finished, monkeypatch, capsys):
     before = (finished / "run" / "train" / "history.json").stat().st_mtime_ns
     call(monkeypatch, "run", finished / "config.yaml")

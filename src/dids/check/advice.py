@@ -41,6 +41,7 @@ def warnings(result: Mapping[str, Any], *, stops_on_bad_records: bool) -> list[J
         for split, scan in splits.items():
             found += _record_warnings(scan, bad_severity, task=task, split=split)
         found += _few_items_notes(task, splits["validation"])
+        found += _followed_warnings(task, splits["test"])
     return sorted(found, key=lambda warning: SEVERITIES.index(warning["severity"]))
 
 
@@ -146,6 +147,22 @@ def _few_items_notes(task: str, scan: Mapping[str, Any]) -> Iterator[Json]:
             "Add validation items, to a hundred or more; none that are tested on.",
             task=task,
             split="validation",
+        )
+
+
+def _followed_warnings(task: str, scan: Mapping[str, Any]) -> Iterator[Json]:
+    count = scan["in_validation"]["count"]
+    if count:
+        yield _warning(
+            "warning",
+            "in_validation",
+            f"{task}: {count:,} of {scan['items']:,} test items also stand in a validation set, so "
+            "that the test asks what the run has steered by; first: "
+            f"{place(scan['in_validation']['examples'][0])}.",
+            f"Remove them from one of the two; of a single file leave tasks.{task}.test out, and "
+            "half of it is kept for the test.",
+            task=task,
+            split="test",
         )
 
 

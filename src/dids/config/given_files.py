@@ -42,21 +42,22 @@ def given_sources(said: Iterable[str]) -> dict[str, str]:
     return sources
 
 
-def given_tasks(said: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Validation and test path of tasks by name.
+def given_tasks(said: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+    """Validation and test path of tasks by name; no test: the validation is halved.
 
     Args:
-        said: Each ``NAME=VALIDATION,TEST``, or ``FOLDER`` or ``NAME=FOLDER`` of a folder with a
-            file called validation and one called test.
+        said: Each ``NAME=VALIDATION,TEST``, one path alone (the name as of a source), or a folder
+            with a file called validation and one called test.
 
     Raises:
         InputError: If there are no such files, a name cannot be one, or two tasks have the same.
     """
-    tasks: dict[str, tuple[str, str]] = {}
+    tasks: dict[str, tuple[str, str | None]] = {}
     for text in said:
         where = f"--task '{text}'"
         name, path = _parted(text)
         validation, comma, test = path.partition(",")
+        found: tuple[str, str | None] = (validation, test)
         if comma:
             if name is None:
                 raise InputError(f"{where}: it has no name; say --task NAME={path}.")
@@ -64,28 +65,36 @@ def given_tasks(said: Iterable[str]) -> dict[str, tuple[str, str]]:
                 if not split:
                     raise InputError(f"{where}: it needs two paths, --task {name}=VALIDATION,TEST.")
                 files_of_path(split, where)
+        elif not Path(path).is_dir():
+            files_of_path(path, where)
+            name = name or _name_of(path)
+            found = path, None
         else:
-            validation, test = (_split_file(Path(path), split, where) for split in _SPLITS)
+            found = _split_file(path, "validation", where), _split_file(path, "test", where)
             name = name or Path(path).resolve().name
         if name in tasks:
             raise InputError(f"{where}: there is a task '{name}' already; name one otherwise.")
-        tasks[_checked(name, where, "--task NAME=VALIDATION,TEST")] = (validation, test)
+        tasks[_checked(name, where, "--task NAME=VALIDATION,TEST")] = found
     return tasks
 
 
 def _sources(text: str) -> Iterator[tuple[str, str]]:
     name, path = _parted(text)
     if is_hub_path(path):
-        yield name or hub_name(path)[0].rpartition("/")[2], path
+        yield name or _name_of(path), path
         return
     files = files_of_path(path, f"--data '{text}'")
     if name is not None:
         yield name, path
     elif Path(path).exists():
-        yield _stem(Path(path)), path
+        yield _name_of(path), path
     else:
         for file in files:
             yield _stem(file), str(file)
+
+
+def _name_of(path: str) -> str:
+    return hub_name(path)[0].rpartition("/")[2] if is_hub_path(path) else _stem(Path(path))
 
 
 def _parted(text: str) -> tuple[str | None, str]:
@@ -108,10 +117,9 @@ def _stem(path: Path) -> str:
     return Path(name).stem
 
 
-def _split_file(folder: Path, split: str, where: str) -> str:
+def _split_file(path: str, split: str, where: str) -> str:
+    folder = Path(path)
     asked = "say --task NAME=VALIDATION,TEST, or a folder with one file called"
-    if not folder.is_dir():
-        raise InputError(f"{where}: {folder} is no folder; {asked} validation and one called test.")
     found = sorted(
         file
         for file in folder.iterdir()

@@ -78,7 +78,8 @@ def _with_absolute_paths(config: Config) -> Config:
         raw["data"]["cache"] = absolute(raw["data"]["cache"])
     for task in raw["tasks"].values():
         for split in ("validation", "test"):
-            task[split] = tuple(absolute(path) for path in task[split])
+            if task[split] is not None:
+                task[split] = tuple(absolute(path) for path in task[split])
     for section in ("model", "proxy", "tokenizer"):
         name = raw[section].get("name")
         if name is not None and Path(name).expanduser().is_dir():

@@ -120,8 +120,13 @@ class TaskConfig(SteeredTask):
     """A downstream target: what is measured during the run, and what only at its end."""
 
     validation: Paths
-    test: Paths
+    test: Paths | None = None
+    """None: half of the validation records are for the test, and the run does not follow them."""
     format: Literal["jsonl", "parquet", "text"] | None = None
+
+
+def _task(value: object) -> object:
+    return {"validation": value} if isinstance(value, (str, list, tuple)) else value
 
 
 class TrainTokenizer(Section):
@@ -360,7 +365,7 @@ class Config(Section):
     """The run folder."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: DataConfig
-    tasks: Annotated[dict[Name, TaskConfig], Field(min_length=1)]
+    tasks: Annotated[dict[Name, Annotated[TaskConfig, BeforeValidator(_task)]], Field(min_length=1)]
     check: CheckConfig = CheckConfig()
     tokenizer: Annotated[TokenizerConfig, BeforeValidator(_named)]
     model: Annotated[ModelConfig, BeforeValidator(_named)]

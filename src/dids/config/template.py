@@ -28,7 +28,8 @@ tasks:                                  # what the model should get better at
 _TASKS = """\
   summaries:                            # name
     validation: data/summaries/validation.jsonl   # looked at during the run
-    test: data/summaries/test.jsonl               # looked at once, at the end
+    test: data/summaries/test.jsonl               # looked at once, at the end; without one, half
+                                                  # of the validation is kept for it
     weight: 1.0                                   # of it among the tasks
 """
 _CHECK = """
@@ -62,14 +63,14 @@ control: uniform                        # a second run on the same budget to com
 
 def config_text(
     sources: Mapping[str, str] | None = None,
-    tasks: Mapping[str, tuple[str, str]] | None = None,
+    tasks: Mapping[str, tuple[str, str | None]] | None = None,
     model: str | None = None,
 ) -> str:
     """A commented config.
 
     Args:
         sources: Paths by name. None: examples.
-        tasks: Validation and test path by name. None: an example.
+        tasks: Validation and test path by name; no test: it is halved. None: an example.
         model: Hub name or folder of a model with weights. None: a small one without.
 
     Example:
@@ -81,11 +82,7 @@ def config_text(
         shown = "".join(f"    {_scalar(name)}: {_scalar(path)}\n" for name, path in sources.items())
     asked = _TASKS
     if tasks:
-        asked = "".join(
-            f"  {_scalar(name)}:\n"
-            f"    validation: {_scalar(validation)}\n    test: {_scalar(test)}\n"
-            for name, (validation, test) in tasks.items()
-        )
+        asked = "".join(_task(name, *paths) for name, paths in tasks.items())
     model_text = _NEW_MODEL if model is None else _MODEL.replace("name: NAME", _named(model))
     training = _TRAINING.replace("RATE", "1.0e-3" if model is None else "2.0e-5")
     return _HEAD + shown + _DATA + asked + _CHECK + model_text + _REST + training
@@ -93,6 +90,13 @@ def config_text(
 
 TEMPLATE = config_text()
 """What there is without any files."""
+
+
+def _task(name: str, validation: str, test: str | None) -> str:
+    if test is None:
+        return f"  {_scalar(name)}: {_scalar(validation)}   # half of it is kept for the test\n"
+    paths = f"    validation: {_scalar(validation)}\n    test: {_scalar(test)}\n"
+    return f"  {_scalar(name)}:\n{paths}"
 
 
 def _named(model: str) -> str:

@@ -67,8 +67,10 @@ def read_records(
                 raise InputError(f"{origin}: {error}.") from error
             bad = BadRecord(origin.file, origin.line, str(error))
             first_bad = first_bad or bad
-            if bad_records is not None:
+            if bad_records is not None and source.half != "second":  # a file's is told of once
                 bad_records.append(bad)
+            continue
+        if source.half is not None and record.half != source.half:
             continue
         num_good += 1
         yield record
@@ -87,7 +89,11 @@ def refuse_no_record(source: SourceFiles, first_bad: BadRecord | None) -> NoRetu
         if first_bad is None
         else f"; the first bad one: line {first_bad.line}, {first_bad.reason}"
     )
-    raise InputError(f"{source.called} ({', '.join(source.paths)}) has no usable record{why}.")
+    where = f"{source.called} ({', '.join(source.paths)})"
+    if source.half is not None:
+        where += f": of two halves the {source.half}"
+        why += "; give more records, or a test of its own"
+    raise InputError(f"{where} has no usable record{why}.")
 
 
 def raw_records(source: SourceFiles, *, known_only: bool = False) -> Iterator[RawRecord]:

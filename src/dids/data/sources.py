@@ -11,6 +11,7 @@ from pathlib import Path
 from dids.checksum import file_checksum
 from dids.data import hub, python_corpus
 from dids.data.byte_streams import COMPRESSIONS
+from dids.data.records import Half
 from dids.errors import InputError
 
 JSONL_ENDINGS = (".jsonl", ".json", ".ndjson")
@@ -28,6 +29,8 @@ class SourceFiles:
     """One of `FORMATS`; None: by each file's ending."""
     title: str | None = None
     """How errors call it; None: a source by its name."""
+    half: Half | None = None
+    """Of the records, that which is read; None: all."""
 
     @property
     def called(self) -> str:
@@ -147,6 +150,8 @@ def content_hash(source: SourceFiles) -> str:
     for path in source.paths:
         for piece in _hashed_pieces(path, source):
             digest.update(len(piece).to_bytes(8, "little") + piece)
+    if source.half is not None:
+        digest.update(source.half.encode())
     return digest.hexdigest()
 
 

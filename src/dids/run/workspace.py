@@ -11,9 +11,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dids.config import Config
-from dids.config.schema import ModelConfig, SourceConfig
+from dids.config.schema import ModelConfig, SourceConfig, TaskConfig
 from dids.config.steering import STEERING_NAME
 from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.data.records import Half
 from dids.data.sources import SourceFiles
 from dids.data.token_store import TokenStore, open_token_store
 from dids.data.tokenizer import load_tokenizer
@@ -34,14 +35,21 @@ EARLIER_DOMAINS = "earlier_domains"
 Split = Literal["validation", "test"]
 
 
-def task_title(task: str, split: Split) -> str:
-    """How errors call the files of a task.
+def task_files(name: str, task: TaskConfig, split: Split) -> SourceFiles:
+    """The files of one split of a task. Without a test of its own it halves its records.
 
     Example:
-        >>> task_title("mmlu", "test")
-        "Task 'mmlu' (test)"
+        >>> task_files("mmlu", TaskConfig(validation="mmlu.jsonl"), "test").half
+        'second'
     """
-    return f"Task '{task}' ({split})"
+    halves: dict[Split, Half] = {"validation": "first", "test": "second"}
+    return SourceFiles(
+        name=f"{name}-{split}",
+        paths=getattr(task, split) or task.validation,
+        format=task.format,
+        title=f"Task '{name}' ({split})",
+        half=halves[split] if task.test is None else None,
+    )
 
 
 @runtime_checkable
@@ -112,15 +120,7 @@ class Workspace:
 
     def task_files(self, split: Split) -> dict[str, SourceFiles]:
         """The validation or test files of the tasks."""
-        return {
-            name: SourceFiles(
-                name=f"{name}-{split}",
-                paths=getattr(task, split),
-                format=task.format,
-                title=task_title(name, split),
-            )
-            for name, task in self.config.tasks.items()
-        }
+        return {name: task_files(name, task, split) for name, task in self.config.tasks.items()}
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -18,7 +18,7 @@ from dids.run.plan.processes import longest_s
 from dids.run.plan.stage_clock import Bar
 from dids.run.stages import STAGES
 from dids.run.stages.tokenizer import MAX_CHARACTERS, tokenizer_like, training_texts
-from dids.run.workspace import Split
+from dids.run.workspace import Split, task_files
 
 TOKENIZER_CHARACTERS = 40_000_000
 """That a tokenizer is trained on here, at most."""
@@ -178,7 +178,7 @@ def _reading_s(here: Calibration, *, again: bool = False) -> float:
     for split in SPLITS:
         files = here.work.task_files(split)
         read += [(here.tasks[split][task], files[task]) for task in tasks]
-        paths += [getattr(task, split) for task in tasks.values()]
+        paths += [task_files(name, task, split).paths for name, task in tasks.items()]
     extra_s = 0.0
     for (volume, small), path in zip(read, paths, strict=True):
         if again and any(is_python_path(place) for place in path):

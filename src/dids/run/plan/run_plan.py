@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +20,7 @@ from dids.run.plan.stage_clock import StageClock
 from dids.run.plan.volumes import Volume, volumes
 from dids.run.stages import STAGES
 from dids.run.stages.tokenizer import tokenizer_like
-from dids.run.workspace import Progress, Split, Workspace, task_title
+from dids.run.workspace import Progress, Split, Workspace, task_files
 
 
 @dataclass(frozen=True)
@@ -181,13 +181,7 @@ def _rehearsed_stages(
 
 def _task_volumes(config: Config, split: Split, now: Callable[[], float]) -> dict[str, Volume]:
     files = [
-        SourceFiles(
-            name=name,
-            paths=getattr(task, split),
-            format=task.format,
-            title=task_title(name, split),
-        )
-        for name, task in config.tasks.items()
+        replace(task_files(name, task, split), name=name) for name, task in config.tasks.items()
     ]
     held = volumes(
         files, seed=config.seed, purpose="task", on_bad_record=config.data.on_bad_record, now=now
