@@ -74,7 +74,7 @@ def init(
         typer.Option(
             metavar="[NAME=]PATH",
             help="A source: a file, a folder, a glob in quotes (without a name, a source for every "
-            "file) or hf:NAME. Once for each.",
+            "file that is no task's) or hf:NAME. Once for each.",
         ),
     ] = None,
     task: Annotated[
@@ -93,7 +93,9 @@ def init(
     from dids.config.given_files import given_sources, given_tasks
     from dids.config.template import config_text
 
-    text = config_text(given_sources(data or ()), given_tasks(task or ()), model)
+    tasks = given_tasks(task or ())
+    files = [path for paths in tasks.values() for path in paths if path is not None]
+    text = config_text(given_sources(data or (), files), tasks, model)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

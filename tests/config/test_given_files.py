@@ -50,6 +50,18 @@ def test_tasks_are_two_files_or_one_or_a_folder_of_them():
     }
 
 
+def test_a_glob_leaves_out_what_is_a_tasks(files):
+    assert given_sources(["books/*"], ["books/a.txt"]) == {"b": "books/b.txt"}
+    assert given_sources(["books/*"], [str(files / "books" / "b.txt")]) == {"a": "books/a.txt"}
+    with pytest.raises(InputError, match="every file of it is a task's"):
+        given_sources(["books/b*"], ["books/b.txt"])
+    # What was asked for by name, or as a whole, is no slip.
+    assert given_sources(["mine=books/*", "books"], ["books/a.txt"]) == {
+        "mine": "books/*",
+        "books": "books",
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "said", "expected"),
     [

@@ -1,7 +1,7 @@
 """The sources and tasks of a new config, from the files that somebody points at."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,13 +15,14 @@ from dids.errors import InputError
 _SPLITS = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
-def given_sources(said: Iterable[str]) -> dict[str, str]:
+def given_sources(said: Iterable[str], of_tasks: Iterable[str] = ()) -> dict[str, str]:
     """Sources by name.
 
     Args:
         said: Each ``PATH`` or ``NAME=PATH``, a path being that of a file or folder, a glob or
             ``hf:NAME``. Without a name a source is called as its file is, and a glob is a source
             for every file.
+        of_tasks: Paths of tasks, whose files a glob without a name leaves out.
 
     Returns:
         The path of every source.
@@ -30,9 +31,13 @@ def given_sources(said: Iterable[str]) -> dict[str, str]:
         InputError: If a path names nothing, a name cannot be one, or two sources have the same.
     """
     sources: dict[str, str] = {}
+    left_out = {Path(path).resolve() for path in of_tasks}
     for text in said:
-        for name, path in _sources(text):
-            where = f"--data '{text}'"
+        where = f"--data '{text}'"
+        found = list(_sources(text, left_out))
+        if not found:
+            raise InputError(f"{where}: every file of it is a task's; name others.")
+        for name, path in found:
             if name in sources:
                 raise InputError(
                     f"{where}: two sources would be called '{name}'; name one of them otherwise, "
@@ -78,7 +83,7 @@ def given_tasks(said: Iterable[str]) -> dict[str, tuple[str, str | None]]:
     return tasks
 
 
-def _sources(text: str) -> Iterator[tuple[str, str]]:
+def _sources(text: str, left_out: Collection[Path]) -> Iterator[tuple[str, str]]:
     name, path = _parted(text)
     if is_hub_path(path):
         yield name or _name_of(path), path
@@ -90,7 +95,8 @@ def _sources(text: str) -> Iterator[tuple[str, str]]:
         yield _name_of(path), path
     else:
         for file in files:
-            yield _stem(file), str(file)
+            if file.resolve() not in left_out:
+                yield _stem(file), str(file)
 
 
 def _name_of(path: str) -> str:
