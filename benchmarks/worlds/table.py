@@ -13,37 +13,30 @@ AIM = 0.05
 def gap_table(kind: str, rows: Sequence[WorldRow]) -> str:
     """Gap closed, in percent; worlds in which a policy meets the aim are bold."""
     labels = list(rows[0].outcomes)
+    closed = [[[o.gap_closed for o in row.outcomes[label]] for label in labels] for row in rows]
+    is_near = [[1.0 - float(np.mean(part)) <= AIM for part in parts] for parts in closed]
     lines = _head([kind, *labels, "beyond the floors"])
-    for row in rows:
-        closed = [[o.gap_closed for o in row.outcomes[label]] for label in labels]
-        cells = [_percent(part, is_near=_is_near([1.0 - o for o in part])) for part in closed]
+    for row, parts, are_near in zip(rows, closed, is_near, strict=True):
+        cells = map(_percent, parts, are_near)
         lines.append(_line([row.name, *cells, f"{100 * np.mean(row.unlimited):.0f}"]))
-    means = [
-        np.mean([[o.gap_closed for o in row.outcomes[label]] for row in rows]) for label in labels
-    ]
-    met = [
-        sum(_is_near([1.0 - o.gap_closed for o in row.outcomes[label]]) for row in rows)
-        for label in labels
-    ]
+    means = np.mean(closed, axis=(0, 2))
     lines.append(_line(["mean", *(f"{100 * mean:.0f}".replace("-", "−") for mean in means), ""]))
-    lines.append(_line(["worlds within 5 %", *(f"{n} of {len(rows)}" for n in met), ""]))
+    lines.append(_line(["worlds within 5 %", *_how_many(is_near), ""]))
     return "\n".join(lines)
 
 
 def loss_table(kind: str, rows: Sequence[WorldRow]) -> str:
     """How far mean losses are above the best fixed mixture's, in percent of it."""
     labels = list(rows[0].outcomes)
-    lines = _head([kind, *labels, "uniform"])
-    for row in rows:
-        above = [[o.above_best for o in row.outcomes[label]] for label in labels]
-        cells = [_percent(values, is_near=_is_near(values)) for values in above]
-        lines.append(_line([row.name, *cells, _percent(row.uniform_above_best, is_near=False)]))
-    met = [
-        sum(_is_near([o.above_best for o in row.outcomes[label]]) for row in rows)
-        for label in labels
+    above = [
+        [*([o.above_best for o in row.outcomes[label]] for label in labels), row.uniform_above_best]
+        for row in rows
     ]
-    uniform = sum(_is_near(row.uniform_above_best) for row in rows)
-    lines.append(_line(["worlds within 5 %", *(f"{n} of {len(rows)}" for n in [*met, uniform])]))
+    is_near = [[float(np.mean(part)) <= AIM for part in parts] for parts in above]
+    lines = _head([kind, *labels, "uniform"])
+    for row, parts, are_near in zip(rows, above, is_near, strict=True):
+        lines.append(_line([row.name, *map(_percent, parts, are_near)]))
+    lines.append(_line(["worlds within 5 %", *_how_many(is_near)]))
     return "\n".join(lines)
 
 
@@ -65,11 +58,12 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _is_near(missing: Sequence[float]) -> bool:
-    return bool(np.mean(missing) <= AIM)
+def _how_many(is_near: Sequence[Sequence[bool]]) -> list[str]:
+    """Of the rows, for each column."""
+    return [f"{sum(column)} of {len(column)}" for column in zip(*is_near, strict=True)]
 
 
-def _percent(values: Sequence[float], *, is_near: bool) -> str:
+def _percent(values: Sequence[float], is_near: bool) -> str:
     text = f"{100 * np.mean(values):.0f} ± {100 * np.std(values):.0f}".replace("-", "−")
     return f"**{text}**" if is_near else text
 

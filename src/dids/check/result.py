@@ -8,9 +8,8 @@ from typing import Any
 from dids import __version__
 from dids.check.duplicates import Duplicates
 from dids.check.leaks import Hit
-from dids.check.scan import NUM_EXAMPLES, Counted, Few, SourceScan
+from dids.check.scan import NUM_EXAMPLES, Counted, SourceScan
 from dids.check.task_items import Group, TaskItem
-from dids.check.words import normalised_words
 
 FORM = 1
 
@@ -24,6 +23,8 @@ class TaskScan:
     items: int
     bad: Counted
     wordless: Counted
+    in_validation: Counted | None
+    """Of a test the items that stand in a validation set as well; None of a validation set."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def found_values(found: Found) -> Json:
         "form": FORM,
         "dids": __version__,
         "sources": {scan.name: _source(scan, found) for scan in found.scans},
-        "tasks": _tasks(found),
+        "tasks": _tasks(found.tasks),
         "leaks": leaks,
         "overlaps": overlaps,
         "duplicates": [_duplicates(some) for some in found.duplicates],
@@ -88,27 +89,18 @@ def _source(scan: SourceScan, found: Found) -> Json:
     }
 
 
-def _tasks(found: Found) -> Json:
-    followed = {_words(item) for item in found.items if item.group[1] == "validation"} - {()}
+def _tasks(tasks: Mapping[Group, TaskScan]) -> Json:
     result: Json = {}
-    for (task, split), scan in found.tasks.items():
+    for (task, split), scan in tasks.items():
         values = {
             "items": scan.items,
             "bad": _counted(scan.bad),
             "wordless": _counted(scan.wordless),
         }
-        if split == "test":  # and followed by the run as well
-            places = Few()
-            for item in found.items:
-                if item.group == (task, split) and _words(item) in followed:
-                    places.append(item.origin)
-            values["in_validation"] = _counted(Counted(places.total, list(places)))
+        if scan.in_validation is not None:
+            values["in_validation"] = _counted(scan.in_validation)
         result.setdefault(task, {})[split] = values
     return result
-
-
-def _words(item: TaskItem) -> tuple[str, ...]:
-    return tuple(normalised_words(item.whole))
 
 
 def _leaks(found: Found) -> tuple[list[Json], list[Json]]:

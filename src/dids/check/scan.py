@@ -30,6 +30,14 @@ _RECORDS_A_BATCH = 1024
 _CHARACTERS_A_BATCH = 4_000_000
 
 
+@dataclass(frozen=True)
+class Counted:
+    """How often something was found, and where first."""
+
+    count: int
+    examples: list[Any]
+
+
 class Few(list[Any]):
     """A list that keeps the first few of what is appended, and counts all."""
 
@@ -43,6 +51,11 @@ class Few(list[Any]):
         if len(self) < NUM_EXAMPLES:
             super().append(value)
 
+    @property
+    def counted(self) -> Counted:
+        """How many there were, and the first of them."""
+        return Counted(self.total, list(self))
+
 
 @dataclass(frozen=True)
 class ScanSettings:
@@ -54,14 +67,6 @@ class ScanSettings:
     containment: float
     near_duplicates: bool
     seed: int
-
-
-@dataclass(frozen=True)
-class Counted:
-    """How often something was found, and where first."""
-
-    count: int
-    examples: list[Any]
 
 
 @dataclass(frozen=True)

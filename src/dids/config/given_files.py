@@ -62,7 +62,7 @@ def given_tasks(said: Iterable[str]) -> dict[str, tuple[str, str | None]]:
         where = f"--task '{text}'"
         name, path = _parted(text)
         validation, comma, test = path.partition(",")
-        found: tuple[str, str | None] = (validation, test)
+        found: tuple[str, str | None]
         if comma:
             if name is None:
                 raise InputError(f"{where}: it has no name; say --task NAME={path}.")
@@ -70,6 +70,7 @@ def given_tasks(said: Iterable[str]) -> dict[str, tuple[str, str | None]]:
                 if not split:
                     raise InputError(f"{where}: it needs two paths, --task {name}=VALIDATION,TEST.")
                 files_of_path(split, where)
+            found = validation, test
         elif not Path(path).is_dir():
             files_of_path(path, where)
             name = name or _name_of(path)

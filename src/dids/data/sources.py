@@ -30,7 +30,7 @@ class SourceFiles:
     title: str | None = None
     """How errors call it; None: a source by its name."""
     half: Half | None = None
-    """Of the records, that which is read; None: all."""
+    """Of the records, that which `read_records` yields; None: all."""
 
     @property
     def called(self) -> str:

@@ -15,7 +15,7 @@ from dids.check.advice import warnings
 from dids.check.duplicates import Repetitions, find_duplicates
 from dids.check.leaks import LeakGuard
 from dids.check.result import Found, TaskScan, found_values
-from dids.check.scan import Counted, Few, ScanSettings, SourceScan, scanned_source
+from dids.check.scan import Few, ScanSettings, SourceScan, scanned_source
 from dids.check.task_items import Group
 from dids.check.token_estimate import SourceSize
 from dids.check.words import normalised_words
@@ -177,17 +177,26 @@ def _guard(work: Workspace) -> tuple[LeakGuard, dict[Group, TaskScan]]:
     """The guard that knows the tasks' items, and what was found in them."""
     guard = LeakGuard(work.config.check.ngram_words)
     tasks: dict[Group, TaskScan] = {}
+    followed: set[str] = set()  # what all validation sets say: they come first
     for split in _SPLITS:
         for task, source in work.task_files(split).items():
-            bad, wordless, known = Few(), Few(), len(guard.items)
+            bad, wordless, in_validation, known = Few(), Few(), Few(), len(guard.items)
             records = read_records(source, purpose="task", on_bad_record="skip", bad_records=bad)
             guard.add((task, split), records)
             new = guard.items[known:]
             for item in new:
-                if not normalised_words(item.whole):
+                said = " ".join(normalised_words(item.whole))
+                if not said:
                     wordless.append(item.origin)
+                elif split == "validation":
+                    followed.add(said)
+                elif said in followed:
+                    in_validation.append(item.origin)
             tasks[task, split] = TaskScan(
-                len(new), Counted(bad.total, list(bad)), Counted(wordless.total, list(wordless))
+                len(new),
+                bad.counted,
+                wordless.counted,
+                in_validation.counted if split == "test" else None,
             )
     return guard, tasks
 
