@@ -9,12 +9,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
+from shape_checks import check_package
 
 # Fixtures, no doctests: a folder whose name comes before "conftest" would take the module's name.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 
-install_import_hook("dids", "shape_checks.checked")
+check_package("dids")
 
 
 @pytest.fixture(scope="session", autouse=True)

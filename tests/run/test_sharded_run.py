@@ -155,7 +155,9 @@ def test_adapters_are_sharded_with_the_layers_that_they_lie_beside(tmp_path):
     for num in (1, 2):
         folder = tmp_path / str(num)
         folder.mkdir()
-        training = {**SHARDED, "gradient_checkpointing": True}
+        # Of a factor whose other one is still zero the gradient is rounding, which Adam's division
+        # by its root would make a thousandth of a cosine.
+        training = {**SHARDED, "gradient_checkpointing": True, "adam_epsilon": 1e-5}
         config = sharded_config(folder, model=LORA, training=training)
         ended = launched(num, "train", config, fault=expect_shards)
         assert ended.statuses == [0] * num, ended.said

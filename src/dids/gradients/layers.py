@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -308,26 +309,35 @@ class _Hooks:
         followed = self._followed(output)
         if followed is None:
             return None
-        uses, layer = self.uses, type(module).__name__
         kept = None if weight is None else self._kept(module, weight, args[0])
-
-        def emit(gradient: Tensor) -> None:
-            gradient_bto = self._by_sample(gradient, layer)
-            inputs = None if kept is None else kept._saved_other
-            if weight is not None and inputs is not None and is_norm(module):
-                input_bto = self._by_sample(wide(inputs), layer)
-                vector_bo = weight_gradient(module, input_bto, wide(gradient_bto))
-                self.on_gradient(VectorGradient(weight, uses[weight], vector_bo))
-            elif weight is not None and inputs is not None:
-                sides = (gradient_bto, self._by_sample(inputs, layer))
-                left, right = sides[::-1] if isinstance(module, Conv1D) else sides
-                span_b = self._spans(module, gradient_bto.shape[1])
-                self.on_gradient(OuterGradient(weight, uses[weight], left, right, span_b))
-            if bias is not None:
-                self.on_gradient(VectorGradient(bias, uses[bias], wide(gradient_bto).sum(1)))
-
-        self._at_gradient(followed, emit)
+        self._at_gradient(
+            followed, partial(self._emit_layer, module, weight, bias, kept, self.uses)
+        )
         return followed
+
+    def _emit_layer(
+        self,
+        module: nn.Module,
+        weight: str | None,
+        bias: str | None,
+        kept: Any,  # noqa: ANN401
+        uses: Mapping[str, int],
+        gradient: Tensor,
+    ) -> None:
+        layer = type(module).__name__
+        gradient_bto = self._by_sample(gradient, layer)
+        inputs = None if kept is None else kept._saved_other
+        if weight is not None and inputs is not None and is_norm(module):
+            input_bto = self._by_sample(wide(inputs), layer)
+            vector_bo = weight_gradient(module, input_bto, wide(gradient_bto))
+            self.on_gradient(VectorGradient(weight, uses[weight], vector_bo))
+        elif weight is not None and inputs is not None:
+            sides = (gradient_bto, self._by_sample(inputs, layer))
+            left, right = sides[::-1] if isinstance(module, Conv1D) else sides
+            span_b = self._spans(module, gradient_bto.shape[1])
+            self.on_gradient(OuterGradient(weight, uses[weight], left, right, span_b))
+        if bias is not None:
+            self.on_gradient(VectorGradient(bias, uses[bias], wide(gradient_bto).sum(1)))
 
     def after_embedding(
         self, module: nn.Embedding, args: tuple[Any, ...], output: Tensor
@@ -342,17 +352,22 @@ class _Hooks:
             # Position tables look up once for all samples, which would sum their gradients.
             ids = ids.expand(self.num_samples, *ids.shape[1:])
             followed = followed.expand(self.num_samples, *followed.shape[1:])
-        uses, scale, padding = self.uses, getattr(module, "embed_scale", None), module.padding_idx
-        num_rows = module.num_embeddings
-
-        def emit(gradient: Tensor) -> None:
-            value_bti = wide(gradient) if scale is None else wide(gradient) * scale
-            if padding is not None:  # as autograd does: the padding row never learns
-                value_bti = value_bti.masked_fill((ids == padding).unsqueeze(-1), 0.0)
-            self.on_gradient(RowGradient(name, uses[name], ids, value_bti, num_rows))
-
-        self._at_gradient(followed, emit)
+        self._at_gradient(followed, partial(self._emit_rows, module, name, ids, self.uses))
         return followed
+
+    def _emit_rows(
+        self,
+        module: nn.Embedding,
+        name: str,
+        ids: Tensor,
+        uses: Mapping[str, int],
+        gradient: Tensor,
+    ) -> None:
+        scale, padding = getattr(module, "embed_scale", None), module.padding_idx
+        value_bti = wide(gradient) if scale is None else wide(gradient) * scale
+        if padding is not None:  # as autograd does: the padding row never learns
+            value_bti = value_bti.masked_fill((ids == padding).unsqueeze(-1), 0.0)
+        self.on_gradient(RowGradient(name, uses[name], ids, value_bti, module.num_embeddings))
 
     def after_experts(
         self, module: nn.Module, args: tuple[Any, ...], output: Tensor
@@ -421,17 +436,8 @@ class _Hooks:
         return (no_rows * tensor).grad_fn
 
     def _at_gradient(self, output: Tensor, emit: Callable[[Tensor], None]) -> None:
-        def emit_in_full(gradient: Tensor | None) -> None:
-            if gradient is None:
-                raise InputError(
-                    "the model's gradients end before its first layers: one that they go through "
-                    "knows no backward pass (bitsandbytes' 4-bit layers on a CPU do not, once "
-                    "they were evaluated; set their support_avx512bf16_for_cpu to False)."
-                )
-            with _without_autocast(gradient.device.type):
-                emit(gradient)
-
-        self.handles.append(output.register_hook(emit_in_full))  # type: ignore[no-untyped-call]
+        hook = partial(_in_full, emit)
+        self.handles.append(output.register_hook(hook))  # type: ignore[no-untyped-call]
 
     def _spans(self, module: nn.Module, num_tokens: int) -> Sequence[tuple[int, int]] | None:
         """For each sample, where the gradient at a layer's output can be other than zero."""
@@ -458,6 +464,18 @@ class _Hooks:
             f"a {layer} layer sees shape {tuple(tensor.shape)} for {self.num_samples} samples of "
             f"{self.num_tokens} tokens, so gradients cannot be told apart by sample; freeze it."
         )
+
+
+def _in_full(emit: Callable[[Tensor], None], gradient: Tensor | None) -> None:
+    """Hand on an output's gradient, in the precision that it has."""
+    if gradient is None:
+        raise InputError(
+            "the model's gradients end before its first layers: one that they go through "
+            "knows no backward pass (bitsandbytes' 4-bit layers on a CPU do not, once "
+            "they were evaluated; set their support_avx512bf16_for_cpu to False)."
+        )
+    with _without_autocast(gradient.device.type):
+        emit(gradient)
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[None]:
