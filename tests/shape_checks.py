@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from inspect import isclass
-from typing import Any
+from typing import Any, get_args
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
@@ -32,8 +32,7 @@ def _checking(*, typechecker: Callable[..., Any]) -> Callable[..., Any]:
         function = defined.__init__ if is_class else defined
         annotations = getattr(function, "__annotations__", {})
         # A name in quotes may be there for the type checker alone, which jaxtyping allows for.
-        is_quoted = any(isinstance(annotation, str) for annotation in annotations.values())
-        if is_quoted or "jaxtyping." in repr(annotations):
+        if any(map(_is_quoted, annotations.values())) or "jaxtyping." in repr(annotations):
             return _with_sizes(defined, typechecker=typechecker)
         if not is_class:
             return typechecker(defined)
@@ -42,3 +41,9 @@ def _checking(*, typechecker: Callable[..., Any]) -> Callable[..., Any]:
         return defined
 
     return decorated
+
+
+def _is_quoted(annotation: Any) -> bool:
+    """Whether there are names in quotes in it, or other strings."""
+    parts = annotation if isinstance(annotation, list) else get_args(annotation)
+    return isinstance(annotation, str) or any(map(_is_quoted, parts))
