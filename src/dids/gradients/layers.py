@@ -310,9 +310,8 @@ class _Hooks:
         if followed is None:
             return None
         kept = None if weight is None else self._kept(module, weight, args[0])
-        self._at_gradient(
-            followed, partial(self._emit_layer, module, weight, bias, kept, self.uses)
-        )
+        emit = partial(self._emit_layer, module, weight, bias, kept, self.uses)
+        self._at_gradient(followed, emit)
         return followed
 
     def _emit_layer(
@@ -373,33 +372,39 @@ class _Hooks:
         self, module: nn.Module, args: tuple[Any, ...], output: Tensor
     ) -> Tensor | None:
         """Follow the output of experts to its gradient."""
-        own = self.names[module]
-        for attribute in own:
+        for attribute in self.names[module]:
             self._used(module, attribute)
         followed = self._followed(output)
         if followed is None:
             return None
         hidden, experts, weights = args
         kept_hidden, kept_weights = self._saved(hidden.detach()), self._saved(weights.detach())
-        experts, uses, layer = experts.detach(), self.uses, type(module).__name__
-        adapters = self.adapters.get(module, ())
-
-        def emit(gradient: Tensor) -> None:
-            hidden, weights = kept_hidden._saved_other, kept_weights._saved_other
-            if hidden is None or weights is None:
-                return
-            gradient_bth = self._by_sample(gradient, layer)
-            call = ExpertsCall(
-                hidden.flatten(0, -2), experts.flatten(0, -2), weights.flatten(0, -2)
-            )
-            gradient_nh = gradient_bth.flatten(0, 1)
-            for found in expert_gradients(
-                module, own, uses, call, gradient_nh, self.num_samples, adapters
-            ):
-                self.on_gradient(found)
-
+        emit = partial(
+            self._emit_experts, module, kept_hidden, experts.detach(), kept_weights, self.uses
+        )
         self._at_gradient(followed, emit)
         return followed
+
+    def _emit_experts(
+        self,
+        module: nn.Module,
+        kept_hidden: Any,  # noqa: ANN401
+        experts: Tensor,
+        kept_weights: Any,  # noqa: ANN401
+        uses: Mapping[str, int],
+        gradient: Tensor,
+    ) -> None:
+        hidden, weights = kept_hidden._saved_other, kept_weights._saved_other
+        if hidden is None or weights is None:
+            return
+        gradient_bth = self._by_sample(gradient, type(module).__name__)
+        call = ExpertsCall(hidden.flatten(0, -2), experts.flatten(0, -2), weights.flatten(0, -2))
+        gradient_nh = gradient_bth.flatten(0, 1)
+        own, adapters = self.names[module], self.adapters.get(module, ())
+        for found in expert_gradients(
+            module, own, uses, call, gradient_nh, self.num_samples, adapters
+        ):
+            self.on_gradient(found)
 
     def _followed(self, output: Tensor) -> Tensor | None:
         """An output whose gradient comes by; None where none does."""
