@@ -1,5 +1,6 @@
 """Sphinx settings: MyST pages, furo, and the API read off the docstrings."""
 
+import gc
 import re
 from typing import Any
 
@@ -36,6 +37,9 @@ napoleon_numpy_docstring = False
 default_role = "code"
 
 SOURCE_LINK = re.compile(r"\[(`(?P<name>[\w.]+)`|[^\]]*)\]\(\.\./src/(?P<path>dids/[\w/]+)\.py\)")
+
+# Pages are kept until the end: looking through them for garbage takes two fifths of a build.
+gc.disable()
 
 SIDEBARS: dict[tuple[Any, ...], str] = {}
 

@@ -5,7 +5,7 @@ import pytest
 from browser import CHROMIUM, look_at
 from example_run import ROUNDS, WITH_LOSS, example_result
 
-from dids.audit.audit import Audit, AuditSettings
+from dids.audit.audit import METRICS, Audit, AuditSettings
 from dids.audit.page import write_page
 from dids.report import RunRecord, write_comparison, write_report
 
@@ -84,7 +84,7 @@ def audited(tmp_path_factory, request):
     page = tmp_path_factory.mktemp("audit") / "audit.html"
     generator = np.random.default_rng(0)
     kernel_kt, drop_rkt = generator.normal(size=(4, 3)), generator.normal(size=(2, 4, 3))
-    kernels = {"fisher": kernel_kt, "step": -kernel_kt}
+    kernels = {metric: (-1) ** number * kernel_kt for number, metric in enumerate(METRICS)}
     settings = AuditSettings()
     write_page(page, Audit(settings, "fisher", AUDITED, ("a", "b", "<i>"), kernels, drop_rkt))
     return look_at(page, LOOK_AT_AN_AUDIT, is_dark=request.param)

@@ -98,10 +98,10 @@ class _Worker:
     """Lives in a process of Ray's and does one shard after another."""
 
     def __init__(self, work: Shards[Any, Any], num_threads: int | None, attempts: Any) -> None:  # noqa: ANN401
-        import torch
-
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores are shared out already
-        if num_threads is not None:
+        if work.needs_model and num_threads is not None:
+            import torch
+
             torch.set_num_threads(num_threads)
         self.result_of = work.opened()
         self.attempts = attempts
