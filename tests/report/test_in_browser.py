@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, look_at
+from browser import look_at
 from example_run import ROUNDS, WITH_LOSS, example_result
 
 from dids.audit.audit import METRICS, Audit, AuditSettings
 from dids.audit.page import write_page
 from dids.report import RunRecord, write_comparison, write_report
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 # Near the bottom of the mixture, in the middle of the run: the domain with the largest final share.
 LOOK_AT_A_RUN = """
