@@ -1,5 +1,4 @@
 # Everything from nothing but Python 3.10 or newer; `make test` is what CI runs.
-# pip would compile 26,000 files for two minutes, most of which nobody imports; Python compiles the rest.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -29,6 +28,7 @@ help:
 	@echo "make benchmark-growth      every stage's time and memory, to a million samples and 1,000 domains"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
+# pip would compile 26,000 files for two minutes, most of which nobody imports; Python compiles the rest.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

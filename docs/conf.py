@@ -38,9 +38,6 @@ default_role = "code"
 
 SOURCE_LINK = re.compile(r"\[(`(?P<name>[\w.]+)`|[^\]]*)\]\(\.\./src/(?P<path>dids/[\w/]+)\.py\)")
 
-# Pages are kept until the end: looking through them for garbage takes two fifths of a build.
-gc.disable()
-
 SIDEBARS: dict[tuple[Any, ...], str] = {}
 
 
@@ -75,5 +72,7 @@ def share_navigation(
 
 
 def setup(app: Sphinx) -> None:
+    # Pages are kept until the end: looking through them for garbage takes two fifths of a build.
+    gc.disable()
     app.connect("source-read", link_to_source_pages)
     app.connect("html-page-context", share_navigation, priority=100)  # before the theme's own

@@ -9,16 +9,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings
-from shape_checks import begin_test, check_package
+from shape_checks import check_package
 
 # Fixtures, no doctests: a folder whose name comes before "conftest" would take the module's name.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 
 check_package("dids")
-
-
-def pytest_runtest_setup():
-    begin_test()
 
 
 @pytest.fixture(scope="session", autouse=True)

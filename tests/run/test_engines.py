@@ -124,12 +124,10 @@ def array_bytes(run):
     }
 
 
-def killing(engine, folder, *, only_where_models_run=False):
+def killing(engine, folder):
     """An engine one of whose workers is killed in the middle shard of all."""
 
     def engine_that_kills(work, shards, advance):
-        if only_where_models_run and not work.needs_model:
-            return in_this_process(work, shards, advance)
         marker = folder / f"killed-{type(work).__name__}"
         return engine(DyingOnce(work, shards[len(shards) // 2], marker), shards, advance)
 
@@ -143,30 +141,21 @@ def data(tmp_path_factory):
     return folder
 
 
-def check_that_killed_workers_change_nothing(tmp_path, data, share, killed):
+@pytest.mark.parametrize(("num_workers", "share"), [(2, 1.0), (1, 0.7)], indirect=["num_workers"])
+def test_ray_prepares_the_same_bytes_though_workers_are_killed(tmp_path, data, num_workers, share):
     features = {"dim": 64, "share": share}
     here = prepared(tmp_path / "here", data, in_this_process, features=features)
     expected = array_bytes(here)
     num_shards = sum("features/part-" in name for name in expected)
     assert num_shards > 2
-    engine = killing(on_ray, tmp_path, only_where_models_run="Tokenising" not in killed)
+    engine = killing(on_ray, tmp_path)
     there = prepared(tmp_path / "there", data, engine, features=features)
     assert array_bytes(there) == expected
-    died = {path.name.split("-")[1]: int(path.read_text()) for path in tmp_path.glob("killed-*")}
-    assert set(died) == killed
+    died = {path.name: int(path.read_text()) for path in tmp_path.glob("killed-*")}
+    assert set(died) == {"killed-Tokenising", "killed-FeatureShards"}
     assert os.getpid() not in died.values()
     leftovers = [path for path in there.rglob("*") if "tmp" in path.name or "parts" in path.name]
     assert leftovers == []
-
-
-def test_ray_prepares_the_same_bytes_though_workers_are_killed(tmp_path, data, num_workers):
-    killed = {"Tokenising", "FeatureShards"}
-    check_that_killed_workers_change_nothing(tmp_path, data, 1.0, killed)
-
-
-@pytest.mark.parametrize("num_workers", [1], indirect=True)
-def test_one_worker_of_ray_makes_the_same_share_of_features(tmp_path, data, num_workers):
-    check_that_killed_workers_change_nothing(tmp_path, data, 0.7, {"FeatureShards"})
 
 
 def test_what_ray_has_begun_is_ended_here(tmp_path, data, num_workers):
