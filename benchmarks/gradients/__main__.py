@@ -96,7 +96,7 @@ def _measure(arguments: argparse.Namespace, work: Path) -> None:
         "size": arguments.size,
         "batch": "×".join(map(str, subject.batches[0]["input_ids"].shape)),
         "sequences": subject.num_sequences,
-        "rounds": arguments.rounds,
+        "rounds": max((len(result.ratios) for result in results), default=0),
         "threads": arguments.threads,
         "dtype": "float32",
         "clock": clock_of(subject.device)[1],

@@ -46,7 +46,8 @@ def alternated(
             cannot even run twice the warm-up counts.
 
     Returns:
-        A result for every row, and the steps of those that work.
+        A result for every row, and the steps of those that work. Ctrl+C after a round's end leaves
+        out the rounds to come and what the one begun has not timed yet.
     """
     measured = {row.name: Measured(row) for row in rows}
     steps: dict[str, Step] = {}
@@ -68,7 +69,13 @@ def alternated(
     for number in range(num_rounds):
         progress(f"round {number + 1} of {num_rounds}")
         due = [row for row in rows if rounds_by_name.get(row.name, 0) > number]
-        _one_round(due, measured, steps, number % len(subject.batches), subject, clock)
+        try:
+            _one_round(due, measured, steps, number % len(subject.batches), subject, clock)
+        except KeyboardInterrupt:
+            if number == 0:
+                raise
+            progress(f"stopped: {number} of {num_rounds} rounds are told of")
+            break
     return list(measured.values()), steps
 
 

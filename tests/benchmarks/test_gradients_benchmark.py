@@ -106,6 +106,25 @@ def test_a_row_that_cannot_run_twice_is_measured_once(subject):
     assert len(results[0].seconds) == 1
 
 
+def test_what_was_timed_before_ctrl_c_is_told(subject, capsys):
+    calls = []
+
+    def step(batch):
+        calls.append(torch.ones(100, 100) @ torch.ones(100, 100))
+        if len(calls) == stops_at:
+            raise KeyboardInterrupt
+
+    row = Row(PLAIN, "pass", lambda _: step)
+    stops_at = 8  # warmed up in one call, a round is a row between two baselines
+    results, _ = alternated([row], subject, 5, 60.0)
+    assert len(results[0].ratios) == 2
+    assert "stopped: 2 of 5 rounds are told of" in capsys.readouterr().err
+    calls.clear()
+    stops_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        alternated([row], subject, 5, 60.0)
+
+
 def test_memory_is_that_of_the_rows_own_process(subject):
     # ru_maxrss starts at what the parent had: a parent of 600 MB more showed in every row.
     held = torch.ones(150_000_000)
