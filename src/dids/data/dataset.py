@@ -4,7 +4,7 @@ Axes: n samples, b batch, t tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,27 @@ IGNORED = -100
 
 Item = dict[str, Any]
 """``input_ids`` and ``labels`` [t] (int64), and ``sample``, the flat index."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Samples by their numbers, whatever keeps them: what gradients are taken of."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each sample ``[n]``."""
+
+    def scored(self, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Of each group of samples, by number, those that have a scored token, in their order."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __getitem__(self, index: int) -> Item:
+        """A sample, as the collator takes it."""
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Item]:
+        """The samples of a batch, in the order asked for."""
 
 
 class TokenDataset(Dataset[Item]):

@@ -16,6 +16,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from dids.gradients.coordinates import Coordinates
+from dids.gradients.fused_head import with_logits
 from dids.gradients.group_sums import GroupSums
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import layer_gradients
@@ -74,7 +75,10 @@ class GroupedGradients:
             nth_b = self._counted(group_b, scored_b)
         self._sums.begin_batch(group_b, scored_b, nth_b)
         self._per_token = per_token
-        with layer_gradients(self.model, self._receive, weight_gradients=True, spans=lambda: spans):
+        with (
+            with_logits(self.model),
+            layer_gradients(self.model, self._receive, weight_gradients=True, spans=lambda: spans),
+        ):
             yield
 
     def statistics(self) -> list[GradientStatistics | None]:

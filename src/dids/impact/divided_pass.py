@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from dids.data.dataset import TokenDataset
+from dids.data.dataset import Samples
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.gradient_pass import Labels, gradient_pass
 from dids.gradients.group_sums import GroupReceiver, GroupSums
@@ -57,7 +57,7 @@ class SampleGroup:
         chosen: Which of it, in an order that does not depend on the ranks.
     """
 
-    samples: TokenDataset
+    samples: Samples
     chosen: Int64[np.ndarray, " n"]
 
 
@@ -162,7 +162,7 @@ class _Order:
         none = np.zeros(0, np.int64)
         ids: list[np.ndarray] = []
         lengths: list[np.ndarray] = []
-        length_by_set: dict[TokenDataset, np.ndarray] = {}
+        length_by_set: dict[Samples, np.ndarray] = {}
         for group in groups:
             if group.samples not in length_by_set:  # it is put together every time
                 length_by_set[group.samples] = group.samples.lengths

@@ -10,16 +10,16 @@ index of the measurement, domain or task); tasks take the next samples of their 
 every time, so that the average over rounds sees all of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dids.data.dataset import PaddingCollator, TokenDataset
+from dids.data.dataset import Samples
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
@@ -72,11 +72,11 @@ class ImpactEstimator:
     def __init__(
         self,
         *,
-        dataset: TokenDataset,
+        dataset: Samples,
         members_by_domain: Sequence[np.ndarray],
         domain_names: Sequence[str],
-        tasks: Mapping[str, TokenDataset],
-        collate: PaddingCollator,
+        tasks: Mapping[str, Samples],
+        collate: Callable[[list[Any]], Mapping[str, Tensor]],
         budget: MeasuringBudget,
         max_coordinates: int | None,
         labels: Literal["data", "model"],
@@ -291,12 +291,12 @@ class ImpactEstimator:
         )
 
     def _first_batch(
-        self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
+        self, model: nn.Module, samples: Samples, chosen: np.ndarray
     ) -> dict[str, torch.Tensor]:
         return self._batch(model, samples, _by_length(samples, chosen)[: self.batch_size])
 
     def _batch(
-        self, model: nn.Module, samples: TokenDataset, chosen: np.ndarray
+        self, model: nn.Module, samples: Samples, chosen: np.ndarray
     ) -> dict[str, torch.Tensor]:
         device = next(model.parameters()).device
         batch = self.collate(samples.__getitems__(chosen.tolist()))
@@ -310,6 +310,6 @@ class ImpactEstimator:
         return random.choice(members, size=min(num, len(members)), replace=False)
 
 
-def _by_length(samples: TokenDataset, chosen: np.ndarray) -> np.ndarray:
+def _by_length(samples: Samples, chosen: np.ndarray) -> np.ndarray:
     """Sample ids with like lengths side by side, which share a batch."""
     return chosen[np.argsort(samples.lengths[chosen], kind="stable")]

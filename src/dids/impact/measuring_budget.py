@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Integer
 
 # Costs in tokens that are trained on (forward, backward, optimizer step), measured on a CPU: a
 # token of gradients with their squares took 0.9 to 1.1, of a loss alone 0.17 to 0.35. Adding up a
@@ -191,7 +191,7 @@ class MeasuringBudget:
         return min(1.0, self.collected_rounds / (following[0] - before))
 
 
-def padding(length_n: Int32[np.ndarray, " n"], batch_size: int) -> float:
+def padding(length_n: Integer[np.ndarray, " n"], batch_size: int) -> float:
     """Tokens that a batch of samples drawn at random computes for each that is not padding.
 
     Args:

@@ -75,15 +75,16 @@ class CollectedGradients:
         """Inside, a backward pass of training adds to its domains' gradients.
 
         Args:
-            inputs: A batch as the collator made it: ``labels`` and ``sample``.
+            inputs: A batch as the collator made it: ``labels`` and, to be compared with the
+                sampler's plan, ``sample``.
             per_token: What the loss multiplies a scored token's by; asked for only where gradients
                 are collected, because the answer waits for the device.
         """
         if self.sums is None or not self._is_collected:
             return nullcontext()
-        id_m = inputs["sample"].cpu().numpy()
+        labels, sample_m = inputs["labels"], inputs.get("sample")
+        id_m = self._numbers.planned(len(labels)) if sample_m is None else sample_m.cpu().numpy()
         domain_m = torch.from_numpy(self._domain_of_sample[id_m])
-        labels = inputs["labels"]
         return self.sums.collecting(
             domain_m,
             scored_counts(labels).cpu(),

@@ -72,8 +72,8 @@ class DomainMixture(MixtureCallback):
         self.domains = DomainSettings(sizes, unit, max_repeats or {}, at_end or {})
         if policy is not None and not callable(policy):
             raise InputError(
-                f"policy must be a function of a MixtureView, but it is {policy!r}; policies by "
-                "name belong to a config (dids run)."
+                f"policy must be a function of a MixtureView, but it is {policy!r}; a "
+                "policy by its name is a PolicyMixture's."
             )
         if not isinstance(every_steps, int | np.integer) or every_steps < 1:
             raise InputError(f"every_steps must be 1 or more, but it is {every_steps!r}.")

@@ -71,6 +71,26 @@ class MixtureCallback(TrainerCallback, ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
 
+    @property
+    def reads_losses(self) -> bool:
+        """Whether the domains' losses are looked at, logged or not."""
+        return False
+
+    def take_data(
+        self,
+        dataset: Any,  # noqa: ANN401
+        tasks: Mapping[str, Any],
+        collate: Callable[[list[Any]], Any],
+    ) -> None:
+        """Take what there is to measure on, as a Trainer has prepared it, before there is a loader.
+
+        Args:
+            dataset: The training set.
+            tasks: The evaluation sets that have names.
+            collate: Makes a batch of samples of either.
+        """
+        return
+
     def save_beside(self, checkpoint: Path) -> None:
         """Write what every rank keeps for itself into a checkpoint, before it counts."""
         return
@@ -158,6 +178,11 @@ class MixtureCallback(TrainerCallback, ABC):
             self.losses.load_state_dict(state["domain_losses"])
         self._resumed_step = state["step"]
 
+    def checkpoint_of(self, args: TrainingArguments, state: TrainerState) -> Path:
+        """The checkpoint that a Trainer goes on from."""
+        named = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{state.global_step}"
+        return named if self.checkpoint is None else self.checkpoint
+
     @property
     def is_resumed(self) -> bool:
         """Whether it has taken the state of a checkpoint."""
@@ -169,8 +194,7 @@ class MixtureCallback(TrainerCallback, ABC):
         """Take up the state of the checkpoint that the Trainer goes on from, before any batch."""
         step = state.global_step
         if step > 0 and self._resumed_step != step:
-            named = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{step}"
-            self.resume(named if self.checkpoint is None else self.checkpoint)
+            self.resume(self.checkpoint_of(args, state))
         if self._batches is not None:
             self._batches.start_step = step if args.ignore_data_skip else 0
             self._batches.num_replayed = step

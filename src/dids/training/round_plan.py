@@ -60,6 +60,7 @@ class RoundPlan:
         apply_lag: Steps between a decision and the first step that follows it.
         nominal_steps: Expected number of steps, for the learning rate and the progress bar.
         training_flops: As `Observation` has it.
+        expected_tokens: Of a run without ``budget_tokens``. None: nobody said.
     """
 
     budget_tokens: int | None
@@ -67,6 +68,12 @@ class RoundPlan:
     apply_lag: int
     nominal_steps: int
     training_flops: float | None = None
+    expected_tokens: float | None = None
+
+    @property
+    def round_tokens(self) -> int:
+        """Tokens of a round, at least one."""
+        return max(1, int(self.budget_tokens or self.expected_tokens or 0) // self.num_rounds)
 
     def steps_between(self, every_steps: int) -> int:
         """Steps between mixtures within a round; rarer in long runs, which remember them all.

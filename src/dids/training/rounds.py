@@ -56,6 +56,7 @@ class MixtureRounds(MixtureCallback):
         features: Samples of the gradient features, for a policy that needs them.
         reference: A model that the domains' losses are compared with, for a policy that needs one.
         on_step: Called after every step with the fraction of the run that it did.
+        saves: Whether every round ends with a checkpoint.
     """
 
     refuses_bad_losses = True
@@ -81,6 +82,7 @@ class MixtureRounds(MixtureCallback):
         features: FeatureSamples | None = None,
         reference: nn.Module | None = None,
         on_step: Callable[[float], None] | None = None,
+        saves: bool = True,
     ) -> None:
         super().__init__(list(domain_names))
         self.sampler = sampler
@@ -102,6 +104,7 @@ class MixtureRounds(MixtureCallback):
         self.regroupings: list[dict[str, Any]] = []
         self.steering = steering
         self.on_step = on_step
+        self.saves = saves
         self.history = History()
         self.pace = Pace()
         self.round = 0
@@ -213,7 +216,7 @@ class MixtureRounds(MixtureCallback):
         if round_ended and not is_over:
             self.round = int(done * self.plan.num_rounds)
             self._end_round(step, kwargs["model"], kwargs["optimizer"])
-            control.should_save = True
+            control.should_save = control.should_save or self.saves
         elif not is_over and self._is_asked_within(step):
             self._ask_within(step, kwargs["model"])
         return control
@@ -389,12 +392,11 @@ class MixtureRounds(MixtureCallback):
     def _observation(
         self, step: int, tokens: int, impact: ImpactMatrices | None, previous: np.ndarray
     ) -> Observation:
-        budget = self.plan.budget_tokens or 0
         return Observation(
             round=self.round,
             step=step,
             tokens=tokens,
-            horizon_tokens=max(1, budget // self.plan.num_rounds),
+            horizon_tokens=self.plan.round_tokens,
             impact=impact,
             task_losses=self.history.task_losses,
             task_weights=self.task_weights,

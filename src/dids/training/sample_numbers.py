@@ -50,6 +50,11 @@ class SampleNumbers:
             self._nth_b[is_own_b] = int(self.before_k[domain]) + counted_b - is_scored_b[is_own_b]
             self.before_k[domain] += int(counted_b[-1])
 
+    def planned(self, num_rows: int) -> Int64[np.ndarray, " m"]:
+        """Samples of this rank's next batch of the step, by the sampler's plan."""
+        start = (self._num_batches * num_ranks() + (rank() or 0)) * num_rows
+        return self._id_b[start : start + num_rows]
+
     def of_batch(self, id_m: np.ndarray) -> Int64[Tensor, " m"]:
         """Numbers of the samples of this rank's next batch of the step.
 
@@ -57,10 +62,10 @@ class SampleNumbers:
             ValueError: If these are not the samples that the sampler deals to this rank.
         """
         start = (self._num_batches * num_ranks() + (rank() or 0)) * len(id_m)
-        self._num_batches += 1
         own = slice(start, start + len(id_m))
-        if not np.array_equal(self._id_b[own], id_m):
+        if not np.array_equal(self.planned(len(id_m)), id_m):
             raise ValueError("a batch does not have the samples that the sampler planned for it.")
+        self._num_batches += 1
         return torch.from_numpy(self._nth_b[own])
 
     def clear(self) -> None:

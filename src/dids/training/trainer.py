@@ -1,6 +1,7 @@
 """The Hugging Face Trainer with a mixture that follows the run; a mixin, for any subclass of it."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,12 @@ class DidsMixin:
             dataset = self._remove_unused_columns(dataset, description="training")  # type: ignore[attr-defined]
         else:
             collate = self._get_collator_with_removed_columns(collate, description="training")  # type: ignore[attr-defined]
+        self.mixture.take_data(dataset, self._tasks(), collate)
         loader = self.mixture.loader(
             self.args,  # type: ignore[attr-defined]
             dataset,
             collate,
-            with_domains=self.log_domains,
+            with_domains=self.log_domains or self.mixture.reads_losses,
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)  # type: ignore[attr-defined]
         return prepared
@@ -175,6 +177,18 @@ class DidsMixin:
                     logs[f"domain_loss/{name}"] = mean
             logs.update(self.mixture.scalars(step))
         super().log(logs, start_time)  # type: ignore[misc]
+
+    def _tasks(self) -> dict[str, Any]:
+        """The evaluation sets that have names, as their loaders would read them."""
+        sets = self.eval_dataset  # type: ignore[attr-defined]
+        if not isinstance(sets, Mapping):
+            return {}
+        return {
+            str(name): self._remove_unused_columns(dataset, description="evaluation")  # type: ignore[attr-defined]
+            if hasattr(dataset, "remove_columns")
+            else dataset
+            for name, dataset in sets.items()
+        }
 
     def _loss_per_token(
         self, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None

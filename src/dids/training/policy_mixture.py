@@ -1,0 +1,525 @@
+"""A policy by its name in a Trainer of one's own: impact measured on the model that trains there.
+
+`dids run` has a proxy and features; here the model itself is all there is. Tasks are the Trainer's
+evaluation sets that have names.
+
+Axis letters: k domains, t tasks, n samples.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from dids.data.domain_dataset import token_lengths
+from dids.data.prepared_samples import PreparedSamples, RowCollator, looked_at
+from dids.errors import InputError
+from dids.impact.by_name import impact_by_name
+from dids.impact.estimate import ImpactEstimator
+from dids.impact.measuring_budget import MeasuringBudget, padding
+from dids.mixture.limits import MixtureLimits
+from dids.mixture.policy import Needs, Policy, Searches, make_policy, needs_of
+from dids.sampling.domain_samples import AtEnd
+from dids.sampling.token_unit import Unit, sample_shares
+from dids.training.domain_mixture import DomainMixture
+from dids.training.history import History
+from dids.training.mixture_view import Weights
+from dids.training.round_plan import RoundPlan
+from dids.training.rounds import MixtureRounds
+
+_LOOKED_AT = 16
+"""Samples of each domain whose tokens are counted as the collator makes them."""
+_MOST_OF_A_TASK = 2_000
+"""Samples of an evaluation set that are measured on, at most."""
+_FIRST_SAMPLES = 48, 128
+"""Of each domain and of each task for the first measurement, at most: as on a proxy."""
+
+
+class PolicyMixture(DomainMixture):
+    """Which domains a Trainer draws from, as a policy has it by what is measured while it trains.
+
+    What `dids run` does between its rounds, in a Trainer, TRL script or subclass of one's own, with
+    `DidsMixin`. The domains' gradients are by-products of the training steps. Tasks are the
+    evaluation sets that the Trainer is given by name (``eval_dataset={"sums": ...}``), prepared and
+    collated as the Trainer does it; keep what the model is tested on apart from them.
+
+    Args:
+        sizes: Samples of each domain, which lie one behind the other in the training set.
+        policy: A name (docs/policies.md), or ``module:Class``.
+        settings: The policy's own settings.
+        tasks: Which evaluation sets are tasks, and what each weighs. None: all that have a name,
+            alike.
+        prior: The mixture of someone who knows nothing, all weights above zero. None: uniform.
+        rounds: The mixture changes at most so often, evenly over the run.
+        floor: Least share of every domain, as a fraction of its uniform share.
+        metric: What steps of domains and tasks are compared in, where the policy does not say.
+        overhead: Cost of measuring over the cost of training, at most, where the run is not too
+            short for the policy's least number of measurements: decides how often and on how many
+            samples. Half of it is the first measurement's.
+        task_samples: Validation samples of each task at each later measurement, at most.
+        validation_samples: Samples of each task whose loss is followed: the same ones every time.
+        max_coordinates: Parameters in the inner products; None for all.
+        measure_first: Whether impact is measured before the first step. What it says of a model
+            that has learnt nothing yet is worth nothing: give False there.
+        unit: Whether weights are shares of samples or of tokens.
+        max_repeats: How often the samples of a domain may be drawn again; domains that are not
+            named have no limit.
+        at_end: ``renormalise`` or ``stop`` for domains with a limit.
+        lengths: Tokens of every sample. None: those of its ``input_ids``.
+        lag: As `DomainMixture` has it.
+        seed: Of the samples' order and of the choice of what is measured; None is the Trainer's
+            ``data_seed``, or ``seed``.
+
+    Raises:
+        InputError: If names do not fit each other, there is no such policy, it needs what only
+            `dids run` has (runs before the run, features, a reference model), or a number is none
+            that can be.
+    """
+
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        *,
+        policy: str = "dids",
+        settings: Mapping[str, Any] | None = None,
+        tasks: Mapping[str, float] | None = None,
+        prior: Weights | None = None,
+        rounds: int = 25,
+        floor: float = 0.25,
+        metric: Literal["fisher", "damped", "step"] = "fisher",
+        overhead: float = 0.02,
+        task_samples: int = 8,
+        validation_samples: int = 32,
+        max_coordinates: int | None = 125_000,
+        measure_first: bool = True,
+        unit: Unit = "samples",
+        max_repeats: Mapping[str, int | None] | None = None,
+        at_end: Mapping[str, AtEnd] | None = None,
+        lengths: np.ndarray | int | None = None,
+        lag: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        uniform = dict.fromkeys(sizes, 1.0 / max(1, len(sizes)))
+        super().__init__(
+            uniform if prior is None else prior,
+            sizes,
+            unit=unit,
+            max_repeats=max_repeats,
+            at_end=at_end,
+            lengths=lengths,
+            lag=lag,
+            seed=seed,
+        )
+        if (self._start <= 0.0).any():
+            name = self.domain_names[int(np.argmin(self._start))]
+            raise InputError(f"prior: '{name}' has no share, so nothing could be learnt of it; "
+                             "leave the domain out of the training set.")  # fmt: skip
+        _check_at_least(2, task_samples=task_samples)
+        _check_at_least(1, rounds=rounds, validation_samples=validation_samples)
+        if max_coordinates is not None:
+            _check_at_least(1000, max_coordinates=max_coordinates)
+        if not 0.0 < overhead <= 1.0:
+            raise InputError(f"overhead must be above 0 and at most 1, but it is {overhead!r}.")
+        if not 0.0 <= floor <= 1.0:
+            raise InputError(f"floor must be from 0 to 1, but it is {floor!r}.")
+        self._name, self._settings = policy, dict(settings or {})
+        _refuse_what_needs_a_run(policy, self._new_policy())
+        self._task_weights = None if tasks is None else _checked_weights(tasks)
+        self._num_rounds = rounds
+        self._floor = floor
+        self._metric = metric
+        self._overhead = overhead
+        self._task_samples = task_samples
+        self._validation_samples = validation_samples
+        self._max_coordinates = max_coordinates
+        self._measure_first = measure_first
+        self._data: _Measurable | None = None
+        self._rounds: MixtureRounds | None = None
+        self._rounds_state: Mapping[str, Any] | None = None
+
+    @property
+    def history(self) -> History:
+        """Mixtures and why, impact, task losses, and what measuring took; plain JSON values.
+
+        Raises:
+            InputError: Before the training.
+        """
+        if self._rounds is None:
+            raise InputError("the mixture has no history yet: it begins with the training.")
+        return self._rounds.history
+
+    @property
+    def reads_losses(self) -> bool:
+        """Whether the policy looks at what training shows of the domains."""
+        needs = needs_of(self._new_policy())
+        return needs.training_losses or needs.confidence
+
+    def take_data(
+        self,
+        dataset: Any,  # noqa: ANN401
+        tasks: Mapping[str, Any],
+        collate: Callable[[list[Any]], Any],
+    ) -> None:
+        """Take what there is to measure on, as the Trainer has prepared it.
+
+        Raises:
+            InputError: If the policy needs tasks and there are none, an evaluation set cannot be
+                read by number or has nothing scored, or batches are not a row a sample.
+        """
+        self.domains_of(dataset)  # refuses one whose samples are not those of the domains
+        policy = self._new_policy()
+        names = self._names_of_tasks(tasks)
+        needs = needs_of(policy)
+        if not names and (policy.needs_impact or needs.task_losses or needs.brackets):
+            raise InputError(
+                f"policy '{self._name}' measures on tasks: give the Trainer evaluation sets by "
+                'name, eval_dataset={"sums": ...}, which are not those that the model is tested on.'
+            )
+        length_n = self._lengths
+        if length_n is None:
+            self._lengths = length_n = token_lengths(dataset)
+        is_known = isinstance(length_n, np.ndarray)
+        known_n = length_n if is_known else np.ones(len(dataset), np.int64)
+        assert isinstance(known_n, np.ndarray)
+        rows = RowCollator(collate, "the training set")
+        samples = PreparedSamples(dataset, known_n)
+        members = self._members()
+        random = np.random.Generator(np.random.Philox(key=[0, 0]))
+        looks = [looked_at(samples, rows, _some(random, ids_m, _LOOKED_AT)) for ids_m in members]
+        self._data = _Measurable(
+            samples=samples,
+            members=members,
+            collate=rows,
+            tasks={
+                name: _task(name, tasks[name], RowCollator(collate, f"eval_dataset.{name}"))
+                for name in names
+            },
+            scored_tokens_k=np.array([max(1.0, float(scored.mean())) for _, scored in looks]),
+            tokens_k=np.array(
+                [
+                    max(1.0, float(known_n[ids_m].mean() if is_known else tokens.mean()))
+                    for ids_m, (tokens, _) in zip(members, looks, strict=True)
+                ]
+            ),
+            lengths=known_n if is_known else None,
+        )
+
+    def collecting(
+        self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
+    ) -> AbstractContextManager[None]:
+        """Inside, a backward pass of training adds to its domains' gradients."""
+        if self._rounds is None:
+            return nullcontext()
+        return self._rounds.collecting(inputs, per_token)
+
+    def scalars(self, step: int) -> dict[str, float]:
+        """The mixture of the step just done, epochs by domain, round and cost of measuring."""
+        scalars = super().scalars(step)
+        if self._rounds is None:
+            return scalars
+        # Losses of tasks are the Trainer's own, of whole evaluation sets.
+        own = self._rounds.scalars(step).items()
+        return {**scalars, **{name: value for name, value in own if name.startswith("run/")}}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Measure for the first mixture, or go on where the checkpoint was taken."""
+        super().on_train_begin(args, state, control, **kwargs)
+        model: nn.Module = kwargs["model"]
+        self._rounds = rounds = self._new_rounds(args, state.max_steps, model)
+        if state.global_step == 0:
+            self._measure_for_the_first(rounds, args, state.max_steps, model)
+            self.sampler.set_mixture(rounds.first_mixture(), 0)
+        elif self._rounds_state is None:
+            raise InputError(
+                f"the checkpoint of step {state.global_step} was written without a policy's "
+                "measurements; go on with the mixture that it was written with."
+            )
+        else:
+            rounds.checkpoint = self.checkpoint_of(args, state)
+            rounds.resume_from(self._rounds_state)
+        rounds.on_train_begin(args, state, control, **kwargs)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say which step's gradients come next."""
+        super().on_step_begin(args, state, control, **kwargs)
+        self._under_way.on_step_begin(args, state, control, **kwargs)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Measure where a round ends, and change the mixture."""
+        control = super().on_step_end(args, state, control, **kwargs)
+        return self._under_way.on_step_end(args, state, control, **kwargs)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep the training loss."""
+        if self._rounds is not None:
+            self._rounds.on_log(args, state, control, logs, **kwargs)
+
+    def save_beside(self, checkpoint: Path) -> None:
+        """Keep what was added up within the round."""
+        self._under_way.save_beside(checkpoint)
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """Sampler, policy, history and where the rounds are; JSON-able."""
+        own = super().state_dict(step)
+        if self._rounds is None:
+            return own
+        rounds = self._rounds.state_dict(step)
+        del rounds["sampler"]  # it is among its own
+        return {**own, "rounds": rounds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        super().load_state_dict(state)
+        rounds = state.get("rounds")
+        self._rounds_state = None if rounds is None else {**rounds, "sampler": state["sampler"]}
+
+    @property
+    def _under_way(self) -> MixtureRounds:
+        assert self._rounds is not None, "the Trainer calls on_train_begin first"
+        return self._rounds
+
+    def _new_policy(self) -> Policy:
+        return make_policy(self._name, **self._settings)
+
+    def _names_of_tasks(self, given: Mapping[str, Any]) -> list[str]:
+        if self._task_weights is None:
+            return list(given)
+        missing = [name for name in self._task_weights if name not in given]
+        if missing:
+            raise InputError(
+                f"tasks: there is no evaluation set '{missing[0]}'; the Trainer has "
+                f"{', '.join(given) or 'none that has a name'}."
+            )
+        return list(self._task_weights)
+
+    def _members(self) -> list[np.ndarray]:
+        ends = np.cumsum(list(self.domains.sizes.values()))
+        return np.split(np.arange(ends[-1]), ends[:-1])
+
+    def _new_rounds(
+        self, args: TrainingArguments, num_steps: int, model: nn.Module
+    ) -> MixtureRounds:
+        data = self._measurable
+        num_domains = len(data.members)
+        policy = self._new_policy()
+        run_tokens = self._run_samples(num_steps) * self._mean_tokens()
+        budget = self._round_budget(args, run_tokens, num_steps, model, policy)
+        assert self._lag is not None
+        rounds = MixtureRounds(
+            sampler=self.sampler,
+            policy=policy,
+            estimator=self._estimator(args, policy, budget) if data.tasks else None,
+            plan=RoundPlan(
+                budget_tokens=None,
+                num_rounds=min(self._num_rounds, num_steps),
+                apply_lag=self._lag,
+                nominal_steps=num_steps,
+                training_flops=6.0 * sum(p.numel() for p in model.parameters()) * run_tokens,
+                expected_tokens=run_tokens,
+            ),
+            limits=MixtureLimits.with_floor(num_domains, self._floor),
+            domain_names=self.domain_names,
+            domain_of_sample=np.repeat(np.arange(num_domains), list(self.domains.sizes.values())),
+            task_weights=self._weights_of(data.tasks),
+            sizes=np.array(list(self.domains.sizes.values()), dtype=np.int64),
+            scored_tokens=data.scored_tokens_k
+            / (data.tokens_k if self.domains.unit == "tokens" else 1.0),
+            initial_impact=None,
+            prior=self._start,
+            saves=False,
+        )
+        self.losses.with_confidence = rounds.needs.confidence
+        rounds.losses = self.losses
+        return rounds
+
+    def _weights_of(self, tasks: Iterable[str]) -> np.ndarray:
+        """By task, summing to 1; none without tasks."""
+        weights = self._task_weights
+        weight_t = np.array([1.0 if weights is None else weights[task] for task in tasks])
+        return weight_t / weight_t.sum() if len(weight_t) else weight_t
+
+    def _estimator(
+        self, args: TrainingArguments, policy: Policy, budget: MeasuringBudget
+    ) -> ImpactEstimator:
+        data, needs = self._measurable, needs_of(policy)
+        return ImpactEstimator(
+            dataset=data.samples,
+            members_by_domain=data.members,
+            domain_names=self.domain_names,
+            tasks=data.tasks,
+            collate=data.collate,
+            budget=budget,
+            max_coordinates=self._max_coordinates,
+            labels="data",
+            within=self._metric if needs.metric is None else needs.metric,
+            seed=self._seed_of(args),
+            robust_tasks=needs.robust_tasks,
+            # A training step's memory is there: no pass takes more.
+            batch_size=args.per_device_train_batch_size,
+        )
+
+    def _measure_for_the_first(
+        self, rounds: MixtureRounds, args: TrainingArguments, num_steps: int, model: nn.Module
+    ) -> None:
+        """Impact before the first step, for the first mixture."""
+        data, (domain_samples, task_samples) = self._measurable, _FIRST_SAMPLES
+        if not self._is_first_measured(rounds.policy):
+            return
+        began_s = time.perf_counter()
+        budget = MeasuringBudget.within(
+            domain_samples=domain_samples,
+            task_samples=task_samples,
+            validation_samples=self._validation_samples,
+            num_domains=len(data.members),
+            num_tasks=len(data.tasks),
+            trained_samples=int(self._run_samples(num_steps)),
+            max_share=self._overhead / 2,
+        )
+        measured = self._estimator(args, rounds.policy, budget).measure(model, None, index=0)
+        rounds.initial_impact = measured.matrices
+        rounds.history.impact.append({"round": 0, "step": 0, **impact_by_name(measured.matrices)})
+        rounds.history.num_gradient_samples += measured.num_gradient_samples
+        took_s = time.perf_counter() - began_s
+        rounds.history.measuring_s += took_s
+        rounds.history.training_s += took_s
+
+    def _is_first_measured(self, policy: Policy) -> bool:
+        return self._measure_first and policy.needs_impact
+
+    def _round_budget(
+        self,
+        args: TrainingArguments,
+        run_tokens: float,
+        num_steps: int,
+        model: nn.Module,
+        policy: Policy,
+    ) -> MeasuringBudget:
+        data = self._measurable
+        num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        num_rounds = min(self._num_rounds, num_steps)
+        padded = 1.0
+        if data.lengths is not None:
+            padded = padding(data.lengths, args.per_device_train_batch_size)
+        return MeasuringBudget.for_overhead(
+            self._overhead / (1 + self._is_first_measured(policy)),
+            least_measurements=needs_of(policy).measurements,
+            round_tokens=run_tokens / num_rounds,
+            num_rounds=num_rounds,
+            task_tokens=[float(task.lengths.mean()) for task in data.tasks.values()],
+            domain_tokens=self._mean_tokens(),
+            task_samples=self._task_samples,
+            validation_samples=self._validation_samples,
+            num_domains=len(data.members),
+            kept_share=min(1.0, (self._max_coordinates or num_trained) / max(1, num_trained)),
+            padding=padded,
+        )
+
+    @property
+    def _measurable(self) -> "_Measurable":
+        if self._data is None:
+            raise InputError(
+                "a PolicyMixture needs DidsMixin before the Trainer: class MyTrainer(DidsMixin, "
+                "Trainer), or DidsTrainer."
+            )
+        return self._data
+
+    def _run_samples(self, num_steps: int) -> float:
+        return float(self.sampler.batch_size * num_steps)
+
+    def _mean_tokens(self) -> float:
+        """Of a sample, by the prior."""
+        tokens_k = self._measurable.tokens_k
+        shares_k = self._start
+        if self.domains.unit == "tokens":
+            shares_k = sample_shares(self._start, tokens_k)
+        return float(shares_k @ tokens_k)
+
+
+@dataclass(frozen=True)
+class _Measurable:
+    """What there is to measure on."""
+
+    samples: PreparedSamples
+    members: Sequence[np.ndarray]
+    collate: RowCollator
+    tasks: Mapping[str, PreparedSamples]
+    tokens_k: np.ndarray
+    scored_tokens_k: np.ndarray
+    lengths: np.ndarray | None
+    """Tokens of every sample. None: samples have no token ids before they are collated."""
+
+
+def _task(name: str, dataset: Any, collate: RowCollator) -> PreparedSamples:  # noqa: ANN401
+    """Samples of an evaluation set that have a scored token."""
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise InputError(
+            f"eval_dataset.{name} is of the kind {type(dataset).__name__}, which can only be read "
+            "from front to back; a task needs one with a length, whose samples are read by number."
+        )
+    ids_n = np.arange(len(dataset))
+    random = np.random.Generator(np.random.Philox(key=[0, 1]))
+    ids_m = _some(random, ids_n, _MOST_OF_A_TASK)
+    everything = PreparedSamples(dataset, np.ones(len(ids_n), np.int64))
+    tokens_m, scored_m = looked_at(everything, collate, ids_m)
+    if not (scored_m > 0).any():
+        raise InputError(
+            f"eval_dataset.{name}: none of its {len(ids_m):,} samples has a scored token (a label "
+            "that is not -100, behind the first), so no impact on it can be measured."
+        )
+    return PreparedSamples(dataset, tokens_m[scored_m > 0], ids_m[scored_m > 0])
+
+
+def _some(random: np.random.Generator, ids_n: np.ndarray, most: int) -> np.ndarray:
+    """So many of these samples at most, in their order."""
+    if len(ids_n) <= most:
+        return ids_n
+    return np.sort(random.choice(ids_n, size=most, replace=False))
+
+
+def _refuse_what_needs_a_run(name: str, policy: Policy) -> None:
+    needs: Needs = needs_of(policy)
+    missing = {
+        "runs before the run": isinstance(policy, Searches),
+        "gradient features": needs.features,
+        "a reference model": needs.reference,
+    }
+    for what, is_needed in missing.items():
+        if is_needed:
+            raise InputError(f"policy '{name}' needs {what}, which only `dids run` has; "
+                             "'dids' needs none.")  # fmt: skip
+
+
+def _checked_weights(tasks: Mapping[str, float]) -> dict[str, float]:
+    weights = {name: float(weight) for name, weight in tasks.items()}
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0.0):
+            raise InputError(f"tasks: the weight of '{name}' must be 0 or more, got {weight}.")
+    if weights and sum(weights.values()) <= 0.0:
+        raise InputError("tasks: all weights are 0; at least one task must count.")
+    return weights
+
+
+def _check_at_least(least: int, **numbers: object) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int | np.integer) or number < least:
+            raise InputError(f"{name} must be a whole number from {least} on, got {number!r}.")

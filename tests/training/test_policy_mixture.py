@@ -1,0 +1,351 @@
+"""A policy by its name in a Trainer of one's own: what it measures, decides, keeps and refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from ranks import on_ranks
+from resuming import assert_resumes
+from test_sft_trainer import tokenizer, trl
+from tiny_trainer import SIZES, arguments, concatenated, pad, tiny_trainer
+from transformers import PrinterCallback, Trainer
+
+from dids.errors import InputError
+from dids.gradients.grouped_gradients import GroupedGradients
+from dids.mixture.policy import POLICIES
+from dids.training import DidsMixin, DidsTrainer, DomainMixture, PolicyMixture
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+TASKS = {"sums": concatenated().select(range(20)), "colours": concatenated().select(range(40, 60))}
+
+
+def policy_mixture(**settings):
+    return PolicyMixture(SIZES, **{"rounds": 5, "overhead": 0.5, **settings})
+
+
+def run(folder, mixture=None, *, resume=None, **changes):
+    changes = {"eval_dataset": TASKS, "dropout": 0.0, "save_strategy": "no", **changes}
+    logs = changes.pop("log_domains", True)
+    trainer = tiny_trainer(folder, mixture or policy_mixture(), **changes)
+    trainer.log_domains = logs
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    return trainer
+
+
+def shares(trainer):
+    return np.array([list(e["probability"].values()) for e in trainer.mixture.history.mixture])
+
+
+def kernels(trainer, round_number):
+    (entry,) = (e for e in trainer.mixture.history.impact if e["round"] == round_number)
+    return np.array([list(by_task.values()) for by_task in entry["kernel"].values()])
+
+
+def test_the_mixture_follows_what_is_measured_on_named_evaluation_sets(tmp_path):
+    trainer = run(tmp_path)
+    history = trainer.mixture.history
+    assert history.impact[0]["round"] == 0
+    assert len(history.impact) >= 3
+    assert set(history.impact[0]["kernel"]["web"]) == set(TASKS)
+    assert len(np.unique(shares(trainer), axis=0)) >= 3
+    assert np.allclose(shares(trainer).sum(axis=1), 1.0)
+    assert shares(trainer).min() >= 0.25 / 3 - 1e-9
+    assert 0.0 < history.measuring_s < history.training_s
+    assert json.loads(json.dumps(history.to_json()))["num_gradient_samples"] > 0
+    logged = next(log for log in trainer.state.log_history if "mixture/web" in log)
+    assert {"run/round", "run/overhead", "epochs/web", "domain_loss/web"} <= set(logged)
+    assert not any(name.startswith("task_loss") for name in logged)
+
+
+def test_gradients_are_added_up_for_the_domain_that_each_sample_is_of(tmp_path, monkeypatch):
+    trainer = tiny_trainer(tmp_path, policy_mixture(), eval_dataset=TASKS, save_strategy="no")
+    ends, found = np.cumsum(list(SIZES.values())), []
+    real = GroupedGradients.collecting
+
+    def collecting(self, group_b, scored_b, *args, **kwargs):
+        found.append((group_b.tolist(), scored_b.tolist()))
+        return real(self, group_b, scored_b, *args, **kwargs)
+
+    monkeypatch.setattr(GroupedGradients, "collecting", collecting)
+    trainer.train()
+    # Micro-batches in the order in which they were trained on; a sample's first token is its id.
+    seen = [ids[i : i + 4] for ids in trainer.seen.values() for i in range(0, len(ids), 4)]
+    expected = [
+        (
+            np.searchsorted(ends, ids, side="right").tolist(),
+            [1 + sample % 6 + 1 for sample in ids],
+        )
+        for ids in seen
+    ]
+    assert len(found) > 4
+    assert all(one in expected for one in found)
+
+
+def test_impact_is_the_same_however_a_step_is_divided(tmp_path):
+    whole = run(tmp_path / "a", per_device_train_batch_size=8, gradient_accumulation_steps=1)
+    split = run(
+        tmp_path / "b",
+        policy_mixture(lag=1),
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=4,
+    )
+    last = whole.mixture.history.impact[-1]["round"]
+    np.testing.assert_allclose(kernels(whole, last), kernels(split, last), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(shares(whole), shares(split), atol=2e-3)
+
+
+def on_rank(folder):
+    trainer = run(folder, per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    return shares(trainer).tolist()
+
+
+def test_two_ranks_have_one_mixture_and_it_is_that_of_one(tmp_path):
+    alone = run(
+        tmp_path / "a", policy_mixture(), per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+    )  # fmt: skip
+    first, second = on_ranks(tmp_path / "ranks", 2, on_rank, tmp_path / "b")
+    assert first == second
+    np.testing.assert_allclose(np.array(first), shares(alone), atol=2e-3)
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_resumed_run_measures_and_draws_what_it_would_have(tmp_path, stop, skips):
+    def once(stop=None, resume=None):
+        folder = tmp_path / ("whole" if resume is None else "resumed")
+        checkpoint = None if resume is None else tmp_path / "whole" / f"checkpoint-{resume}"
+        trainer = run(
+            folder, resume=checkpoint, save_strategy="steps", save_steps=1, dropout=0.1,
+            ignore_data_skip=skips,
+        )  # fmt: skip
+        history = trainer.mixture.history
+        return {
+            "samples": trainer.seen,
+            "losses": trainer.step_losses,
+            # A resumed run remembers what was before the stop, too.
+            "mixtures": {e["step"]: e for e in history.mixture if e["step"] >= (resume or 0)},
+            "impact": {e["step"]: e for e in history.impact if e["step"] >= (resume or 0)},
+        }
+
+    assert_resumes(once, stop)
+
+
+def test_training_again_begins_anew(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path, policy_mixture(), eval_dataset=TASKS, dropout=0.0, save_strategy="no"
+    )
+    trainer.train()
+    first = shares(trainer)[0]
+    trainer.seen = {}
+    trainer.train()
+    assert len(shares(trainer)) <= 5
+    assert not np.array_equal(shares(trainer)[0], first)  # the model is another one now
+    assert trainer.mixture.history.task_losses["sums"][0][0] == 0
+
+
+def without_runs():
+    refused = {"anchors", "osmosis", "strata", "distance-bandit", "best-fixed", "regmix"}
+    refused |= {"doge", "doremi", "skill-it"}
+    return sorted(set(POLICIES) - refused - {"weights", "schedule"})
+
+
+@pytest.mark.parametrize("policy", without_runs())
+def test_every_policy_that_needs_no_run_before_works_by_its_name(tmp_path, policy):
+    trainer = run(tmp_path, policy_mixture(policy=policy), log_domains=False, max_steps=6)
+    assert np.allclose(shares(trainer).sum(axis=1), 1.0)
+    if trainer.mixture.reads_losses:
+        assert len(np.unique(shares(trainer), axis=0)) > 1
+
+
+class TinySft(DidsMixin, trl.SFTTrainer):
+    pass
+
+
+def sft(folder, model, mixture, **changes):
+    settings = {
+        "output_dir": str(folder), "max_steps": 10, "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2, "save_strategy": "no", "learning_rate": 0.01,
+        "disable_tqdm": True, "report_to": "none", "use_cpu": True, "seed": 3, "bf16": False,
+        "gradient_checkpointing": False, "logging_steps": 2,
+    }  # fmt: skip
+    parts = {name: changes.pop(name) for name in ("peft_config",) if name in changes}
+    trainer = TinySft(
+        model=model,
+        args=trl.SFTConfig(**{**settings, **changes}),
+        train_dataset=concatenated(),
+        eval_dataset=TASKS,
+        processing_class=tokenizer(),
+        mixture=mixture,
+        **parts,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return trainer
+
+
+def test_sft_trainer_measures_what_a_plain_trainer_does(tmp_path):
+    plain = tiny_trainer(tmp_path / "a", policy_mixture(), eval_dataset=TASKS, dropout=0.0,
+                         save_strategy="no")  # fmt: skip
+    torch.manual_seed(0)
+    model = tiny_trainer(tmp_path / "c", DomainMixture(_even(), SIZES), dropout=0.0).model
+    plain.train()
+    other = sft(tmp_path / "b", model, policy_mixture())
+    last = plain.mixture.history.impact[-1]["round"]
+    np.testing.assert_allclose(kernels(plain, 0), kernels(other, 0), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(kernels(plain, last), kernels(other, last), rtol=1e-2, atol=1e-5)
+    np.testing.assert_allclose(shares(plain), shares(other), atol=4e-3)
+
+
+def test_sft_trainer_with_adapters(tmp_path):
+    peft = pytest.importorskip("peft")
+    model = tiny_trainer(tmp_path / "c", DomainMixture(_even(), SIZES), dropout=0.0).model
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    trainer = sft(tmp_path / "b", model, policy_mixture(), peft_config=lora)
+    assert len(np.unique(shares(trainer), axis=0)) >= 2
+
+
+def _even():
+    return dict.fromkeys(SIZES, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"policy": "didz"}, "there is no policy 'didz'; did you mean 'dids'"),
+        ({"policy": "doremi"}, "policy 'doremi' needs runs before the run, which only `dids run`"),
+        ({"policy": "anchors"}, "policy 'anchors' needs gradient features"),
+        ({"settings": {"emma": 1}}, "policy 'dids' has no such setting; did you mean 'ema'"),
+        ({"rounds": 0}, "rounds must be a whole number from 1 on, got 0"),
+        ({"task_samples": 1}, "task_samples must be a whole number from 2 on, got 1"),
+        ({"overhead": 0.0}, "overhead must be above 0 and at most 1, but it is 0.0"),
+        ({"floor": 2.0}, "floor must be from 0 to 1, but it is 2.0"),
+        ({"prior": {"web": 1.0, "code": 0.0, "junk": 0.0}}, "prior: 'code' has no share"),
+        ({"tasks": {"sums": -1.0}}, "the weight of 'sums' must be 0 or more, got -1.0"),
+        ({"tasks": {"sums": 0.0}}, "all weights are 0"),
+    ],
+)
+def test_mistakes_in_a_policy_mixture_are_named(settings, message):
+    with pytest.raises(InputError, match=message):
+        policy_mixture(**settings)
+
+
+def no_labels(items):
+    batch = pad(items)
+    del batch["labels"]
+    return batch
+
+
+def one_row(items):
+    return {name: rows.flatten()[None] for name, rows in pad(items).items()}
+
+
+def nothing_scored(items):
+    return {**(batch := pad(items)), "labels": torch.full_like(batch["labels"], -100)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eval_dataset": None}, "policy 'dids' measures on tasks: give the Trainer evaluation"),
+        ({"eval_dataset": TASKS["sums"]}, "give the Trainer evaluation sets by name"),
+        ({"collator": no_labels}, "the training set: its batches have no labels"),
+        ({"collator": one_row}, "makes 1 rows of 16 samples; .* leave padding_free"),
+        ({"collator": nothing_scored}, "eval_dataset.sums: none of its 20 samples has a scored"),
+        ({"sizes": {"web": 40, "code": 9}}, "The training set has 49 samples, but the domains"),
+        ({"eval_dataset": {"sums": iter([])}}, "eval_dataset.sums is of the kind list_iterator"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_the_first_step(tmp_path, changes, message):
+    collator = changes.get("collator", pad)
+    settings = {name: value for name, value in changes.items() if name != "collator"}
+    trainer = tiny_trainer(
+        tmp_path, policy_mixture(), **{"eval_dataset": TASKS, "save_strategy": "no", **settings}
+    )
+    trainer.data_collator = collator
+    with pytest.raises(InputError, match=message):
+        trainer.train()
+    assert not trainer.seen
+
+
+def test_tasks_are_chosen_and_weighed_by_name(tmp_path):
+    chosen = run(tmp_path / "a", policy_mixture(tasks={"colours": 2.0}))
+    assert set(chosen.mixture.history.task_losses) == {"colours"}
+    with pytest.raises(InputError, match="no evaluation set 'shapes'; the Trainer has sums, colo"):
+        run(tmp_path / "b", policy_mixture(tasks={"shapes": 1.0}))
+
+
+def test_samples_padded_on_the_left_give_the_impact_of_those_padded_on_the_right(tmp_path):
+    def left(items):
+        batch = pad(items)
+        width = batch["input_ids"].shape[1]
+        shift = (width - batch["attention_mask"].sum(1))[:, None]
+        source = (torch.arange(width) - shift) % width
+        return {name: rows.gather(1, source) for name, rows in batch.items()}
+
+    def first_kernel(folder, collator):
+        trainer = tiny_trainer(folder, policy_mixture(), eval_dataset=TASKS, dropout=0.0,
+                               save_strategy="no", max_steps=1)  # fmt: skip
+        trainer.data_collator = collator
+        trainer.train()
+        return kernels(trainer, 0)
+
+    right = first_kernel(tmp_path / "a", pad)
+    np.testing.assert_allclose(first_kernel(tmp_path / "b", left), right, rtol=1e-3, atol=1e-7)
+
+
+def test_a_checkpoint_of_another_mixture_is_refused(tmp_path):
+    run(tmp_path, DomainMixture(_even(), SIZES), save_strategy="steps", save_steps=4, max_steps=4)
+    with pytest.raises(InputError, match="step 4 was written without a policy's measurements"):
+        run(tmp_path, resume=tmp_path / "checkpoint-4")
+
+
+def test_without_the_mixin_it_says_what_is_missing(tmp_path):
+    mixture = policy_mixture()
+
+    class Own(Trainer):
+        def get_train_dataloader(self):
+            loader = mixture.loader(self.args, self.train_dataset, self.data_collator)
+            return self.accelerator.prepare(loader)
+
+    trainer = Own(
+        model=tiny_trainer(tmp_path, DomainMixture(_even(), SIZES)).model,
+        args=arguments(tmp_path, save_strategy="no"),
+        train_dataset=concatenated().remove_columns("note"),
+        data_collator=pad,
+        callbacks=[mixture],
+    )
+    with pytest.raises(InputError, match="a PolicyMixture needs DidsMixin before the Trainer"):
+        trainer.train()
+
+
+def test_a_data_set_that_is_no_arrow_table_will_do(tmp_path):
+    class Rows(torch.utils.data.Dataset):
+        def __init__(self, table):
+            self.rows = [{"input_ids": row["input_ids"]} for row in table]
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, index):
+            return self.rows[index]
+
+    trainer = DidsTrainer(
+        model=tiny_trainer(tmp_path, DomainMixture(_even(), SIZES), dropout=0.0).model,
+        args=arguments(tmp_path, save_strategy="no"),
+        train_dataset=Rows(concatenated()),
+        eval_dataset={name: Rows(table) for name, table in TASKS.items()},
+        data_collator=pad,
+        mixture=policy_mixture(),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    table = run(tmp_path / "b")
+    np.testing.assert_allclose(shares(trainer), shares(table), atol=2e-3)
+
+
+def test_histories_are_there_with_the_training(tmp_path):
+    with pytest.raises(InputError, match="it begins with the training"):
+        _ = policy_mixture().history
