@@ -1,0 +1,1 @@
+"""What `PolicyMixture` is worth in a Trainer of one's own, sources as domains, beside uniform."""
