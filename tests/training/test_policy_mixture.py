@@ -349,3 +349,9 @@ def test_a_data_set_that_is_no_arrow_table_will_do(tmp_path):
 def test_histories_are_there_with_the_training(tmp_path):
     with pytest.raises(InputError, match="it begins with the training"):
         _ = policy_mixture().history
+
+
+def test_a_policy_that_follows_training_losses_needs_no_tasks(tmp_path):
+    trainer = run(tmp_path, policy_mixture(policy="odm"), eval_dataset=None)
+    assert trainer.mixture.history.task_losses == {}
+    assert len(np.unique(shares(trainer), axis=0)) > 1

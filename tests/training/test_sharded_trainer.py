@@ -5,10 +5,10 @@ import os
 import pytest
 import torch
 from ranks import on_ranks
-from tiny_trainer import LATER, SIZES, START, Recording, tiny_trainer
+from tiny_trainer import LATER, SIZES, START, Recording, concatenated, tiny_trainer
 
 from dids.gradients.shards import is_sharded
-from dids.training import DomainMixture
+from dids.training import DomainMixture, PolicyMixture
 from dids.training.sharding import ShardingTrainer
 
 
@@ -42,3 +42,32 @@ def test_samples_and_losses_are_those_of_whole_parameters(tmp_path):
         assert one["usage"] == other["usage"]
         assert one["losses"] == pytest.approx(other["losses"], rel=1e-5)
     assert sharded[0]["usage"]["code"] > sharded[0]["usage"]["junk"]  # the mixture did change
+
+
+def measured(folder, fsdp):
+    trainer = tiny_trainer(
+        folder, PolicyMixture(SIZES, rounds=4, overhead=0.5), trainer=TinyShardingTrainer,
+        dropout=0.0, fsdp=fsdp, save_strategy="no", per_device_train_batch_size=2,
+        eval_dataset={"sums": concatenated().select(range(20))}, adam_epsilon=1e-5,
+    )  # fmt: skip
+    trainer.train()
+    assert is_sharded(trainer.model) == fsdp
+    history = trainer.mixture.history
+    return {
+        "shares": [list(entry["probability"].values()) for entry in history.mixture],
+        "kernels": [[d["sums"] for d in entry["kernel"].values()] for entry in history.impact],
+    }
+
+
+def test_impact_is_that_of_whole_parameters(tmp_path):
+    whole, whole_too = on_ranks(tmp_path / "whole", 2, measured, tmp_path, False)
+    sharded, sharded_too = on_ranks(tmp_path / "sharded", 2, measured, tmp_path, True)
+    assert whole == whole_too
+    assert sharded["shares"] == sharded_too["shares"]
+    assert len(whole["kernels"]) > 1
+    torch.testing.assert_close(
+        torch.tensor(sharded["kernels"]), torch.tensor(whole["kernels"]), rtol=1e-2, atol=1e-5
+    )
+    torch.testing.assert_close(
+        torch.tensor(sharded["shares"]), torch.tensor(whole["shares"]), rtol=0.0, atol=4e-3
+    )

@@ -8,9 +8,8 @@ Axis letters: k domains, t tasks, n samples.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from dids.data.domain_dataset import token_lengths
-from dids.data.prepared_samples import PreparedSamples, RowCollator, looked_at
 from dids.errors import InputError
 from dids.impact.by_name import impact_by_name
 from dids.impact.estimate import ImpactEstimator
@@ -33,11 +31,8 @@ from dids.training.history import History
 from dids.training.mixture_view import Weights
 from dids.training.round_plan import RoundPlan
 from dids.training.rounds import MixtureRounds
+from dids.training.trainer_data import TrainerData
 
-_LOOKED_AT = 16
-"""Samples of each domain whose tokens are counted as the collator makes them."""
-_MOST_OF_A_TASK = 2_000
-"""Samples of an evaluation set that are measured on, at most."""
 _FIRST_SAMPLES = 48, 128
 """Of each domain and of each task for the first measurement, at most: as on a proxy."""
 
@@ -140,7 +135,7 @@ class PolicyMixture(DomainMixture):
         self._validation_samples = validation_samples
         self._max_coordinates = max_coordinates
         self._measure_first = measure_first
-        self._data: _Measurable | None = None
+        self._data: TrainerData | None = None
         self._rounds: MixtureRounds | None = None
         self._rounds_state: Mapping[str, Any] | None = None
 
@@ -182,33 +177,12 @@ class PolicyMixture(DomainMixture):
                 f"policy '{self._name}' measures on tasks: give the Trainer evaluation sets by "
                 'name, eval_dataset={"sums": ...}, which are not those that the model is tested on.'
             )
-        length_n = self._lengths
-        if length_n is None:
-            self._lengths = length_n = token_lengths(dataset)
-        is_known = isinstance(length_n, np.ndarray)
-        known_n = length_n if is_known else np.ones(len(dataset), np.int64)
-        assert isinstance(known_n, np.ndarray)
-        rows = RowCollator(collate, "the training set")
-        samples = PreparedSamples(dataset, known_n)
-        members = self._members()
-        random = np.random.Generator(np.random.Philox(key=[0, 0]))
-        looks = [looked_at(samples, rows, _some(random, ids_m, _LOOKED_AT)) for ids_m in members]
-        self._data = _Measurable(
-            samples=samples,
-            members=members,
-            collate=rows,
-            tasks={
-                name: _task(name, tasks[name], RowCollator(collate, f"eval_dataset.{name}"))
-                for name in names
-            },
-            scored_tokens_k=np.array([max(1.0, float(scored.mean())) for _, scored in looks]),
-            tokens_k=np.array(
-                [
-                    max(1.0, float(known_n[ids_m].mean() if is_known else tokens.mean()))
-                    for ids_m, (tokens, _) in zip(members, looks, strict=True)
-                ]
-            ),
-            lengths=known_n if is_known else None,
+        if self._lengths is None:
+            self._lengths = token_lengths(dataset)
+        known = self._lengths if isinstance(self._lengths, np.ndarray) else None
+        sizes = list(self.domains.sizes.values())
+        self._data = TrainerData.of(
+            dataset, sizes, {name: tasks[name] for name in names}, collate, known
         )
 
     def collecting(
@@ -274,6 +248,12 @@ class PolicyMixture(DomainMixture):
         if self._rounds is not None:
             self._rounds.on_log(args, state, control, logs, **kwargs)
 
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Stop the clock."""
+        self._under_way.finish()
+
     def save_beside(self, checkpoint: Path) -> None:
         """Keep what was added up within the round."""
         self._under_way.save_beside(checkpoint)
@@ -312,23 +292,22 @@ class PolicyMixture(DomainMixture):
             )
         return list(self._task_weights)
 
-    def _members(self) -> list[np.ndarray]:
-        ends = np.cumsum(list(self.domains.sizes.values()))
-        return np.split(np.arange(ends[-1]), ends[:-1])
-
     def _new_rounds(
         self, args: TrainingArguments, num_steps: int, model: nn.Module
     ) -> MixtureRounds:
-        data = self._measurable
+        data = self._trainer_data
         num_domains = len(data.members)
         policy = self._new_policy()
         run_tokens = self._run_samples(num_steps) * self._mean_tokens()
-        budget = self._round_budget(args, run_tokens, num_steps, model, policy)
+        estimator = None
+        if data.tasks:
+            budget = self._round_budget(args, run_tokens, num_steps, model, policy)
+            estimator = self._estimator(args, policy, budget)
         assert self._lag is not None
         rounds = MixtureRounds(
             sampler=self.sampler,
             policy=policy,
-            estimator=self._estimator(args, policy, budget) if data.tasks else None,
+            estimator=estimator,
             plan=RoundPlan(
                 budget_tokens=None,
                 num_rounds=min(self._num_rounds, num_steps),
@@ -361,7 +340,7 @@ class PolicyMixture(DomainMixture):
     def _estimator(
         self, args: TrainingArguments, policy: Policy, budget: MeasuringBudget
     ) -> ImpactEstimator:
-        data, needs = self._measurable, needs_of(policy)
+        data, needs = self._trainer_data, needs_of(policy)
         return ImpactEstimator(
             dataset=data.samples,
             members_by_domain=data.members,
@@ -382,7 +361,7 @@ class PolicyMixture(DomainMixture):
         self, rounds: MixtureRounds, args: TrainingArguments, num_steps: int, model: nn.Module
     ) -> None:
         """Impact before the first step, for the first mixture."""
-        data, (domain_samples, task_samples) = self._measurable, _FIRST_SAMPLES
+        data, (domain_samples, task_samples) = self._trainer_data, _FIRST_SAMPLES
         if not self._is_first_measured(rounds.policy):
             return
         began_s = time.perf_counter()
@@ -414,7 +393,7 @@ class PolicyMixture(DomainMixture):
         model: nn.Module,
         policy: Policy,
     ) -> MeasuringBudget:
-        data = self._measurable
+        data = self._trainer_data
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         num_rounds = min(self._num_rounds, num_steps)
         padded = 1.0
@@ -435,7 +414,7 @@ class PolicyMixture(DomainMixture):
         )
 
     @property
-    def _measurable(self) -> "_Measurable":
+    def _trainer_data(self) -> TrainerData:
         if self._data is None:
             raise InputError(
                 "a PolicyMixture needs DidsMixin before the Trainer: class MyTrainer(DidsMixin, "
@@ -448,52 +427,11 @@ class PolicyMixture(DomainMixture):
 
     def _mean_tokens(self) -> float:
         """Of a sample, by the prior."""
-        tokens_k = self._measurable.tokens_k
+        tokens_k = self._trainer_data.tokens_k
         shares_k = self._start
         if self.domains.unit == "tokens":
             shares_k = sample_shares(self._start, tokens_k)
         return float(shares_k @ tokens_k)
-
-
-@dataclass(frozen=True)
-class _Measurable:
-    """What there is to measure on."""
-
-    samples: PreparedSamples
-    members: Sequence[np.ndarray]
-    collate: RowCollator
-    tasks: Mapping[str, PreparedSamples]
-    tokens_k: np.ndarray
-    scored_tokens_k: np.ndarray
-    lengths: np.ndarray | None
-    """Tokens of every sample. None: samples have no token ids before they are collated."""
-
-
-def _task(name: str, dataset: Any, collate: RowCollator) -> PreparedSamples:  # noqa: ANN401
-    """Samples of an evaluation set that have a scored token."""
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise InputError(
-            f"eval_dataset.{name} is of the kind {type(dataset).__name__}, which can only be read "
-            "from front to back; a task needs one with a length, whose samples are read by number."
-        )
-    ids_n = np.arange(len(dataset))
-    random = np.random.Generator(np.random.Philox(key=[0, 1]))
-    ids_m = _some(random, ids_n, _MOST_OF_A_TASK)
-    everything = PreparedSamples(dataset, np.ones(len(ids_n), np.int64))
-    tokens_m, scored_m = looked_at(everything, collate, ids_m)
-    if not (scored_m > 0).any():
-        raise InputError(
-            f"eval_dataset.{name}: none of its {len(ids_m):,} samples has a scored token (a label "
-            "that is not -100, behind the first), so no impact on it can be measured."
-        )
-    return PreparedSamples(dataset, tokens_m[scored_m > 0], ids_m[scored_m > 0])
-
-
-def _some(random: np.random.Generator, ids_n: np.ndarray, most: int) -> np.ndarray:
-    """So many of these samples at most, in their order."""
-    if len(ids_n) <= most:
-        return ids_n
-    return np.sort(random.choice(ids_n, size=most, replace=False))
 
 
 def _refuse_what_needs_a_run(name: str, policy: Policy) -> None:
