@@ -14,6 +14,7 @@ from transformers import PrinterCallback, Trainer
 from dids.errors import InputError
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.mixture.policy import POLICIES
+from dids.report import RunRecord, write_report
 from dids.training import DidsMixin, DidsTrainer, DomainMixture, PolicyMixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -355,3 +356,20 @@ def test_a_policy_that_follows_training_losses_needs_no_tasks(tmp_path):
     trainer = run(tmp_path, policy_mixture(policy="odm"), eval_dataset=None)
     assert trainer.mixture.history.task_losses == {}
     assert len(np.unique(shares(trainer), axis=0)) > 1
+
+
+def test_a_report_of_it_says_why_weights_moved(tmp_path):
+    trainer = run(tmp_path / "run", policy_mixture(tasks={"sums": 3.0, "colours": 1.0}))
+    result = json.loads(json.dumps(trainer.mixture.result()))
+    record = RunRecord.from_dict(result)
+    assert record.steps == 10
+    assert sum(d.samples_drawn for d in record.domains.values()) == 80
+    assert sum(d.tokens_drawn for d in record.domains.values()) == record.tokens
+    assert record.tasks["sums"].validation_history[0][0] == 0
+    assert result["config"]["tasks"]["sums"]["weight"] == 0.75
+    write_report(tmp_path / "report.html", record)
+    page = (tmp_path / "report.html").read_text()
+    for told in ("junk", "colours", "PolicyMixture", 'id="why"', 'id="impact"'):
+        assert told in page
+    assert "dids run config.yaml" not in page
+    assert 'id="tasks"' not in page  # nobody has tested the model

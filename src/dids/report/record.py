@@ -206,6 +206,11 @@ class RunRecord:
         path = self.config.get("run")
         return Path(str(path)).name if path else "run"
 
+    @property
+    def is_of_a_config(self) -> bool:
+        """Whether `dids run` made it, which can make it again."""
+        return "data" in self.config
+
     @classmethod
     def from_dict(cls, result: Mapping[str, Any]) -> "RunRecord":
         """The record that a ``result.json``, read into plain values, describes.

@@ -52,6 +52,13 @@ class DomainData:
         return domain_n
 
     @property
+    def tokens(self) -> np.ndarray:
+        """Tokens of all samples of each domain."""
+        length_n = self.dataset.lengths
+        sums = [int(length_n[members].sum(dtype=np.int64)) for members in self.members]
+        return np.array(sums, dtype=np.int64)
+
+    @property
     def mean_scored_tokens(self) -> np.ndarray:
         """Mean scored tokens of a sample, by domain; at least one, to divide by."""
         counts = self.dataset.scored_counts

@@ -8,7 +8,7 @@ Axis letters: k domains, t tasks, n samples.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from dids import __version__
 from dids.data.domain_dataset import token_lengths
 from dids.errors import InputError
 from dids.impact.by_name import impact_by_name
@@ -27,6 +28,7 @@ from dids.mixture.policy import Needs, Policy, Searches, make_policy, needs_of
 from dids.sampling.domain_samples import AtEnd
 from dids.sampling.token_unit import Unit, sample_shares
 from dids.training.domain_mixture import DomainMixture
+from dids.training.drawn import drawn
 from dids.training.history import History
 from dids.training.mixture_view import Weights
 from dids.training.round_plan import RoundPlan
@@ -137,6 +139,7 @@ class PolicyMixture(DomainMixture):
         self._measure_first = measure_first
         self._data: TrainerData | None = None
         self._rounds: MixtureRounds | None = None
+        self._output_dir = ""
         self._rounds_state: Mapping[str, Any] | None = None
 
     @property
@@ -149,6 +152,57 @@ class PolicyMixture(DomainMixture):
         if self._rounds is None:
             raise InputError("the mixture has no history yet: it begins with the training.")
         return self._rounds.history
+
+    def result(self) -> dict[str, Any]:
+        """What a report shows of the run so far, as plain values: `dids.report.RunRecord` reads it.
+
+        Raises:
+            InputError: Before the training.
+        """
+        history, steps, sizes = self.history, self._step, self.domains.sizes
+        ids = self._trainer_data.members
+        tokens_k = np.array([int(self.sampler.lengths(ids_m).sum()) for ids_m in ids])
+        mixtures = history.mixtures(self.domain_names)
+        sizes_k = np.array(list(sizes.values()))
+        account = drawn(self.sampler, mixtures, self.domain_names, sizes_k, tokens_k, steps)
+        limits = zip(sizes, tokens_k.tolist(), self.domains.max_repeats, strict=True)
+        return {
+            "dids": __version__,
+            "seed": self.sampler.seed,
+            "tokens": account["tokens"],
+            "steps": steps,
+            "budget_tokens": None,
+            "tasks": {
+                task: {"test_loss": None, "validation_history": points}
+                for task, points in history.task_losses.items()
+            },
+            "mixture": history.mixture,
+            "impact": history.impact,
+            "domains": {
+                name: {
+                    "samples": sizes[name],
+                    "tokens": tokens,
+                    "source_counts": {name: sizes[name]},
+                    "max_repeats": most,
+                    **account["domains"][name],
+                }
+                for name, tokens, most in limits
+            },
+            "overhead": history.overhead,
+            "overhead_allowed": self._overhead,
+            "time_s": {"train": history.training_s},
+            "config": {
+                "run": self._output_dir,
+                "mixture": {
+                    "policy": self._name,
+                    "settings": self._settings,
+                    "rounds": self._num_rounds,
+                    "floor": self._floor,
+                },
+                "tasks": {task: {"weight": w} for task, w in self._weight_by_task().items()},
+                "impact": {"metric": self._metric, "overhead": self._overhead},
+            },
+        }
 
     @property
     def reads_losses(self) -> bool:
@@ -208,6 +262,7 @@ class PolicyMixture(DomainMixture):
         """Measure for the first mixture, or go on where the checkpoint was taken."""
         super().on_train_begin(args, state, control, **kwargs)
         model: nn.Module = kwargs["model"]
+        self._output_dir = str(args.output_dir)
         self._rounds = rounds = self._new_rounds(args, state.max_steps, model)
         if state.global_step == 0:
             self._measure_for_the_first(rounds, args, state.max_steps, model)
@@ -319,7 +374,7 @@ class PolicyMixture(DomainMixture):
             limits=MixtureLimits.with_floor(num_domains, self._floor),
             domain_names=self.domain_names,
             domain_of_sample=np.repeat(np.arange(num_domains), list(self.domains.sizes.values())),
-            task_weights=self._weights_of(data.tasks),
+            task_weights=np.array(list(self._weight_by_task().values())),
             sizes=np.array(list(self.domains.sizes.values()), dtype=np.int64),
             scored_tokens=data.scored_tokens_k
             / (data.tokens_k if self.domains.unit == "tokens" else 1.0),
@@ -331,11 +386,12 @@ class PolicyMixture(DomainMixture):
         rounds.losses = self.losses
         return rounds
 
-    def _weights_of(self, tasks: Iterable[str]) -> np.ndarray:
-        """By task, summing to 1; none without tasks."""
-        weights = self._task_weights
-        weight_t = np.array([1.0 if weights is None else weights[task] for task in tasks])
-        return weight_t / weight_t.sum() if len(weight_t) else weight_t
+    def _weight_by_task(self) -> dict[str, float]:
+        """Summing to 1; none without tasks."""
+        tasks, weights = self._trainer_data.tasks, self._task_weights
+        given = {task: 1.0 if weights is None else weights[task] for task in tasks}
+        total = sum(given.values())
+        return {task: weight / total for task, weight in given.items()}
 
     def _estimator(
         self, args: TrainingArguments, policy: Policy, budget: MeasuringBudget

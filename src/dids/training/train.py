@@ -228,7 +228,10 @@ def train_model(
                 model.save_pretrained(unfinished, state_dict=weights)
             tokenizer.save_pretrained(unfinished)
         steps = trainer.state.global_step
-        write_json(folder / "drawn.json", drawn(sampler, history.mixtures(data.names), data, steps))
+        account = drawn(
+            sampler, history.mixtures(data.names), data.names, data.sizes, data.tokens, steps
+        )
+        write_json(folder / "drawn.json", account)
         write_json(folder / HISTORY_NAME, history.to_json())
 
     from_first_rank(save)
