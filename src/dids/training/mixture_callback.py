@@ -47,6 +47,8 @@ class MixtureCallback(TrainerCallback, ABC):
 
     refuses_bad_losses = False
     """Whether a loss that is no number ends the run, at the price of waiting for every batch."""
+    takes_data = False
+    """Whether it is to be given what there is to measure on: `take_data`."""
 
     def __init__(self, domain_names: list[str]) -> None:
         self.domain_names = domain_names

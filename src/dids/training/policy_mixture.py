@@ -80,6 +80,8 @@ class PolicyMixture(DomainMixture):
             that can be.
     """
 
+    takes_data = True
+
     def __init__(
         self,
         sizes: Mapping[str, int],

@@ -103,7 +103,8 @@ class DidsMixin:
             dataset = self._remove_unused_columns(dataset, description="training")  # type: ignore[attr-defined]
         else:
             collate = self._get_collator_with_removed_columns(collate, description="training")  # type: ignore[attr-defined]
-        self.mixture.take_data(dataset, self._tasks(), collate)
+        if self.mixture.takes_data:
+            self.mixture.take_data(dataset, self._tasks(), collate)
         loader = self.mixture.loader(
             self.args,  # type: ignore[attr-defined]
             dataset,
