@@ -373,3 +373,35 @@ def test_a_report_of_it_says_why_weights_moved(tmp_path):
         assert told in page
     assert "dids run config.yaml" not in page
     assert 'id="tasks"' not in page  # nobody has tested the model
+
+
+@pytest.fixture
+def known_impact(tmp_path):
+    """What a run has kept in its folder, and the run that measured it itself."""
+    trainer = run(tmp_path / "first")
+    path = tmp_path / "impact.json"
+    matrices = trainer.mixture._rounds.initial_impact.to_json()
+    path.write_text(json.dumps({"matrices": matrices}))
+    return path, trainer
+
+
+def test_impact_of_another_run_makes_the_first_mixture(tmp_path, known_impact):
+    path, measured = known_impact
+    trainer = run(tmp_path / "b", policy_mixture(first_impact=path))
+    assert np.array_equal(shares(trainer)[0], shares(measured)[0])
+    assert kernels(trainer, 0).tolist() == kernels(measured, 0).tolist()
+    turned = {"colours": TASKS["colours"], "sums": TASKS["sums"]}
+    other = run(tmp_path / "c", policy_mixture(first_impact=path), eval_dataset=turned)
+    assert np.array_equal(shares(other)[0], shares(measured)[0])
+
+
+def test_impact_of_something_else_is_refused(tmp_path, known_impact):
+    path, _ = known_impact
+    with pytest.raises(InputError, match=r"none\.json holds no impact .FileNotFoundError"):
+        policy_mixture(first_impact=tmp_path / "none.json")
+    with pytest.raises(InputError, match="in this order, but sizes has junk, web"):
+        PolicyMixture({"junk": 5, "web": 3}, first_impact=path)
+    with pytest.raises(InputError, match="measured in the metric 'fisher', but what follows"):
+        policy_mixture(first_impact=path, metric="step")
+    with pytest.raises(InputError, match="measured on the tasks sums, colours, but the Trainer's"):
+        run(tmp_path, policy_mixture(first_impact=path), eval_dataset={"sums": TASKS["sums"]})

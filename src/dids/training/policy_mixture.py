@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from dids import __version__
+from dids.atomic import read_json
 from dids.data.domain_dataset import token_lengths
 from dids.errors import InputError
 from dids.impact.by_name import impact_by_name
 from dids.impact.estimate import ImpactEstimator
+from dids.impact.matrices import ImpactMatrices
 from dids.impact.measuring_budget import MeasuringBudget, padding
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Needs, Policy, Searches, make_policy, needs_of
@@ -65,6 +67,8 @@ class PolicyMixture(DomainMixture):
         max_coordinates: Parameters in the inner products; None for all.
         measure_first: Whether impact is measured before the first step. What it says of a model
             that has learnt nothing yet is worth nothing: give False there.
+        first_impact: What was measured on another model instead: the ``impact.json`` of a run
+            folder with these domains and tasks.
         unit: Whether weights are shares of samples or of tokens.
         max_repeats: How often the samples of a domain may be drawn again; domains that are not
             named have no limit.
@@ -98,6 +102,7 @@ class PolicyMixture(DomainMixture):
         validation_samples: int = 32,
         max_coordinates: int | None = 125_000,
         measure_first: bool = True,
+        first_impact: Path | str | None = None,
         unit: Unit = "samples",
         max_repeats: Mapping[str, int | None] | None = None,
         at_end: Mapping[str, AtEnd] | None = None,
@@ -133,12 +138,17 @@ class PolicyMixture(DomainMixture):
         self._task_weights = None if tasks is None else _checked_weights(tasks)
         self._num_rounds = rounds
         self._floor = floor
-        self._metric = metric
+        self._metric = needs_of(self._new_policy()).metric or metric
         self._overhead = overhead
         self._task_samples = task_samples
         self._validation_samples = validation_samples
         self._max_coordinates = max_coordinates
-        self._measure_first = measure_first
+        self._measure_first = measure_first and first_impact is None
+        self._first_impact = (
+            None
+            if first_impact is None
+            else _impact_in(Path(first_impact), self.domain_names, self._metric)
+        )
         self._data: TrainerData | None = None
         self._rounds: MixtureRounds | None = None
         self._output_dir = ""
@@ -247,7 +257,9 @@ class PolicyMixture(DomainMixture):
         """Inside, a backward pass of training adds to its domains' gradients."""
         if self._rounds is None:
             return nullcontext()
-        return self._rounds.collecting(inputs, per_token)
+        # A column of that name is the data set's own, whatever it numbers.
+        seen = {name: value for name, value in inputs.items() if name != "sample"}
+        return self._rounds.collecting(seen, per_token)
 
     def scalars(self, step: int) -> dict[str, float]:
         """The mixture of the step just done, epochs by domain, round and cost of measuring."""
@@ -339,6 +351,18 @@ class PolicyMixture(DomainMixture):
         return make_policy(self._name, **self._settings)
 
     def _names_of_tasks(self, given: Mapping[str, Any]) -> list[str]:
+        names = self._asked_tasks(given)
+        if self._first_impact is None:
+            return names
+        known = list(self._first_impact.task_names)
+        if set(known) != set(names):
+            raise InputError(
+                f"first_impact was measured on the tasks {', '.join(known)}, but the Trainer's are "
+                f"{', '.join(names) or 'none'}; they must be the same."
+            )
+        return known
+
+    def _asked_tasks(self, given: Mapping[str, Any]) -> list[str]:
         if self._task_weights is None:
             return list(given)
         missing = [name for name in self._task_weights if name not in given]
@@ -408,7 +432,7 @@ class PolicyMixture(DomainMixture):
             budget=budget,
             max_coordinates=self._max_coordinates,
             labels="data",
-            within=self._metric if needs.metric is None else needs.metric,
+            within=self._metric,
             seed=self._seed_of(args),
             robust_tasks=needs.robust_tasks,
             # A training step's memory is there: no pass takes more.
@@ -421,6 +445,10 @@ class PolicyMixture(DomainMixture):
         """Impact before the first step, for the first mixture."""
         data, (domain_samples, task_samples) = self._trainer_data, _FIRST_SAMPLES
         if not self._is_first_measured(rounds.policy):
+            if self._first_impact is not None and rounds.policy.needs_impact:
+                rounds.initial_impact = self._first_impact
+                found = impact_by_name(self._first_impact)
+                rounds.history.impact.append({"round": 0, "step": 0, **found})
             return
         began_s = time.perf_counter()
         budget = MeasuringBudget.within(
@@ -490,6 +518,28 @@ class PolicyMixture(DomainMixture):
         if self.domains.unit == "tokens":
             shares_k = sample_shares(self._start, tokens_k)
         return float(shares_k @ tokens_k)
+
+
+def _impact_in(path: Path, domain_names: list[str], metric: str) -> ImpactMatrices:
+    """The impact that a run has measured on these domains."""
+    try:
+        found = ImpactMatrices.from_json(read_json(path)["matrices"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"first_impact: {path} holds no impact ({type(error).__name__}: {error}); "
+            "`dids impact` writes impact.json into a run folder."
+        ) from None
+    if list(found.domain_names) != domain_names:
+        raise InputError(
+            f"first_impact: {path} has the domains {', '.join(found.domain_names)}, in this order, "
+            f"but sizes has {', '.join(domain_names)}."
+        )
+    if found.within != metric:
+        raise InputError(
+            f"first_impact: {path} was measured in the metric '{found.within}', but what follows "
+            f"would be in '{metric}'."
+        )
+    return found
 
 
 def _refuse_what_needs_a_run(name: str, policy: Policy) -> None:
