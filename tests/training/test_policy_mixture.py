@@ -271,6 +271,13 @@ def test_what_cannot_be_measured_is_refused_before_the_first_step(tmp_path, chan
     assert not trainer.seen
 
 
+def test_deepspeed_is_refused(tmp_path):
+    trainer = tiny_trainer(tmp_path, policy_mixture(), eval_dataset=TASKS)
+    trainer.args.deepspeed = {"zero_optimization": {"stage": 3}}
+    with pytest.raises(InputError, match="DeepSpeed keeps parameters and gradients where impact"):
+        trainer.train()
+
+
 def test_tasks_are_chosen_and_weighed_by_name(tmp_path):
     chosen = run(tmp_path / "a", policy_mixture(tasks={"colours": 2.0}))
     assert set(chosen.mixture.history.task_losses) == {"colours"}

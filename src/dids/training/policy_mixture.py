@@ -28,6 +28,7 @@ from dids.impact.measuring_budget import MeasuringBudget, padding
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Needs, Policy, Searches, make_policy, needs_of
 from dids.sampling.domain_samples import AtEnd
+from dids.sampling.sampler import MixtureSampler
 from dids.sampling.token_unit import Unit, sample_shares
 from dids.training.domain_mixture import DomainMixture
 from dids.training.drawn import drawn
@@ -221,6 +222,19 @@ class PolicyMixture(DomainMixture):
         """Whether the policy looks at what training shows of the domains."""
         needs = needs_of(self._new_policy())
         return needs.training_losses or needs.confidence
+
+    def sampler_for(self, args: TrainingArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
+        """The sampler of a run with these arguments, made at the first call.
+
+        Raises:
+            InputError: If DeepSpeed has the parameters.
+        """
+        if args.deepspeed is not None:
+            raise InputError(
+                "training: DeepSpeed keeps parameters and gradients where impact cannot be "
+                "measured; train with DDP or FSDP2, or with a DomainMixture."
+            )
+        return super().sampler_for(args, dataset)
 
     def take_data(
         self,
