@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from dids.errors import InputError
 from dids.impact.by_name import impact_by_name
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
-from dids.impact.measuring_budget import MeasuringBudget, padding
+from dids.impact.measuring_budget import MeasuringBudget
 from dids.mixture.limits import MixtureLimits
 from dids.mixture.policy import Needs, Policy, Searches, make_policy, needs_of
 from dids.sampling.domain_samples import AtEnd
@@ -37,9 +37,7 @@ from dids.training.mixture_view import Weights
 from dids.training.round_plan import RoundPlan
 from dids.training.rounds import MixtureRounds
 from dids.training.trainer_data import TrainerData
-
-_FIRST_SAMPLES = 48, 128
-"""Of each domain and of each task for the first measurement, at most: as on a proxy."""
+from dids.training.trainer_measuring import TrainerMeasuring, check_at_least
 
 
 class PolicyMixture(DomainMixture):
@@ -59,7 +57,8 @@ class PolicyMixture(DomainMixture):
         prior: The mixture of someone who knows nothing, all weights above zero. None: uniform.
         rounds: The mixture changes at most so often, evenly over the run.
         floor: Least share of every domain, as a fraction of its uniform share.
-        metric: What steps of domains and tasks are compared in, where the policy does not say.
+        metric: What steps of domains and tasks are compared in, where the policy does not say:
+            ``fisher``, ``damped`` or ``step`` (`impact.metric` of a config).
         overhead: Cost of measuring over the cost of training, at most, where the run is not too
             short for the policy's least number of measurements: decides how often and on how many
             samples. Half of it is the first measurement's.
@@ -97,7 +96,7 @@ class PolicyMixture(DomainMixture):
         prior: Weights | None = None,
         rounds: int = 25,
         floor: float = 0.25,
-        metric: Literal["fisher", "damped", "step"] = "fisher",
+        metric: str = "fisher",
         overhead: float = 0.02,
         task_samples: int = 8,
         validation_samples: int = 32,
@@ -126,12 +125,7 @@ class PolicyMixture(DomainMixture):
             name = self.domain_names[int(np.argmin(self._start))]
             raise InputError(f"prior: '{name}' has no share, so nothing could be learnt of it; "
                              "leave the domain out of the training set.")  # fmt: skip
-        _check_at_least(2, task_samples=task_samples)
-        _check_at_least(1, rounds=rounds, validation_samples=validation_samples)
-        if max_coordinates is not None:
-            _check_at_least(1000, max_coordinates=max_coordinates)
-        if not 0.0 < overhead <= 1.0:
-            raise InputError(f"overhead must be above 0 and at most 1, but it is {overhead!r}.")
+        check_at_least(1, rounds=rounds)
         if not 0.0 <= floor <= 1.0:
             raise InputError(f"floor must be from 0 to 1, but it is {floor!r}.")
         self._name, self._settings = policy, dict(settings or {})
@@ -139,16 +133,19 @@ class PolicyMixture(DomainMixture):
         self._task_weights = None if tasks is None else _checked_weights(tasks)
         self._num_rounds = rounds
         self._floor = floor
-        self._metric = needs_of(self._new_policy()).metric or metric
-        self._overhead = overhead
-        self._task_samples = task_samples
-        self._validation_samples = validation_samples
-        self._max_coordinates = max_coordinates
-        self._measure_first = measure_first and first_impact is None
+        made = self._new_policy()
+        self._measuring = TrainerMeasuring(
+            within=needs_of(made).metric or metric,
+            overhead=overhead,
+            task_samples=task_samples,
+            validation_samples=validation_samples,
+            max_coordinates=max_coordinates,
+            measures_first=measure_first and first_impact is None and made.needs_impact,
+        )
         self._first_impact = (
             None
             if first_impact is None
-            else _impact_in(Path(first_impact), self.domain_names, self._metric)
+            else _impact_in(Path(first_impact), self.domain_names, self._measuring.within)
         )
         self._data: TrainerData | None = None
         self._rounds: MixtureRounds | None = None
@@ -202,7 +199,7 @@ class PolicyMixture(DomainMixture):
                 for name, tokens, most in limits
             },
             "overhead": history.overhead,
-            "overhead_allowed": self._overhead,
+            "overhead_allowed": self._measuring.overhead,
             "time_s": {"train": history.training_s},
             "config": {
                 "run": self._output_dir,
@@ -213,7 +210,10 @@ class PolicyMixture(DomainMixture):
                     "floor": self._floor,
                 },
                 "tasks": {task: {"weight": w} for task, w in self._weight_by_task().items()},
-                "impact": {"metric": self._metric, "overhead": self._overhead},
+                "impact": {
+                    "metric": self._measuring.within,
+                    "overhead": self._measuring.overhead,
+                },
             },
         }
 
@@ -293,7 +293,7 @@ class PolicyMixture(DomainMixture):
         self._output_dir = str(args.output_dir)
         self._rounds = rounds = self._new_rounds(args, state.max_steps, model)
         if state.global_step == 0:
-            self._measure_for_the_first(rounds, args, state.max_steps, model)
+            self._know_the_first(rounds, args, state.max_steps, model)
             self.sampler.set_mixture(rounds.first_mixture(), 0)
         elif self._rounds_state is None:
             raise InputError(
@@ -394,10 +394,19 @@ class PolicyMixture(DomainMixture):
         num_domains = len(data.members)
         policy = self._new_policy()
         run_tokens = self._run_samples(num_steps) * self._mean_tokens()
+        needs, num_rounds = needs_of(policy), min(self._num_rounds, num_steps)
         estimator = None
         if data.tasks:
-            budget = self._round_budget(args, run_tokens, num_steps, model, policy)
-            estimator = self._estimator(args, policy, budget)
+            budget = self._measuring.round_budget(
+                data,
+                model,
+                needs,
+                run_tokens=run_tokens,
+                num_rounds=num_rounds,
+                mean_tokens=self._mean_tokens(),
+                micro_batch=args.per_device_train_batch_size,
+            )
+            estimator = self._estimator(args, needs, budget)
         assert self._lag is not None
         rounds = MixtureRounds(
             sampler=self.sampler,
@@ -405,7 +414,7 @@ class PolicyMixture(DomainMixture):
             estimator=estimator,
             plan=RoundPlan(
                 budget_tokens=None,
-                num_rounds=min(self._num_rounds, num_steps),
+                num_rounds=num_rounds,
                 apply_lag=self._lag,
                 nominal_steps=num_steps,
                 training_flops=6.0 * sum(p.numel() for p in model.parameters()) * run_tokens,
@@ -434,84 +443,36 @@ class PolicyMixture(DomainMixture):
         return {task: weight / total for task, weight in given.items()}
 
     def _estimator(
-        self, args: TrainingArguments, policy: Policy, budget: MeasuringBudget
+        self, args: TrainingArguments, needs: Needs, budget: MeasuringBudget
     ) -> ImpactEstimator:
-        data, needs = self._trainer_data, needs_of(policy)
-        return ImpactEstimator(
-            dataset=data.samples,
-            members_by_domain=data.members,
-            domain_names=self.domain_names,
-            tasks=data.tasks,
-            collate=data.collate,
-            budget=budget,
-            max_coordinates=self._max_coordinates,
-            labels="data",
-            within=self._metric,
-            seed=self._seed_of(args),
-            robust_tasks=needs.robust_tasks,
-            # A training step's memory is there: no pass takes more.
+        return self._measuring.estimator(
+            self._trainer_data,
+            self.domain_names,
+            budget,
+            needs,
             batch_size=args.per_device_train_batch_size,
+            seed=self._seed_of(args),
         )
 
-    def _measure_for_the_first(
+    def _know_the_first(
         self, rounds: MixtureRounds, args: TrainingArguments, num_steps: int, model: nn.Module
     ) -> None:
         """Impact before the first step, for the first mixture."""
-        data, (domain_samples, task_samples) = self._trainer_data, _FIRST_SAMPLES
-        if not self._is_first_measured(rounds.policy):
-            if self._first_impact is not None and rounds.policy.needs_impact:
-                rounds.initial_impact = self._first_impact
-                found = impact_by_name(self._first_impact)
-                rounds.history.impact.append({"round": 0, "step": 0, **found})
-            return
-        began_s = time.perf_counter()
-        budget = MeasuringBudget.within(
-            domain_samples=domain_samples,
-            task_samples=task_samples,
-            validation_samples=self._validation_samples,
-            num_domains=len(data.members),
-            num_tasks=len(data.tasks),
-            trained_samples=int(self._run_samples(num_steps)),
-            max_share=self._overhead / 2,
-        )
-        measured = self._estimator(args, rounds.policy, budget).measure(model, None, index=0)
-        rounds.initial_impact = measured.matrices
-        rounds.history.impact.append({"round": 0, "step": 0, **impact_by_name(measured.matrices)})
-        rounds.history.num_gradient_samples += measured.num_gradient_samples
-        took_s = time.perf_counter() - began_s
-        rounds.history.measuring_s += took_s
-        rounds.history.training_s += took_s
-
-    def _is_first_measured(self, policy: Policy) -> bool:
-        return self._measure_first and policy.needs_impact
-
-    def _round_budget(
-        self,
-        args: TrainingArguments,
-        run_tokens: float,
-        num_steps: int,
-        model: nn.Module,
-        policy: Policy,
-    ) -> MeasuringBudget:
-        data = self._trainer_data
-        num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        num_rounds = min(self._num_rounds, num_steps)
-        padded = 1.0
-        if data.lengths is not None:
-            padded = padding(data.lengths, args.per_device_train_batch_size)
-        return MeasuringBudget.for_overhead(
-            self._overhead / (1 + self._is_first_measured(policy)),
-            least_measurements=needs_of(policy).measurements,
-            round_tokens=run_tokens / num_rounds,
-            num_rounds=num_rounds,
-            task_tokens=[float(task.lengths.mean()) for task in data.tasks.values()],
-            domain_tokens=self._mean_tokens(),
-            task_samples=self._task_samples,
-            validation_samples=self._validation_samples,
-            num_domains=len(data.members),
-            kept_share=min(1.0, (self._max_coordinates or num_trained) / max(1, num_trained)),
-            padding=padded,
-        )
+        history = rounds.history
+        if self._measuring.measures_first:
+            began_s = time.perf_counter()
+            run_samples = int(self._run_samples(num_steps))
+            budget = self._measuring.first_budget(self._trainer_data, run_samples)
+            measured = self._estimator(args, rounds.needs, budget).measure(model, None, index=0)
+            rounds.initial_impact = measured.matrices
+            history.num_gradient_samples += measured.num_gradient_samples
+            took_s = time.perf_counter() - began_s
+            history.measuring_s += took_s
+            history.training_s += took_s
+        elif rounds.policy.needs_impact:
+            rounds.initial_impact = self._first_impact
+        if rounds.initial_impact is not None:
+            history.impact.append({"round": 0, "step": 0, **impact_by_name(rounds.initial_impact)})
 
     @property
     def _trainer_data(self) -> TrainerData:
@@ -577,9 +538,3 @@ def _checked_weights(tasks: Mapping[str, float]) -> dict[str, float]:
     if weights and sum(weights.values()) <= 0.0:
         raise InputError("tasks: all weights are 0; at least one task must count.")
     return weights
-
-
-def _check_at_least(least: int, **numbers: object) -> None:
-    for name, number in numbers.items():
-        if not isinstance(number, int | np.integer) or number < least:
-            raise InputError(f"{name} must be a whole number from {least} on, got {number!r}.")
