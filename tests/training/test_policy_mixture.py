@@ -222,7 +222,7 @@ def _even():
         ({"rounds": 0}, "rounds must be a whole number from 1 on, got 0"),
         ({"task_samples": 1}, "task_samples must be a whole number from 2 on, got 1"),
         ({"overhead": 0.0}, "overhead must be above 0 and at most 1, but it is 0.0"),
-        ({"metric": "fischer"}, "metric must be one of fisher, .* got 'fischer'"),
+        ({"metric": "fischer"}, "metric must be one of damped, fisher, .* got 'fischer'"),
         ({"floor": 2.0}, "floor must be from 0 to 1, but it is 2.0"),
         ({"prior": {"web": 1.0, "code": 0.0, "junk": 0.0}}, "prior: 'code' has no share"),
         ({"tasks": {"sums": -1.0}}, "the weight of 'sums' must be 0 or more, got -1.0"),

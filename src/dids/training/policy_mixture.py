@@ -58,7 +58,7 @@ class PolicyMixture(DomainMixture):
         rounds: The mixture changes at most so often, evenly over the run.
         floor: Least share of every domain, as a fraction of its uniform share.
         metric: What steps of domains and tasks are compared in, where the policy does not say:
-            ``fisher``, ``damped`` or ``step`` (`impact.metric` of a config).
+            ``fisher``, ``damped``, ``step`` or ``plain``.
         overhead: Cost of measuring over the cost of training, at most, where the run is not too
             short for the policy's least number of measurements: decides how often and on how many
             samples. Half of it is the first measurement's.
