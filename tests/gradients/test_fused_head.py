@@ -1,5 +1,7 @@
 """Answers from logits are those of TRL's fused head, to rounding, and so are gradients."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -83,3 +85,29 @@ def test_the_heads_gradient_is_added_up_by_group():
     expected = each.lm_head.weight.grad
     assert expected.abs().sum() > 0
     torch.testing.assert_close(kept.sort().values, expected.flatten().sort().values)
+
+
+def ligers(each):
+    """The model with a forward pass as Liger has it: no logits while it trains."""
+    real = each.forward
+
+    def forward(input_ids, attention_mask=None, labels=None, skip_logits=None, **kwargs):
+        if skip_logits is False or not each.training:
+            return real(input_ids, attention_mask=attention_mask, labels=labels, **kwargs)
+        hidden = each.model(input_ids, attention_mask=attention_mask).last_hidden_state
+        logits = hidden @ each.lm_head.weight.T
+        return SimpleNamespace(loss=each.loss_function(logits, labels, 60), logits=None)
+
+    each.forward = forward
+    return each.train()
+
+
+def test_liger_makes_logits_where_gradients_are_read():
+    each, own = ligers(model()), batch()
+    fused = each(**own)
+    assert fused.logits is None
+    with with_logits(each):
+        output = each(**own)
+    assert output.logits.shape == (3, 9, 60)
+    torch.testing.assert_close(output.loss, fused.loss)
+    assert each(**own).logits is None

@@ -2,11 +2,13 @@
 
 TRL's ``SFTTrainer`` calls a model with ``fused_lm_head=True`` (TRL 1.16): the hidden states are
 multiplied by the head's weight inside the loss, in tiles, and no layer's hook sees what the weight
-is given. Tasks are measured by the model's own forward pass, head included; so must domains be.
+is given; so does Liger's forward pass where it trains, unless ``skip_logits=False``. Tasks are
+measured by the model's own forward pass, head included; so must domains be.
 
 Axes: b samples, t tokens, v vocabulary.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from dids.gradients.losses import NOT_SCORED
 from dids.gradients.token_nll import token_nll
 
 _FUSED = "fused_lm_head"
+_SKIPS = "skip_logits"
 
 
 @contextmanager
@@ -36,6 +39,7 @@ def with_logits(model: nn.Module) -> Iterator[None]:
         yield
         return
     asked: list[Mapping[str, Any]] = []
+    plain = {_SKIPS: False} if _may_skip_logits(model) else {}
 
     def before(
         _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -46,7 +50,7 @@ def with_logits(model: nn.Module) -> Iterator[None]:
             {"labels": labels, "num": kwargs.get("num_items_in_batch")} if is_fused else {}
         )
         if not is_fused:
-            return args, kwargs
+            return args, {**plain, **kwargs}
         left_out = (_FUSED, "labels", "num_items_in_batch")
         return args, {name: value for name, value in kwargs.items() if name not in left_out}
 
@@ -69,6 +73,15 @@ def _trains_its_head(model: nn.Module) -> bool:
     find = getattr(model, "get_output_embeddings", None)
     head = None if find is None else find()
     return head is not None and any(each.requires_grad for each in head.parameters())
+
+
+def _may_skip_logits(model: nn.Module) -> bool:
+    """Whether a forward pass, of the model or of what it wraps, is Liger's."""
+    return any(
+        _SKIPS in inspect.signature(module.forward).parameters
+        for module in model.modules()
+        if hasattr(module, "get_output_embeddings")
+    )
 
 
 def _fused_output(output: Any, labels_bt: Tensor, num_items: Any) -> SimpleNamespace:  # noqa: ANN401
