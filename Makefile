@@ -9,7 +9,7 @@ export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 .PHONY: help install demo instruct contest test lint types unit quantization docs clean
 .PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
 .PHONY: benchmark-worlds benchmark-sampling benchmark-guard benchmark-alignment
-.PHONY: benchmark-plan benchmark-growth
+.PHONY: benchmark-plan benchmark-growth benchmark-own-trainer
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
@@ -26,6 +26,7 @@ help:
 	@echo "make benchmark-guard       how fast data is checked, in how much memory, and what is found"
 	@echo "make benchmark-plan        what a dry run foretells of three runs, beside what they take; half an hour"
 	@echo "make benchmark-growth      every stage's time and memory, to a million samples and 1,000 domains"
+	@echo "make benchmark-own-trainer what PolicyMixture is worth in a plain Trainer, beside uniform; hours"
 	@echo "make clean     remove what make has made, runs/ excepted"
 
 # pip would compile 26,000 files for two minutes, most of which nobody imports; Python compiles the rest.
@@ -108,6 +109,9 @@ benchmark-plan: $(INSTALLED)
 
 benchmark-growth: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.growth
+
+benchmark-own-trainer: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.own_trainer
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
