@@ -413,3 +413,10 @@ def test_impact_of_something_else_is_refused(tmp_path, known_impact):
         policy_mixture(first_impact=path, metric="step")
     with pytest.raises(InputError, match="measured on the tasks sums, colours, but the Trainer's"):
         run(tmp_path, policy_mixture(first_impact=path), eval_dataset={"sums": TASKS["sums"]})
+
+
+def test_workers_change_nothing_where_the_lag_is_given(tmp_path):
+    alone = run(tmp_path / "a", policy_mixture(lag=3))
+    helped = run(tmp_path / "b", policy_mixture(lag=3), dataloader_num_workers=2)
+    assert shares(alone).tolist() == shares(helped).tolist()
+    assert alone.seen == helped.seen
