@@ -326,7 +326,7 @@ def test_without_the_mixin_it_says_what_is_missing(tmp_path):
         data_collator=pad,
         callbacks=[mixture],
     )
-    with pytest.raises(InputError, match="a PolicyMixture needs DidsMixin before the Trainer"):
+    with pytest.raises(InputError, match="PolicyMixture needs DidsMixin before the Trainer, class"):
         trainer.train()
 
 

@@ -3,6 +3,7 @@
 from dids.training.domain_mixture import DomainMixture
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.mixture_view import MixtureView
+from dids.training.policy_loop import PolicyLoop
 from dids.training.policy_mixture import PolicyMixture
 from dids.training.trainer import DidsMixin, DidsTrainer
 
@@ -12,5 +13,6 @@ __all__ = [
     "DomainMixture",
     "MixtureCallback",
     "MixtureView",
+    "PolicyLoop",
     "PolicyMixture",
 ]

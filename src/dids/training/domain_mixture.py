@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState
 
 from dids.data.domain_dataset import DomainDataset, token_lengths
 from dids.errors import InputError
@@ -23,6 +23,7 @@ from dids.sampling.usage import DomainUsage
 from dids.training.domain_settings import DomainSettings
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.mixture_view import MixturePolicy, MixtureView, Weights, answer_of
+from dids.training.run_arguments import RunArguments
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class DomainMixture(MixtureCallback):
             )
         return self._sampler
 
-    def sampler_for(self, args: TrainingArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
+    def sampler_for(self, args: RunArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
         """The sampler of a run with these arguments, made at the first call."""
         accumulation = args.gradient_accumulation_steps
         needed = apply_lag(
@@ -144,7 +145,7 @@ class DomainMixture(MixtureCallback):
                 self.load_state_dict(self._state)
         return self._sampler
 
-    def _seed_of(self, args: TrainingArguments) -> int:
+    def _seed_of(self, args: RunArguments) -> int:
         if self._seed is not None:
             return self._seed
         return args.seed if args.data_seed is None else args.data_seed
@@ -193,7 +194,7 @@ class DomainMixture(MixtureCallback):
         }
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take up the state of a checkpoint, and what the schedule asks for at the start.
 
@@ -207,13 +208,13 @@ class DomainMixture(MixtureCallback):
         self._follow_schedule()
 
     def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Note that the batches of a step have been read."""
         self._is_in_step = True
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Change the mixture where the schedule or the policy says so."""
         self._step, self._is_in_step = state.global_step, False
@@ -224,7 +225,7 @@ class DomainMixture(MixtureCallback):
 
     def on_evaluate(
         self,
-        args: TrainingArguments,
+        args: RunArguments,
         state: TrainerState,
         control: TrainerControl,
         metrics: dict[str, float] | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from dids.data.domain_dataset import DomainCollator, DomainDataset
 from dids.errors import InputError
@@ -24,6 +24,7 @@ from dids.training.checkpoints import (
     write_state,
 )
 from dids.training.domain_losses import DomainLosses
+from dids.training.run_arguments import RunArguments
 
 
 def _outlive_sigterm(worker: int) -> None:
@@ -58,7 +59,7 @@ class MixtureCallback(TrainerCallback, ABC):
         self._batches: MixtureBatchSampler | None = None
 
     @abstractmethod
-    def sampler_for(self, args: TrainingArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
+    def sampler_for(self, args: RunArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
         """The sampler of a run with these arguments, made at the first call."""
 
     @abstractmethod
@@ -119,7 +120,7 @@ class MixtureCallback(TrainerCallback, ABC):
 
     def loader(
         self,
-        args: TrainingArguments,
+        args: RunArguments,
         dataset: Any,  # noqa: ANN401
         collate_fn: Callable[[list[Any]], Any],
         *,
@@ -180,7 +181,12 @@ class MixtureCallback(TrainerCallback, ABC):
             self.losses.load_state_dict(state["domain_losses"])
         self._resumed_step = state["step"]
 
-    def checkpoint_of(self, args: TrainingArguments, state: TrainerState) -> Path:
+    @property
+    def resumed_step(self) -> int:
+        """Steps that were done where it goes on from; 0 from the beginning."""
+        return self._resumed_step or 0
+
+    def checkpoint_of(self, args: RunArguments, state: TrainerState) -> Path:
         """The checkpoint that a Trainer goes on from."""
         named = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{state.global_step}"
         return named if self.checkpoint is None else self.checkpoint
@@ -191,7 +197,7 @@ class MixtureCallback(TrainerCallback, ABC):
         return self._resumed_step is not None
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take up the state of the checkpoint that the Trainer goes on from, before any batch."""
         step = state.global_step
@@ -202,7 +208,7 @@ class MixtureCallback(TrainerCallback, ABC):
             self._batches.num_replayed = step
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """End the run where the domains cannot fill another step."""
         # The same number as without a stop; after a resume without replay Trainer counts from 0.
@@ -212,7 +218,7 @@ class MixtureCallback(TrainerCallback, ABC):
         return control
 
     def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Complete the checkpoint that the Trainer has just written.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState
 
 from dids import __version__
 from dids.atomic import read_json
@@ -36,6 +36,7 @@ from dids.training.history import History
 from dids.training.mixture_view import Weights
 from dids.training.round_plan import RoundPlan
 from dids.training.rounds import MixtureRounds
+from dids.training.run_arguments import RunArguments
 from dids.training.trainer_data import TrainerData
 from dids.training.trainer_measuring import TrainerMeasuring, check_at_least
 
@@ -223,7 +224,7 @@ class PolicyMixture(DomainMixture):
         needs = needs_of(self._new_policy())
         return needs.training_losses or needs.confidence
 
-    def sampler_for(self, args: TrainingArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
+    def sampler_for(self, args: RunArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
         """The sampler of a run with these arguments, made at the first call.
 
         Raises:
@@ -285,7 +286,7 @@ class PolicyMixture(DomainMixture):
         return {**scalars, **{name: value for name, value in own if name.startswith("run/")}}
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure for the first mixture, or go on where the checkpoint was taken."""
         super().on_train_begin(args, state, control, **kwargs)
@@ -306,14 +307,14 @@ class PolicyMixture(DomainMixture):
         rounds.on_train_begin(args, state, control, **kwargs)
 
     def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Say which step's gradients come next."""
         super().on_step_begin(args, state, control, **kwargs)
         self._under_way.on_step_begin(args, state, control, **kwargs)
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Measure where a round ends, and change the mixture."""
         control = super().on_step_end(args, state, control, **kwargs)
@@ -321,7 +322,7 @@ class PolicyMixture(DomainMixture):
 
     def on_log(
         self,
-        args: TrainingArguments,
+        args: RunArguments,
         state: TrainerState,
         control: TrainerControl,
         logs: dict[str, float] | None = None,
@@ -332,7 +333,7 @@ class PolicyMixture(DomainMixture):
             self._rounds.on_log(args, state, control, logs, **kwargs)
 
     def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Stop the clock."""
         self._under_way.finish()
@@ -387,9 +388,7 @@ class PolicyMixture(DomainMixture):
             )
         return list(self._task_weights)
 
-    def _new_rounds(
-        self, args: TrainingArguments, num_steps: int, model: nn.Module
-    ) -> MixtureRounds:
+    def _new_rounds(self, args: RunArguments, num_steps: int, model: nn.Module) -> MixtureRounds:
         data = self._trainer_data
         num_domains = len(data.members)
         policy = self._new_policy()
@@ -443,7 +442,7 @@ class PolicyMixture(DomainMixture):
         return {task: weight / total for task, weight in given.items()}
 
     def _estimator(
-        self, args: TrainingArguments, needs: Needs, budget: MeasuringBudget
+        self, args: RunArguments, needs: Needs, budget: MeasuringBudget
     ) -> ImpactEstimator:
         return self._measuring.estimator(
             self._trainer_data,
@@ -455,7 +454,7 @@ class PolicyMixture(DomainMixture):
         )
 
     def _know_the_first(
-        self, rounds: MixtureRounds, args: TrainingArguments, num_steps: int, model: nn.Module
+        self, rounds: MixtureRounds, args: RunArguments, num_steps: int, model: nn.Module
     ) -> None:
         """Impact before the first step, for the first mixture."""
         history = rounds.history
@@ -478,8 +477,8 @@ class PolicyMixture(DomainMixture):
     def _trainer_data(self) -> TrainerData:
         if self._data is None:
             raise InputError(
-                "a PolicyMixture needs DidsMixin before the Trainer: class MyTrainer(DidsMixin, "
-                "Trainer), or DidsTrainer."
+                "a PolicyMixture needs DidsMixin before the Trainer, class MyTrainer(DidsMixin, "
+                "Trainer), or DidsTrainer, or without a Trainer a PolicyLoop."
             )
         return self._data
 

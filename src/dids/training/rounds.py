@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState
 
 from dids.data.domain_dataset import DomainDataset
 from dids.impact.by_name import impact_by_name
@@ -31,6 +31,7 @@ from dids.training.history import History
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.pace import Pace
 from dids.training.round_plan import MeasuresImpact, RoundPlan
+from dids.training.run_arguments import RunArguments
 
 
 class MixtureRounds(MixtureCallback):
@@ -132,7 +133,7 @@ class MixtureRounds(MixtureCallback):
         self._remember(decision.mixture, 0, 0, decision.explanation)
         return decision.mixture
 
-    def sampler_for(self, args: TrainingArguments, dataset: object) -> MixtureSampler:
+    def sampler_for(self, args: RunArguments, dataset: object) -> MixtureSampler:
         """The sampler that was given."""
         return self.sampler
 
@@ -168,7 +169,7 @@ class MixtureRounds(MixtureCallback):
         return self.progress(step) >= 1.0 or not self.sampler.has_step(step)
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock; a new run first sees what the tasks' losses are before any training."""
         super().on_train_begin(args, state, control, **kwargs)
@@ -181,7 +182,7 @@ class MixtureRounds(MixtureCallback):
             self.gradients.begin(kwargs["model"], len(self.history.impact), resumed_from)
 
     def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Say which step's gradients come next."""
         if self.gradients is not None:
@@ -196,7 +197,7 @@ class MixtureRounds(MixtureCallback):
         return self.gradients.collecting(inputs, per_token)
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """End the run or the round when its tokens are used up."""
         step = state.global_step
@@ -223,7 +224,7 @@ class MixtureRounds(MixtureCallback):
 
     def on_log(
         self,
-        args: TrainingArguments,
+        args: RunArguments,
         state: TrainerState,
         control: TrainerControl,
         logs: dict[str, float] | None = None,
