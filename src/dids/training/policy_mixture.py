@@ -62,7 +62,9 @@ class PolicyMixture(DomainMixture):
             ``fisher``, ``damped``, ``step`` or ``plain``.
         overhead: Cost of measuring over the cost of training, at most, where the run is not too
             short for the policy's least number of measurements: decides how often and on how many
-            samples. Half of it is the first measurement's.
+            samples.
+        first_overhead: The same of the measurement before the first step, which says most: 48
+            samples of each domain and 128 of each task, or as many as that pays for.
         task_samples: Validation samples of each task at each later measurement, at most.
         validation_samples: Samples of each task whose loss is followed: the same ones every time.
         max_coordinates: Parameters in the inner products; None for all.
@@ -99,6 +101,7 @@ class PolicyMixture(DomainMixture):
         floor: float = 0.25,
         metric: str = "fisher",
         overhead: float = 0.02,
+        first_overhead: float = 0.1,
         task_samples: int = 8,
         validation_samples: int = 32,
         max_coordinates: int | None = 125_000,
@@ -138,6 +141,7 @@ class PolicyMixture(DomainMixture):
         self._measuring = TrainerMeasuring(
             within=needs_of(made).metric or metric,
             overhead=overhead,
+            first_overhead=first_overhead,
             task_samples=task_samples,
             validation_samples=validation_samples,
             max_coordinates=max_coordinates,
@@ -200,7 +204,7 @@ class PolicyMixture(DomainMixture):
                 for name, tokens, most in limits
             },
             "overhead": history.overhead,
-            "overhead_allowed": self._measuring.overhead,
+            "overhead_allowed": self._measuring.overhead_allowed,
             "time_s": {"train": history.training_s},
             "config": {
                 "run": self._output_dir,
@@ -214,6 +218,7 @@ class PolicyMixture(DomainMixture):
                 "impact": {
                     "metric": self._measuring.within,
                     "overhead": self._measuring.overhead,
+                    "first_overhead": self._measuring.first_overhead,
                 },
             },
         }

@@ -24,7 +24,8 @@ class TrainerMeasuring:
 
     Attributes:
         within: Its ``metric``.
-        overhead: Of all measurements.
+        overhead: Of the measurements in rounds.
+        first_overhead: Of that before the first step.
         task_samples: Of each task.
         validation_samples: Of each task.
         max_coordinates: In the inner products.
@@ -36,6 +37,7 @@ class TrainerMeasuring:
 
     within: str
     overhead: float
+    first_overhead: float
     task_samples: int
     validation_samples: int
     max_coordinates: int | None
@@ -45,14 +47,19 @@ class TrainerMeasuring:
         metrics = get_args(Within)
         if self.within not in metrics:
             raise InputError(f"metric must be one of {', '.join(metrics)}, got {self.within!r}.")
-        if not 0.0 < self.overhead <= 1.0:
-            raise InputError(
-                f"overhead must be above 0 and at most 1, but it is {self.overhead!r}."
-            )
+        shares = {"overhead": self.overhead, "first_overhead": self.first_overhead}
+        for name, share in shares.items():
+            if not 0.0 < share <= 1.0:
+                raise InputError(f"{name} must be above 0 and at most 1, but it is {share!r}.")
         check_at_least(2, task_samples=self.task_samples)
         check_at_least(1, validation_samples=self.validation_samples)
         if self.max_coordinates is not None:
             check_at_least(1000, max_coordinates=self.max_coordinates)
+
+    @property
+    def overhead_allowed(self) -> float:
+        """Of all measurements together."""
+        return self.overhead + (self.first_overhead if self.measures_first else 0.0)
 
     def estimator(
         self,
@@ -90,7 +97,7 @@ class TrainerMeasuring:
         )
 
     def first_budget(self, data: TrainerData, run_samples: int) -> MeasuringBudget:
-        """Of the measurement before training: half of what may be spent.
+        """Of the measurement before training.
 
         Args:
             data: The samples.
@@ -104,7 +111,7 @@ class TrainerMeasuring:
             num_domains=len(data.members),
             num_tasks=len(data.tasks),
             trained_samples=run_samples,
-            max_share=self.overhead / 2,
+            max_share=self.first_overhead,
         )
 
     def round_budget(
@@ -118,7 +125,7 @@ class TrainerMeasuring:
         mean_tokens: float,
         micro_batch: int,
     ) -> MeasuringBudget:
-        """Of the measurements in rounds: what the first one leaves.
+        """Of the measurements in rounds.
 
         Args:
             data: The samples.
@@ -132,7 +139,7 @@ class TrainerMeasuring:
         num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         num_kept = num_trained if self.max_coordinates is None else self.max_coordinates
         return MeasuringBudget.for_overhead(
-            self.overhead / (1 + self.measures_first),
+            self.overhead,
             least_measurements=needs.measurements,
             round_tokens=run_tokens / num_rounds,
             num_rounds=num_rounds,
