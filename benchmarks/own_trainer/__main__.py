@@ -33,8 +33,8 @@ _BATCH = 16
 ENTRANTS: dict[str, Callable[[dict[str, int]], DomainMixture]] = {
     "uniform": lambda sizes: DomainMixture(dict.fromkeys(sizes, 1.0 / len(sizes)), sizes),
     "dids": PolicyMixture,
-    "dids, overhead a tenth": lambda sizes: PolicyMixture(sizes, overhead=0.1),
-    "dids, not measured first": lambda sizes: PolicyMixture(sizes, measure_first=False),
+    "dids, hardly measured first": lambda sizes: PolicyMixture(sizes, first_overhead=0.01),
+    "dids, caution 3": lambda sizes: PolicyMixture(sizes, settings={"caution": 3.0}),
     "dga": lambda sizes: PolicyMixture(sizes, policy="dga"),
     "loss-softmax": lambda sizes: PolicyMixture(sizes, policy="loss-softmax"),
 }

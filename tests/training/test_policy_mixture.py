@@ -23,7 +23,8 @@ TASKS = {"sums": concatenated().select(range(20)), "colours": concatenated().sel
 
 
 def policy_mixture(**settings):
-    return PolicyMixture(SIZES, **{"rounds": 5, "overhead": 0.5, **settings})
+    settings = {"rounds": 5, "overhead": 0.5, "first_overhead": 0.25, **settings}
+    return PolicyMixture(SIZES, **settings)
 
 
 def run(folder, mixture=None, *, resume=None, **changes):
@@ -222,6 +223,7 @@ def _even():
         ({"rounds": 0}, "rounds must be a whole number from 1 on, got 0"),
         ({"task_samples": 1}, "task_samples must be a whole number from 2 on, got 1"),
         ({"overhead": 0.0}, "overhead must be above 0 and at most 1, but it is 0.0"),
+        ({"first_overhead": 2.0}, "first_overhead must be above 0 and at most 1, but it is 2.0"),
         ({"metric": "fischer"}, "metric must be one of damped, fisher, .* got 'fischer'"),
         ({"floor": 2.0}, "floor must be from 0 to 1, but it is 2.0"),
         ({"prior": {"web": 1.0, "code": 0.0, "junk": 0.0}}, "prior: 'code' has no share"),
