@@ -7,7 +7,6 @@ clusters, a plain ``DidsTrainer``. All entrants of a seed see the same number of
 
 import argparse
 import copy
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 
 from dids.atomic import read_json, write_json
+from dids.compare.paired import paired
 from dids.config import Config, load_config
 from dids.evaluation import task_loss
 from dids.run.folder import RunFolder
@@ -167,10 +166,8 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _interval(values: np.ndarray) -> str:
-    if len(values) < 2:
-        return "one seed"
-    half = float(student.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / math.sqrt(len(values))
-    return f"{values.mean() - half:+.1f} to {values.mean() + half:+.1f}"
+    found = paired(values)
+    return "one seed" if found.low is None else f"{found.low:+.1f} to {found.high:+.1f}"
 
 
 if __name__ == "__main__":

@@ -72,8 +72,7 @@ class DomainDataset(Dataset[dict[str, Any]]):
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """The samples of a batch, read in one go where the data set can."""
         ids = list(indices)
-        read = getattr(self.dataset, "__getitems__", None)
-        items = [self.dataset[i] for i in ids] if read is None else read(ids)
+        items = read_items(self.dataset, ids)
         domains = self.domains(ids).tolist()
         return [{**item, DOMAIN: domain} for item, domain in zip(items, domains, strict=True)]
 
@@ -105,6 +104,12 @@ class DomainCollator:
             domain_b = torch.cat([domain_t, domain_t[-1:].expand(padding)])[None]
         batch[DOMAIN] = domain_b
         return batch
+
+
+def read_items(dataset: Any, ids: list[int]) -> list[Any]:  # noqa: ANN401
+    """Samples of a map-style data set, read in one go where it can."""
+    read = getattr(dataset, "__getitems__", None)
+    return [dataset[i] for i in ids] if read is None else list(read(ids))
 
 
 def token_lengths(dataset: Any) -> np.ndarray | None:  # noqa: ANN401

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dids.data.dataset import IGNORED
+from dids.data.domain_dataset import read_items
 from dids.errors import InputError
 
 _AT_ONCE = 64
@@ -48,9 +49,7 @@ class PreparedSamples:
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """The samples of a batch, in the order asked for; a collator may pop what it collates."""
         ids = list(indices) if self._chosen is None else self._chosen[list(indices)].tolist()
-        read = getattr(self._dataset, "__getitems__", None)
-        items = [self._dataset[i] for i in ids] if read is None else read(ids)
-        return [dict(item) for item in items]
+        return [dict(item) for item in read_items(self._dataset, ids)]
 
 
 class RowCollator:

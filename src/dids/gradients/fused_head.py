@@ -26,7 +26,7 @@ _SKIPS = "skip_logits"
 
 
 @contextmanager
-def with_logits(model: nn.Module) -> Iterator[None]:
+def with_logits(model: nn.Module, *, may_skip: bool | None = None) -> Iterator[None]:
     """Inside, a call with ``fused_lm_head=True`` is answered from logits, with the same numbers.
 
     It takes the memory of a micro-batch's logits. A frozen head's gradient nobody reads: there
@@ -34,12 +34,14 @@ def with_logits(model: nn.Module) -> Iterator[None]:
 
     Args:
         model: As training calls it, or what it wraps.
+        may_skip: What `may_skip_logits` says of it, a millisecond's question. None: it is asked.
     """
     if not _trains_its_head(model):
         yield
         return
     asked: list[Mapping[str, Any]] = []
-    plain = {_SKIPS: False} if _may_skip_logits(model) else {}
+    may_skip = may_skip_logits(model) if may_skip is None else may_skip
+    plain = {_SKIPS: False} if may_skip else {}
 
     def before(
         _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -75,7 +77,7 @@ def _trains_its_head(model: nn.Module) -> bool:
     return head is not None and any(each.requires_grad for each in head.parameters())
 
 
-def _may_skip_logits(model: nn.Module) -> bool:
+def may_skip_logits(model: nn.Module) -> bool:
     """Whether a forward pass, of the model or of what it wraps, is Liger's."""
     return any(
         _SKIPS in inspect.signature(module.forward).parameters

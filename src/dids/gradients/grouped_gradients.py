@@ -16,7 +16,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from dids.gradients.coordinates import Coordinates
-from dids.gradients.fused_head import with_logits
+from dids.gradients.fused_head import may_skip_logits, with_logits
 from dids.gradients.group_sums import GroupSums
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import layer_gradients
@@ -45,6 +45,7 @@ class GroupedGradients:
         self.elapsed_s = 0.0
         """Seconds spent on adding up since ``clear``."""
         self._per_token = 1.0
+        self._may_skip = may_skip_logits(model)
 
     @contextmanager
     def collecting(
@@ -76,7 +77,7 @@ class GroupedGradients:
         self._sums.begin_batch(group_b, scored_b, nth_b)
         self._per_token = per_token
         with (
-            with_logits(self.model),
+            with_logits(self.model, may_skip=self._may_skip),
             layer_gradients(self.model, self._receive, weight_gradients=True, spans=lambda: spans),
         ):
             yield

@@ -99,6 +99,11 @@ def scored_counts(labels_bt: Int[Tensor, "b t"]) -> Int[Tensor, " b"]:
     return (labels_bt[:, 1:] != NOT_SCORED).sum(1)
 
 
+def mean_per_token(labels_bt: Int[Tensor, "b t"]) -> float:
+    """What a mean over a batch's scored tokens multiplies each of them by."""
+    return 1.0 / max(1, int(scored_counts(labels_bt).sum()))
+
+
 def losses_of_logits(
     logits_btv: Float[Tensor, "b t v"],
     labels_bt: Int[Tensor, "b t"],

@@ -42,6 +42,11 @@ class Needs:
     robust_tasks: bool = True
     measurements: int = 4
 
+    @property
+    def losses(self) -> bool:
+        """Whether it looks at anything that training shows of the domains."""
+        return self.training_losses or self.reference or self.confidence
+
 
 def needs_of(policy: Any) -> Needs:  # noqa: ANN401
     """A policy's ``needs``; none where it has no such attribute.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from dids.errors import InputError
 from dids.sampling.domain_samples import AtEnd
@@ -45,6 +45,11 @@ class DomainSettings:
         self.max_repeats: list[int | None] = self._by_domain("max_repeats", max_repeats, None)
         self.at_end: list[AtEnd] = self._by_domain("at_end", at_end, "renormalise")
 
+    @property
+    def sizes_k(self) -> Int64[np.ndarray, " k"]:
+        """Samples of each domain, in their order."""
+        return np.array(list(self.sizes.values()), dtype=np.int64)
+
     def weights(self, mixture: Mapping[str, float]) -> Float64[np.ndarray, " k"]:
         """A mixture in the order of the domains.
 
@@ -66,7 +71,7 @@ class DomainSettings:
         self, mixture_k: np.ndarray, lengths: np.ndarray | int, batch_size: int, seed: int
     ) -> MixtureSampler:
         """The sampler of these domains."""
-        ends = np.cumsum(list(self.sizes.values())).tolist()
+        ends = np.cumsum(self.sizes_k).tolist()
         return MixtureSampler(
             [range(end - size, end) for size, end in zip(self.sizes.values(), ends, strict=True)],
             lengths,
@@ -94,7 +99,7 @@ class DomainSettings:
             raise InputError("forecast: a mixture in tokens needs the samples' lengths.")
         mean_lengths = None
         if isinstance(lengths, np.ndarray):
-            parts = np.split(lengths, np.cumsum(list(self.sizes.values()))[:-1])
+            parts = np.split(lengths, np.cumsum(self.sizes_k)[:-1])
             mean_lengths = [float(part.mean()) if len(part) > 0 else 1.0 for part in parts]
         elif lengths is not None:
             mean_lengths = [float(lengths)] * len(self.sizes)

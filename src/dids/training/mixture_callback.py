@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from dids.data.domain_dataset import DomainCollator, DomainDataset
 from dids.errors import InputError
+from dids.ranks import is_first_rank
 from dids.sampling.batch_sampler import MixtureBatchSampler
 from dids.sampling.sampler import MixtureSampler
 from dids.training.checkpoints import (
@@ -165,6 +166,16 @@ class MixtureCallback(TrainerCallback, ABC):
             generator=torch.Generator().manual_seed(args.seed),
         )
 
+    def complete(self, checkpoint: Path, step: int) -> None:
+        """Write the state into a checkpoint that all else is in; every rank must ask.
+
+        The losses are summed over ranks, so the file that completes it is written after all ranks'.
+        """
+        self.save_beside(checkpoint)
+        losses = self.losses.state_dict()
+        if is_first_rank():
+            write_state(checkpoint, {**self.state_dict(step), "domain_losses": losses})
+
     def resume(self, checkpoint: Path) -> None:
         """Take the state that was saved with a checkpoint.
 
@@ -220,16 +231,10 @@ class MixtureCallback(TrainerCallback, ABC):
     def on_save(
         self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Complete the checkpoint that the Trainer has just written.
-
-        The losses are summed over ranks, so the file that completes it is written after all ranks'.
-        """
+        """Complete the checkpoint that the Trainer has just written."""
         checkpoint = Path(str(args.output_dir)) / f"{CHECKPOINT_PREFIX}{state.global_step}"
-        self.save_beside(checkpoint)
-        losses = self.losses.state_dict()
+        self.complete(checkpoint, state.global_step)
         if state.is_world_process_zero:
-            own = self.state_dict(state.global_step)
-            write_state(checkpoint, {**own, "domain_losses": losses})
             best = state.best_model_checkpoint
             keep_newest(
                 checkpoint.parent, args.save_total_limit, but=None if best is None else Path(best)

@@ -18,9 +18,8 @@ from transformers import TrainerControl, TrainerState
 
 from dids.data.domain_dataset import DOMAIN
 from dids.errors import InputError
-from dids.gradients.losses import scored_counts
-from dids.ranks import is_first_rank, num_ranks
-from dids.training.checkpoints import write_state
+from dids.gradients.losses import mean_per_token
+from dids.ranks import num_ranks
 from dids.training.policy_mixture import PolicyMixture
 from dids.training.trainer_measuring import check_at_least
 
@@ -153,8 +152,8 @@ class PolicyLoop:
         def per_token() -> float:
             if loss_per_token is not None:
                 return loss_per_token
-            scored = max(1, int(scored_counts(batch["labels"]).sum()))
-            return 1.0 / scored / self._arguments.gradient_accumulation_steps
+            accumulation = self._arguments.gradient_accumulation_steps
+            return mean_per_token(batch["labels"]) / accumulation
 
         with (
             self.mixture.collecting(batch, per_token),
@@ -196,10 +195,7 @@ class PolicyLoop:
             raise InputError("save() was called within a step; call it behind end_step().")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.mixture.save_beside(folder)
-        losses = self.mixture.losses.state_dict()
-        if is_first_rank():
-            write_state(folder, {**self.mixture.state_dict(self.step), "domain_losses": losses})
+        self.mixture.complete(folder, self.step)
 
     def load(self, folder: Path | str) -> None:
         """Go on where ``save`` was called, on any number of ranks; before ``begin``.

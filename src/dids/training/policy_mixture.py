@@ -133,19 +133,20 @@ class PolicyMixture(DomainMixture):
         if not 0.0 <= floor <= 1.0:
             raise InputError(f"floor must be from 0 to 1, but it is {floor!r}.")
         self._name, self._settings = policy, dict(settings or {})
-        _refuse_what_needs_a_run(policy, self._new_policy())
+        made = self._new_policy()
+        _refuse_what_needs_a_run(policy, made)
+        self._needs, self._needs_impact = needs_of(made), made.needs_impact
         self._task_weights = None if tasks is None else _checked_weights(tasks)
         self._num_rounds = rounds
         self._floor = floor
-        made = self._new_policy()
         self._measuring = TrainerMeasuring(
-            within=needs_of(made).metric or metric,
+            within=self._needs.metric or metric,
             overhead=overhead,
             first_overhead=first_overhead,
             task_samples=task_samples,
             validation_samples=validation_samples,
             max_coordinates=max_coordinates,
-            measures_first=measure_first and first_impact is None and made.needs_impact,
+            measures_first=measure_first and first_impact is None and self._needs_impact,
         )
         self._first_impact = (
             None
@@ -178,7 +179,7 @@ class PolicyMixture(DomainMixture):
         ids = self._trainer_data.members
         tokens_k = np.array([int(self.sampler.lengths(ids_m).sum()) for ids_m in ids])
         mixtures = history.mixtures(self.domain_names)
-        sizes_k = np.array(list(sizes.values()))
+        sizes_k = self.domains.sizes_k
         account = drawn(self.sampler, mixtures, self.domain_names, sizes_k, tokens_k, steps)
         limits = zip(sizes, tokens_k.tolist(), self.domains.max_repeats, strict=True)
         return {
@@ -226,8 +227,7 @@ class PolicyMixture(DomainMixture):
     @property
     def reads_losses(self) -> bool:
         """Whether the policy looks at what training shows of the domains."""
-        needs = needs_of(self._new_policy())
-        return needs.training_losses or needs.confidence
+        return self._needs.losses
 
     def sampler_for(self, args: RunArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
         """The sampler of a run with these arguments, made at the first call.
@@ -255,10 +255,8 @@ class PolicyMixture(DomainMixture):
                 read by number or has nothing scored, or batches are not a row a sample.
         """
         self.domains_of(dataset)  # refuses one whose samples are not those of the domains
-        policy = self._new_policy()
-        names = self._names_of_tasks(tasks)
-        needs = needs_of(policy)
-        if not names and (policy.needs_impact or needs.task_losses or needs.brackets):
+        names, needs = self._names_of_tasks(tasks), self._needs
+        if not names and (self._needs_impact or needs.task_losses or needs.brackets):
             raise InputError(
                 f"policy '{self._name}' measures on tasks: give the Trainer evaluation sets by "
                 'name, eval_dataset={"sums": ...}, which are not those that the model is tested on.'
@@ -266,9 +264,8 @@ class PolicyMixture(DomainMixture):
         if self._lengths is None:
             self._lengths = token_lengths(dataset)
         known = self._lengths if isinstance(self._lengths, np.ndarray) else None
-        sizes = list(self.domains.sizes.values())
         self._data = TrainerData.of(
-            dataset, sizes, {name: tasks[name] for name in names}, collate, known
+            dataset, self.domains.sizes_k, {name: tasks[name] for name in names}, collate, known
         )
 
     def collecting(
@@ -396,25 +393,24 @@ class PolicyMixture(DomainMixture):
     def _new_rounds(self, args: RunArguments, num_steps: int, model: nn.Module) -> MixtureRounds:
         data = self._trainer_data
         num_domains = len(data.members)
-        policy = self._new_policy()
         run_tokens = self._run_samples(num_steps) * self._mean_tokens()
-        needs, num_rounds = needs_of(policy), min(self._num_rounds, num_steps)
+        num_rounds = min(self._num_rounds, num_steps)
         estimator = None
         if data.tasks:
             budget = self._measuring.round_budget(
                 data,
                 model,
-                needs,
+                self._needs,
                 run_tokens=run_tokens,
                 num_rounds=num_rounds,
                 mean_tokens=self._mean_tokens(),
                 micro_batch=args.per_device_train_batch_size,
             )
-            estimator = self._estimator(args, needs, budget)
+            estimator = self._estimator(args, budget)
         assert self._lag is not None
         rounds = MixtureRounds(
             sampler=self.sampler,
-            policy=policy,
+            policy=self._new_policy(),
             estimator=estimator,
             plan=RoundPlan(
                 budget_tokens=None,
@@ -426,16 +422,16 @@ class PolicyMixture(DomainMixture):
             ),
             limits=MixtureLimits.with_floor(num_domains, self._floor),
             domain_names=self.domain_names,
-            domain_of_sample=np.repeat(np.arange(num_domains), list(self.domains.sizes.values())),
+            domain_of_sample=np.repeat(np.arange(num_domains), self.domains.sizes_k),
             task_weights=np.array(list(self._weight_by_task().values())),
-            sizes=np.array(list(self.domains.sizes.values()), dtype=np.int64),
+            sizes=self.domains.sizes_k,
             scored_tokens=data.scored_tokens_k
             / (data.tokens_k if self.domains.unit == "tokens" else 1.0),
             initial_impact=None,
             prior=self._start,
             saves=False,
         )
-        self.losses.with_confidence = rounds.needs.confidence
+        self.losses.with_confidence = self._needs.confidence
         rounds.losses = self.losses
         return rounds
 
@@ -446,14 +442,12 @@ class PolicyMixture(DomainMixture):
         total = sum(given.values())
         return {task: weight / total for task, weight in given.items()}
 
-    def _estimator(
-        self, args: RunArguments, needs: Needs, budget: MeasuringBudget
-    ) -> ImpactEstimator:
+    def _estimator(self, args: RunArguments, budget: MeasuringBudget) -> ImpactEstimator:
         return self._measuring.estimator(
             self._trainer_data,
             self.domain_names,
             budget,
-            needs,
+            self._needs,
             batch_size=args.per_device_train_batch_size,
             seed=self._seed_of(args),
         )
@@ -465,15 +459,15 @@ class PolicyMixture(DomainMixture):
         history = rounds.history
         if self._measuring.measures_first:
             began_s = time.perf_counter()
-            run_samples = int(self._run_samples(num_steps))
+            run_samples = self._run_samples(num_steps)
             budget = self._measuring.first_budget(self._trainer_data, run_samples)
-            measured = self._estimator(args, rounds.needs, budget).measure(model, None, index=0)
+            measured = self._estimator(args, budget).measure(model, None, index=0)
             rounds.initial_impact = measured.matrices
             history.num_gradient_samples += measured.num_gradient_samples
             took_s = time.perf_counter() - began_s
             history.measuring_s += took_s
             history.training_s += took_s
-        elif rounds.policy.needs_impact:
+        elif self._needs_impact:
             rounds.initial_impact = self._first_impact
         if rounds.initial_impact is not None:
             history.impact.append({"round": 0, "step": 0, **impact_by_name(rounds.initial_impact)})
@@ -487,8 +481,8 @@ class PolicyMixture(DomainMixture):
             )
         return self._data
 
-    def _run_samples(self, num_steps: int) -> float:
-        return float(self.sampler.batch_size * num_steps)
+    def _run_samples(self, num_steps: int) -> int:
+        return self.sampler.batch_size * num_steps
 
     def _mean_tokens(self) -> float:
         """Of a sample, by the prior."""

@@ -122,8 +122,7 @@ class MixtureRounds(MixtureCallback):
     @property
     def reads_losses(self) -> bool:
         """Whether the policy looks at what training shows of the domains."""
-        needs = self.needs
-        return needs.training_losses or needs.reference or needs.confidence
+        return self.needs.losses
 
     def first_mixture(self) -> np.ndarray:
         """The mixture of the first round, from what is known before the run."""

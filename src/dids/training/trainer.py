@@ -16,7 +16,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from dids.data.domain_dataset import DOMAIN
 from dids.errors import InputError
-from dids.gradients.losses import scored_counts
+from dids.gradients.losses import mean_per_token
 from dids.training.checkpoints import newest_complete, refuse_damaged
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.schedule import follow_tokens
@@ -199,8 +199,8 @@ class DidsMixin:
         scaler = accelerator.scaler
         factor = 1.0 if scaler is None else float(scaler.get_scale())
         if num_items_in_batch is None:  # the model takes the mean over its own micro-batch
-            scored = int(scored_counts(inputs["labels"]).sum())
-            return factor / max(1, scored) / int(args.gradient_accumulation_steps)
+            per_token = mean_per_token(inputs["labels"])
+            return factor * per_token / int(args.gradient_accumulation_steps)
         if args.average_tokens_across_devices:
             factor *= accelerator.num_processes
         return factor / float(num_items_in_batch)

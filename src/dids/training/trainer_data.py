@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from dids.data.prepared_samples import PreparedSamples, RowCollator, looked_at
 from dids.errors import InputError
@@ -45,7 +45,7 @@ class TrainerData:
     def of(
         cls,
         dataset: Any,  # noqa: ANN401
-        sizes: Sequence[int],
+        sizes_k: Int64[np.ndarray, " k"],
         tasks: Mapping[str, Any],
         collate: Callable[[list[Any]], Any],
         lengths: np.ndarray | None,
@@ -54,7 +54,7 @@ class TrainerData:
 
         Args:
             dataset: The training set, prepared; domains lie one behind the other.
-            sizes: Samples of each domain.
+            sizes_k: Samples of each domain.
             tasks: The evaluation sets, prepared.
             collate: The Trainer's.
             lengths: Tokens of every sample, where they are known.
@@ -63,7 +63,7 @@ class TrainerData:
             InputError: If an evaluation set cannot be read by number or has nothing scored, or
                 batches are not a row a sample.
         """
-        ends = np.cumsum(sizes)
+        ends = np.cumsum(sizes_k)
         members = np.split(np.arange(ends[-1]), ends[:-1])
         samples = PreparedSamples(
             dataset, np.ones(len(dataset), np.int64) if lengths is None else lengths
