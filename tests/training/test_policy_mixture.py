@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import concatenate_datasets
 from ranks import on_ranks
 from resuming import assert_resumes
 from test_sft_trainer import tokenizer, trl
@@ -174,10 +175,11 @@ def sft(folder, model, mixture, **changes):
         "gradient_checkpointing": False, "logging_steps": 2,
     }  # fmt: skip
     parts = {name: changes.pop(name) for name in ("peft_config",) if name in changes}
+    dataset = changes.pop("train_dataset", concatenated())
     trainer = TinySft(
         model=model,
         args=trl.SFTConfig(**{**settings, **changes}),
-        train_dataset=concatenated(),
+        train_dataset=dataset,
         eval_dataset=TASKS,
         processing_class=tokenizer(),
         mixture=mixture,
@@ -206,6 +208,26 @@ def test_sft_trainer_with_adapters(tmp_path):
     model = tiny_trainer(tmp_path / "c", DomainMixture(_even(), SIZES), dropout=0.0).model
     lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     trainer = sft(tmp_path / "b", model, policy_mixture(), peft_config=lora)
+    assert len(np.unique(shares(trainer), axis=0)) >= 2
+
+
+def test_rows_that_are_packed_by_domain_are_samples(tmp_path):
+    ends = np.cumsum(list(SIZES.values())).tolist()
+    parts = [
+        trl.pack_dataset(
+            concatenated().select(range(end - size, end)).remove_columns("note"), 16, "wrapped"
+        )
+        for size, end in zip(SIZES.values(), ends, strict=True)
+    ]
+    sizes = dict(zip(SIZES, map(len, parts), strict=True))
+    mixture = PolicyMixture(sizes, rounds=5, overhead=0.5, first_overhead=0.25)
+    model = tiny_trainer(tmp_path / "c", DomainMixture(_even(), SIZES), dropout=0.0).model
+    trainer = sft(tmp_path / "b", model, mixture, train_dataset=concatenate_datasets(parts))
+    assert sum(sizes.values()) < sum(SIZES.values())
+    assert [mixture.result()["domains"][name]["samples"] for name in SIZES] == [*sizes.values()]
+    for entry in mixture.history.impact:
+        kernel_kt = kernels(trainer, entry["round"])
+        assert np.isfinite(kernel_kt).all() and kernel_kt.any()
     assert len(np.unique(shares(trainer), axis=0)) >= 2
 
 

@@ -82,8 +82,8 @@ class RowCollator:
         if len(rows["labels"]) != len(items):
             raise InputError(
                 f"{self.of}: the collator makes {len(rows['labels'])} rows of {len(items)} "
-                "samples; impact is measured sample by sample, so leave padding_free and packing "
-                "out."
+                "samples; impact is measured sample by sample, so leave padding_free out, and pack "
+                "each domain by itself before, if at all."
             )
         mask_bt = rows.get("attention_mask")
         if mask_bt is None or bool(mask_bt[:, 0].all()):
