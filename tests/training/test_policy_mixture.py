@@ -9,7 +9,7 @@ from datasets import concatenate_datasets
 from ranks import on_ranks
 from resuming import assert_resumes
 from test_sft_trainer import tokenizer, trl
-from tiny_trainer import SIZES, arguments, concatenated, pad, tiny_trainer
+from tiny_trainer import SIZES, arguments, concatenated, pad, tiny_model, tiny_trainer
 from transformers import PrinterCallback, Trainer
 
 from dids.errors import InputError
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 TASKS = {"sums": concatenated().select(range(20)), "colours": concatenated().select(range(40, 60))}
 
 
-def policy_mixture(**settings):
+def policy_mixture(sizes=None, **settings):
     settings = {"rounds": 5, "overhead": 0.5, "first_overhead": 0.25, **settings}
-    return PolicyMixture(SIZES, **settings)
+    return PolicyMixture(sizes or SIZES, **settings)
 
 
 def run(folder, mixture=None, *, resume=None, **changes):
@@ -167,23 +167,21 @@ class TinySft(DidsMixin, trl.SFTTrainer):
     pass
 
 
-def sft(folder, model, mixture, **changes):
+def sft(folder, model, mixture, *, train_dataset=None, peft_config=None, **changes):
     settings = {
         "output_dir": str(folder), "max_steps": 10, "per_device_train_batch_size": 4,
         "gradient_accumulation_steps": 2, "save_strategy": "no", "learning_rate": 0.01,
         "disable_tqdm": True, "report_to": "none", "use_cpu": True, "seed": 3, "bf16": False,
         "gradient_checkpointing": False, "logging_steps": 2,
     }  # fmt: skip
-    parts = {name: changes.pop(name) for name in ("peft_config",) if name in changes}
-    dataset = changes.pop("train_dataset", concatenated())
     trainer = TinySft(
         model=model,
         args=trl.SFTConfig(**{**settings, **changes}),
-        train_dataset=dataset,
+        train_dataset=train_dataset or concatenated(),
         eval_dataset=TASKS,
         processing_class=tokenizer(),
         mixture=mixture,
-        **parts,
+        peft_config=peft_config,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
@@ -194,7 +192,7 @@ def test_sft_trainer_measures_what_a_plain_trainer_does(tmp_path):
     plain = tiny_trainer(tmp_path / "a", policy_mixture(), eval_dataset=TASKS, dropout=0.0,
                          save_strategy="no")  # fmt: skip
     torch.manual_seed(0)
-    model = tiny_trainer(tmp_path / "c", DomainMixture(_even(), SIZES), dropout=0.0).model
+    model = tiny_model(dropout=0.0)
     plain.train()
     other = sft(tmp_path / "b", model, policy_mixture())
     last = plain.mixture.history.impact[-1]["round"]
@@ -205,24 +203,23 @@ def test_sft_trainer_measures_what_a_plain_trainer_does(tmp_path):
 
 def test_sft_trainer_with_adapters(tmp_path):
     peft = pytest.importorskip("peft")
-    model = tiny_trainer(tmp_path / "c", DomainMixture(_even(), SIZES), dropout=0.0).model
+    model = tiny_model(dropout=0.0)
     lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     trainer = sft(tmp_path / "b", model, policy_mixture(), peft_config=lora)
     assert len(np.unique(shares(trainer), axis=0)) >= 2
 
 
 def test_rows_that_are_packed_by_domain_are_samples(tmp_path):
-    ends = np.cumsum(list(SIZES.values())).tolist()
-    parts = [
-        trl.pack_dataset(
-            concatenated().select(range(end - size, end)).remove_columns("note"), 16, "wrapped"
-        )
-        for size, end in zip(SIZES.values(), ends, strict=True)
-    ]
-    sizes = dict(zip(SIZES, map(len, parts), strict=True))
-    mixture = PolicyMixture(sizes, rounds=5, overhead=0.5, first_overhead=0.25)
-    model = tiny_trainer(tmp_path / "c", DomainMixture(_even(), SIZES), dropout=0.0).model
-    trainer = sft(tmp_path / "b", model, mixture, train_dataset=concatenate_datasets(parts))
+    packed = {
+        name: trl.pack_dataset(concatenated({name: size}).remove_columns("note"), 16, "wrapped")
+        for name, size in SIZES.items()
+    }
+    sizes = {name: len(rows) for name, rows in packed.items()}
+    mixture = policy_mixture(sizes)
+    model = tiny_model(dropout=0.0)
+    trainer = sft(
+        tmp_path / "b", model, mixture, train_dataset=concatenate_datasets([*packed.values()])
+    )
     assert sum(sizes.values()) < sum(SIZES.values())
     assert [mixture.result()["domains"][name]["samples"] for name in SIZES] == [*sizes.values()]
     for entry in mixture.history.impact:
@@ -344,7 +341,7 @@ def test_without_the_mixin_it_says_what_is_missing(tmp_path):
             return self.accelerator.prepare(loader)
 
     trainer = Own(
-        model=tiny_trainer(tmp_path, DomainMixture(_even(), SIZES)).model,
+        model=tiny_model(),
         args=arguments(tmp_path, save_strategy="no"),
         train_dataset=concatenated().remove_columns("note"),
         data_collator=pad,
@@ -366,7 +363,7 @@ def test_a_data_set_that_is_no_arrow_table_will_do(tmp_path):
             return self.rows[index]
 
     trainer = DidsTrainer(
-        model=tiny_trainer(tmp_path, DomainMixture(_even(), SIZES), dropout=0.0).model,
+        model=tiny_model(dropout=0.0),
         args=arguments(tmp_path, save_strategy="no"),
         train_dataset=Rows(concatenated()),
         eval_dataset={name: Rows(table) for name, table in TASKS.items()},
