@@ -1,15 +1,21 @@
+from functools import partial
+
 import pytest
 import torch
 from tiny_models import (
+    EXPERTS,
     checkpoint_activations,
+    joined,
     make_batch,
     scored,
     slow_gradients,
+    tiny_experts,
     tiny_gpt2,
     tiny_llama,
     train_backward,
 )
 
+from dids.errors import InputError
 from dids.gradients import Coordinates, GroupedGradients
 
 
@@ -80,6 +86,73 @@ def test_activation_checkpointing_changes_nothing(use_reentrant):
             train_backward(model, batch, 5.0)
         means.append(torch.stack([found.mean_p for found in grouped.statistics()]))
     torch.testing.assert_close(means[0], means[1], rtol=1e-9, atol=1e-12)
+
+
+MODELS = {
+    "llama": tiny_llama,
+    "llama, biases": lambda: tiny_llama(tied=False, bias=True),
+    "gpt2": tiny_gpt2,
+    "mixtral": partial(tiny_experts, "mixtral"),
+    "qwen3_moe": partial(tiny_experts, "qwen3_moe"),
+}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_samples_joined_to_one_row_are_told_apart(name, is_padded):
+    batch = make_batch([9, 2, 5, 4, 1, 7], prompt=1)
+    group_b = torch.tensor([0, 1, 1, 0, 1, 1])
+    row, lengths = joined(batch)
+    if is_padded:
+        pads = torch.full((1, 3), 0)
+        row = {
+            "input_ids": torch.cat([row["input_ids"], pads], 1),
+            "labels": torch.cat([row["labels"], pads - 100], 1),
+            "position_ids": torch.cat([row["position_ids"], pads], 1),
+        }
+    means = []
+    for inputs, lengths_b in ((batch, None), (row, lengths)):
+        model = MODELS[name]().eval()
+        grouped = GroupedGradients(model, Coordinates.of(model), num_groups=2)
+        with grouped.collecting(group_b, scored(batch), 0.2, lengths=lengths_b):
+            train_backward(model, inputs, 5.0)
+        means.append(torch.stack([found.halves_2p for found in grouped.statistics()]))
+    assert means[0].abs().max() > 0.01
+    torch.testing.assert_close(means[0], means[1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", list(EXPERTS))
+def test_what_is_cut_out_of_a_joined_row_adds_up_to_the_trainers_gradient(kind):
+    # Not all of them keep samples of one row apart; then training does not, either.
+    model = tiny_experts(kind)
+    row, lengths = joined(make_batch([9, 2, 5, 4], prompt=1))
+    coordinates = Coordinates.of(model)
+    grouped = GroupedGradients(model, coordinates, num_groups=1)
+    scored_b = torch.tensor(lengths) - 1
+    with grouped.collecting(torch.zeros(4, dtype=int), scored_b, 1.0, lengths=lengths):
+        train_backward(model, row, 1.0)
+    own = dict(model.named_parameters())
+    total_p = torch.cat([coordinates.slots[n].select(own[n].grad) for n in coordinates.names])
+    found_p = grouped.statistics()[0].mean_p * float(scored_b.sum())
+    assert total_p.abs().max() > 0.1
+    torch.testing.assert_close(found_p, total_p, rtol=1e-6, atol=1e-6)
+
+
+def test_a_layer_that_sees_a_joined_row_in_another_shape_is_named():
+    model = tiny_llama()
+    model.model.layers[0].mlp.up_proj.register_forward_pre_hook(
+        lambda _, args: (args[0].unflatten(1, (2, -1)),)
+    )
+    model.model.layers[0].mlp.up_proj.register_forward_hook(lambda *of: of[2].flatten(1, 2))
+    row, lengths = joined(make_batch([5, 7]))
+    grouped = GroupedGradients(model, Coordinates.of(model), num_groups=1)
+    with (
+        pytest.raises(
+            InputError, match=r"a Linear layer sees shape .* for a row of 12 tokens that 2"
+        ),
+        grouped.collecting(torch.tensor([0, 0]), torch.tensor([4, 6]), 1.0, lengths=lengths),
+    ):
+        train_backward(model, row, 1.0)
 
 
 def test_nothing_is_left_after_a_round():

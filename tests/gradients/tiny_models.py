@@ -157,6 +157,16 @@ def sample_of(batch, row):
     return {name: tensor[row : row + 1, :length] for name, tensor in batch.items()}
 
 
+def joined(batch):
+    """All samples of a batch in one row, without padding, and their lengths."""
+    samples = [sample_of(batch, row) for row in range(len(batch["input_ids"]))]
+    for sample in samples:
+        sample["labels"][0, 0] = NOT_SCORED  # else predicted from the sample before
+    lengths = [sample["input_ids"].shape[1] for sample in samples]
+    row = {name: torch.cat([s[name] for s in samples], 1) for name in ("input_ids", "labels")}
+    return {**row, "position_ids": torch.cat([torch.arange(n) for n in lengths])[None]}, lengths
+
+
 def slow_loss(model, sample):
     """Mean negative log-likelihood of the scored tokens, token by token."""
     logits = model(input_ids=sample["input_ids"]).logits[0]
@@ -195,7 +205,8 @@ def scored(batch):
 
 def train_backward(model, batch, divisor):
     """What a trainer does whose loss is a sum over scored tokens over ``divisor``."""
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")).logits
+    inputs = {name: rows for name, rows in batch.items() if name != "labels"}
+    logits = model(**inputs, use_cache=False).logits
     loss = torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum"
     )

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from ranks import on_ranks
 from resuming import assert_resumes
 from tiny_trainer import SIZES, concatenated, pad, tiny_model, tiny_trainer
+from transformers import DataCollatorWithFlattening
 
 from dids.errors import InputError
 from dids.training import PolicyLoop, PolicyMixture
@@ -23,8 +24,8 @@ def policy_mixture(**settings):
 
 def policy_loop(mixture=None, **changes):
     settings = {"micro_batch_size": 4, "accumulation": ACCUMULATION, "num_steps": STEPS, **changes}
-    dataset = settings.pop("dataset", concatenated())
-    return PolicyLoop(mixture or policy_mixture(), dataset, TASKS, pad, **settings)
+    dataset, collate = settings.pop("dataset", concatenated()), settings.pop("collate", pad)
+    return PolicyLoop(mixture or policy_mixture(), dataset, TASKS, collate, **settings)
 
 
 def looped(folder, *, stop=None, resume=None, micro_batch_size=4, num_workers=0):
@@ -68,13 +69,14 @@ def looped(folder, *, stop=None, resume=None, micro_batch_size=4, num_workers=0)
     }
 
 
-def test_a_bare_loop_measures_what_a_trainer_does(tmp_path):
+@pytest.mark.parametrize("collate", [pad, DataCollatorWithFlattening()])
+def test_a_bare_loop_measures_what_a_trainer_does(tmp_path, collate):
     trainer = tiny_trainer(
         tmp_path, policy_mixture(), eval_dataset=TASKS, dropout=0.0, save_strategy="no",
         lr_scheduler_type="constant", max_grad_norm=0.0,
     )  # fmt: skip
     trainer.train()
-    loop, model = policy_loop(), tiny_model(0.0)
+    loop, model = policy_loop(collate=collate), tiny_model(0.0)
     optimizer = torch.optim.AdamW(model.parameters(), 0.01, weight_decay=0.0)
     loop.begin(model, optimizer)
     batches = iter(loop.loader)
@@ -83,7 +85,7 @@ def test_a_bare_loop_measures_what_a_trainer_does(tmp_path):
         total = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in of_step)
         for batch in of_step:
             with loop.collecting(batch, 1.0 / total):
-                model(**batch, num_items_in_batch=total).loss.backward()
+                model(**batch, num_items_in_batch=total, use_cache=False).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         loop.end_step()

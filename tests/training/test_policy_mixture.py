@@ -10,7 +10,7 @@ from ranks import on_ranks
 from resuming import assert_resumes
 from test_sft_trainer import tokenizer, trl
 from tiny_trainer import SIZES, arguments, concatenated, pad, tiny_model, tiny_trainer
-from transformers import PrinterCallback, Trainer
+from transformers import DataCollatorWithFlattening, PrinterCallback, Trainer
 
 from dids.errors import InputError
 from dids.gradients.grouped_gradients import GroupedGradients
@@ -210,10 +210,7 @@ def test_sft_trainer_with_adapters(tmp_path):
 
 
 def test_rows_that_are_packed_by_domain_are_samples(tmp_path):
-    packed = {
-        name: trl.pack_dataset(concatenated({name: size}).remove_columns("note"), 16, "wrapped")
-        for name, size in SIZES.items()
-    }
+    packed = packed_by_domain("wrapped")
     sizes = {name: len(rows) for name, rows in packed.items()}
     mixture = policy_mixture(sizes)
     model = tiny_model(dropout=0.0)
@@ -226,6 +223,65 @@ def test_rows_that_are_packed_by_domain_are_samples(tmp_path):
         kernel_kt = kernels(trainer, entry["round"])
         assert np.isfinite(kernel_kt).all() and kernel_kt.any()
     assert len(np.unique(shares(trainer), axis=0)) >= 2
+
+
+def assert_alike(plain, other):
+    rounds = [entry["round"] for entry in plain.mixture.history.impact]
+    assert len(rounds) >= 3
+    assert [entry["round"] for entry in other.mixture.history.impact] == rounds
+    for number in rounds:
+        np.testing.assert_allclose(kernels(plain, number), kernels(other, number), 1e-3, 1e-5)
+    np.testing.assert_allclose(shares(plain), shares(other), atol=2e-3)
+    assert len(np.unique(shares(plain), axis=0)) >= 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_joined_to_one_row_are_measured_as_padded_ones(tmp_path, workers):
+    plain = run(tmp_path / "a", policy_mixture(lag=3))
+    joined = tiny_trainer(
+        tmp_path / "b", policy_mixture(lag=3), eval_dataset=TASKS, dropout=0.0, save_strategy="no",
+        dataloader_num_workers=workers,
+    )  # fmt: skip
+    joined.data_collator = DataCollatorWithFlattening(return_flash_attn_kwargs=True)
+    joined.train()
+    assert_alike(plain, joined)
+
+
+def test_sft_trainer_without_padding_measures_what_it_does_with_padding(tmp_path):
+    plain, free = (
+        sft(tmp_path / name, tiny_model(dropout=0.0), policy_mixture(), max_length=None, **settings)
+        for name, settings in {
+            "padded": {},
+            "free": {"padding_free": True, "pad_to_multiple_of": 8},
+        }.items()
+    )
+    assert_alike(plain, free)
+
+
+def packed_by_domain(strategy):
+    return {
+        name: trl.pack_dataset(concatenated({name: size}).remove_columns("note"), 16, strategy)
+        for name, size in SIZES.items()
+    }
+
+
+def of_documents(folder, **settings):
+    """On rows of several documents, which ``position_ids`` keep apart."""
+    packed = packed_by_domain("bfd")
+    sizes = {name: len(rows) for name, rows in packed.items()}
+    return sft(
+        folder, tiny_model(dropout=0.0), policy_mixture(sizes, lag=1),
+        train_dataset=concatenate_datasets([*packed.values()]),
+        padding_free=True, max_length=None, **settings,
+    )  # fmt: skip
+
+
+def test_documents_of_one_row_are_kept_apart_however_many_rows_a_batch_has(tmp_path):
+    whole = of_documents(tmp_path / "a")
+    split = of_documents(
+        tmp_path / "b", per_device_train_batch_size=1, gradient_accumulation_steps=8
+    )
+    assert_alike(whole, split)
 
 
 def _even():
@@ -275,7 +331,7 @@ def nothing_scored(items):
         ({"eval_dataset": None}, "policy 'dids' measures on tasks: give the Trainer evaluation"),
         ({"eval_dataset": TASKS["sums"]}, "give the Trainer evaluation sets by name"),
         ({"collator": no_labels}, "the training set: its batches have no labels"),
-        ({"collator": one_row}, "makes 1 rows of 16 samples; .* leave padding_free"),
+        ({"collator": one_row}, "makes 1 rows of 16 samples; .* position_ids that say"),
         ({"collator": nothing_scored}, "eval_dataset.sums: none of its 20 samples has a scored"),
         ({"sizes": {"web": 40, "code": 9}}, "The training set has 49 samples, but the domains"),
         ({"eval_dataset": {"sums": iter([])}}, "eval_dataset.sums is of the kind list_iterator"),

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Int64
 from torch.utils.data import Dataset
 
+from dids.data.joined_row import token_counts
 from dids.errors import InputError
 
 DOMAIN = "domain"
@@ -95,7 +96,7 @@ class DomainCollator:
         plain = [{name: item[name] for name in item if name != DOMAIN} for item in items]
         domain_b = torch.tensor([item[DOMAIN] for item in items], dtype=torch.int64)
         # A collator may pop what it collates.
-        length_b = torch.tensor([len(item.get("input_ids", ())) for item in plain])
+        length_b = torch.tensor(token_counts(plain))
         batch = self.collate(plain)
         tokens = batch["input_ids"]
         if len(tokens) != len(items):

@@ -71,7 +71,7 @@ def gradient_pass(
     Args:
         model: The model as it stands; ``.grad``, flags, mode and random state are left untouched.
         batches: ``input_ids``, ``labels`` and, when padded, ``attention_mask``, on the model's
-            device.
+            device; ``position_ids`` where they do not go from the first token to the last.
         receivers: Each gets every layer's gradient.
         labels: ``data``, or ``model`` for labels drawn from the model's own predictions at the
             scored positions.
@@ -102,7 +102,7 @@ def gradient_pass(
         num_samples += len(number_b)
         ordered = {
             name: batch[name][order_b]
-            for name in ("input_ids", "labels", "attention_mask")
+            for name in ("input_ids", "labels", "attention_mask", "position_ids")
             if batch.get(name) is not None
         }
         inputs = scored_inputs(model, ordered)

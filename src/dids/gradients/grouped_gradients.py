@@ -8,7 +8,7 @@ Axes: b samples, k groups, p coordinates, 2 halves (every other scored sample of
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -56,6 +56,7 @@ class GroupedGradients:
         nth_b: Int64[Tensor, " b"] | None = None,
         *,
         spans: TokenSpans | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> Iterator[None]:
         """Add the gradients of one backward pass of a training step that runs inside.
 
@@ -68,6 +69,7 @@ class GroupedGradients:
             nth_b: Number of each sample among the scored samples of its group since ``clear``, over
                 all ranks. None: there is one rank, and they are counted here.
             spans: Which tokens can have a gradient. None: all may.
+            lengths: Tokens of each sample, where the batch is one row of all. None: each has a row.
 
         Yields:
             Nothing. ``.grad`` is filled as it would be outside.
@@ -78,7 +80,13 @@ class GroupedGradients:
         self._per_token = per_token
         with (
             with_logits(self.model, may_skip=self._may_skip),
-            layer_gradients(self.model, self._receive, weight_gradients=True, spans=lambda: spans),
+            layer_gradients(
+                self.model,
+                self._receive,
+                weight_gradients=True,
+                spans=lambda: spans,
+                lengths=lengths,
+            ),
         ):
             yield
 

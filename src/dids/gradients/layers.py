@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from dids.data.joined_row import cut_apart
 from dids.errors import InputError
 from dids.gradients.attention import fast_attention
 from dids.gradients.expert_adapters import FACTORS, ExpertAdapter, by_base_layer
@@ -137,6 +138,7 @@ def layer_gradients(
     layers: Sequence[str] | None = None,
     kept_input: KeptInput | None = None,
     spans: Callable[[], TokenSpans | None] | None = None,
+    lengths: Sequence[int] | None = None,
 ) -> Iterator[None]:
     """Call ``on_gradient`` with every covered layer's gradient while a backward pass runs inside.
 
@@ -153,6 +155,8 @@ def layer_gradients(
         kept_input: Makes less of a linear layer's input on its way forward: kept whole, inputs
             cost 4 % of a pass on a CPU. ``right_bti`` is then what it returned.
         spans: Says which tokens of the batch that runs backward can have a gradient. None: all may.
+        lengths: Tokens of each sample, where samples are joined to one row: ``input_ids`` is
+            [1, n]. They are cut apart here, and padded to the longest. None: each has a row.
 
     Yields:
         Nothing.
@@ -172,6 +176,7 @@ def layer_gradients(
         spans,
         _head(model),
         starts_graph=not weight_gradients,
+        lengths=lengths,
     )
     with ExitStack() as stack:
         if not weight_gradients:
@@ -270,8 +275,11 @@ class _Hooks:
     """The layer that makes logits, where the model says which it is."""
     starts_graph: bool
     """Whether weights are frozen, so that gradients must begin at the first covered layer."""
+    lengths: Sequence[int] | None
+    """Of samples that are joined to one row."""
     num_samples: int = 0
     num_tokens: int = 0
+    """Of a row."""
     uses: dict[str, int] = field(default_factory=dict)
     handles: list[Any] = field(default_factory=list)
     is_forward: bool = False
@@ -284,6 +292,8 @@ class _Hooks:
         if ids is None:
             ids = kwargs["inputs_embeds"]
         self.num_samples, self.num_tokens = int(ids.shape[0]), int(ids.shape[1])
+        if self.lengths is not None:
+            self.num_samples = len(self.lengths)
         self.uses = {}
         self.handles = []
         self.is_forward = True
@@ -347,7 +357,7 @@ class _Hooks:
         if followed is None or name is None:
             return None
         ids: Tensor = args[0]
-        if ids.shape[0] == 1 < self.num_samples:
+        if ids.shape[0] == 1 < self.num_samples and self.lengths is None:
             # Position tables look up once for all samples, which would sum their gradients.
             ids = ids.expand(self.num_samples, *ids.shape[1:])
             followed = followed.expand(self.num_samples, *followed.shape[1:])
@@ -366,6 +376,10 @@ class _Hooks:
         value_bti = wide(gradient) if scale is None else wide(gradient) * scale
         if padding is not None:  # as autograd does: the padding row never learns
             value_bti = value_bti.masked_fill((ids == padding).unsqueeze(-1), 0.0)
+        if self.lengths is not None:
+            layer = type(module).__name__
+            ids = self._by_sample(ids.unsqueeze(-1), layer).squeeze(-1)
+            value_bti = self._by_sample(value_bti, layer)
         self.on_gradient(RowGradient(name, uses[name], ids, value_bti, module.num_embeddings))
 
     def after_experts(
@@ -397,9 +411,14 @@ class _Hooks:
         hidden, weights = kept_hidden._saved_other, kept_weights._saved_other
         if hidden is None or weights is None:
             return
-        gradient_bth = self._by_sample(gradient, type(module).__name__)
-        call = ExpertsCall(hidden.flatten(0, -2), experts.flatten(0, -2), weights.flatten(0, -2))
-        gradient_nh = gradient_bth.flatten(0, 1)
+        layer = type(module).__name__
+
+        def by_token(tensor: Tensor, fill: int = 0) -> Tensor:
+            return self._by_sample(tensor, layer, fill=fill).flatten(0, 1)
+
+        no_expert = int(module.num_experts)  # type: ignore[arg-type]
+        call = ExpertsCall(by_token(hidden), by_token(experts, no_expert), by_token(weights))
+        gradient_nh = by_token(gradient)
         own, adapters = self.names[module], self.adapters.get(module, ())
         for found in expert_gradients(
             module, own, uses, call, gradient_nh, self.num_samples, adapters
@@ -457,8 +476,10 @@ class _Hooks:
             self.uses[name] = self.uses.get(name, 0) + 1
         return name
 
-    def _by_sample(self, tensor: Tensor, layer: str) -> Tensor:
+    def _by_sample(self, tensor: Tensor, layer: str, *, fill: int = 0) -> Tensor:
         """The same numbers as [b, t, features], for layers that see tokens in other shapes."""
+        if self.lengths is not None:
+            return self._out_of_row(tensor, self.lengths, layer, fill)
         if tensor.dim() >= 3 and tensor.shape[0] == self.num_samples:
             return tensor.flatten(1, -2)
         if tensor.dim() == 2 and tensor.shape[0] == self.num_samples * self.num_tokens:
@@ -469,6 +490,18 @@ class _Hooks:
             f"a {layer} layer sees shape {tuple(tensor.shape)} for {self.num_samples} samples of "
             f"{self.num_tokens} tokens, so gradients cannot be told apart by sample; freeze it."
         )
+
+    def _out_of_row(self, tensor: Tensor, lengths: Sequence[int], layer: str, fill: int) -> Tensor:
+        """Cut apart where the row's tokens lie: [n, features], [1, n, .., features] or later."""
+        shape = tuple(tensor.shape)
+        tokens = shape[:-1].index(self.num_tokens) if self.num_tokens in shape[:-1] else None
+        if tokens is None or (tokens > 0 and shape[0] != 1):
+            raise InputError(
+                f"a {layer} layer sees shape {shape} for a row of {self.num_tokens} tokens that "
+                f"{len(lengths)} samples are joined to, so gradients cannot be told apart by "
+                "sample; freeze it."
+            )
+        return cut_apart(tensor.movedim(tokens, 0), lengths, fill=fill).flatten(1, -2)
 
 
 def _in_full(emit: Callable[[Tensor], None], gradient: Tensor | None) -> None:

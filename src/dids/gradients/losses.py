@@ -54,7 +54,7 @@ def scored_inputs(model: nn.Module, batch: Mapping[str, Tensor]) -> ScoredInputs
     Args:
         model: A causal language model of Hugging Face's kind.
         batch: ``input_ids``, ``labels`` and, where samples are padded (on the right),
-            ``attention_mask``.
+            ``attention_mask``. With ``position_ids``, samples stay where they are.
     """
     labels_bt = batch["labels"]
     num_tokens = labels_bt.shape[1]
@@ -65,12 +65,16 @@ def scored_inputs(model: nn.Module, batch: Mapping[str, Tensor]) -> ScoredInputs
     is_scored_bt = labels_bt[:, 1:] != NOT_SCORED
     predicted_from_bt = torch.where(is_scored_bt, place_t[:-1] + shift_b[:, None], num_tokens - 1)
     num_kept = num_tokens - int(predicted_from_bt.min()) if num_tokens > 1 else 1
-    if num_kept > _LONGEST_TAIL * num_tokens or not _can_keep_the_tail(model):
+    has_positions = batch.get("position_ids") is not None
+    is_long = num_kept > _LONGEST_TAIL * num_tokens
+    if is_long or has_positions or not _can_keep_the_tail(model):
         whole: dict[str, Any] = {
             "input_ids": batch["input_ids"],
             "attention_mask": batch.get("attention_mask"),
             "use_cache": False,
         }
+        if has_positions:
+            whole["position_ids"] = batch["position_ids"]
         return ScoredInputs(whole, labels_bt, num_tokens)
     source_bt = (place_t - shift_b[:, None]) % num_tokens
     rolled = {
@@ -167,7 +171,7 @@ def sample_losses(
     Args:
         model: A causal language model of Hugging Face's kind.
         batch: ``input_ids``, ``labels`` (-100 where not scored) and, when padded,
-            ``attention_mask``.
+            ``attention_mask``; ``position_ids`` as `scored_inputs` takes them.
         is_last_look: Whether no hook keeps the logits and backward runs once; see
             :func:`losses_of_logits`.
 

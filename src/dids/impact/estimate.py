@@ -67,6 +67,7 @@ class ImpactEstimator:
             samples' is shortened to it. A mean is what most of its samples ask for then: of eight
             samples with one long gradient it is that one's otherwise.
         batch_size: Samples of one forward and backward pass.
+        domain_batch_size: The same of the domains' own samples. None: as of the tasks'.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ImpactEstimator:
         within: Within = "fisher",
         robust_tasks: bool = True,
         batch_size: int = 16,
+        domain_batch_size: int | None = None,
     ) -> None:
         self.dataset = dataset
         self.members_by_domain = members_by_domain
@@ -99,6 +101,7 @@ class ImpactEstimator:
         self.seed = seed
         self.robust_tasks = robust_tasks
         self.batch_size = batch_size
+        self.domain_batch_size = batch_size if domain_batch_size is None else domain_batch_size
         self._scored_by_domain = dataset.scored(members_by_domain)
         self._order_by_task = {
             task: np.random.Generator(np.random.Philox(key=[seed, 2**32 + index])).permutation(
@@ -216,7 +219,7 @@ class ImpactEstimator:
         Returns:
             ``[k, k]``.
         """
-        size = min(max(self.budget.domain_samples, _BRACKET_SAMPLES), self.batch_size)
+        size = min(max(self.budget.domain_samples, _BRACKET_SAMPLES), self.domain_batch_size)
         domains = [
             # A domain of which nothing is scored has no gradient, but it has its row.
             self._samples(k, index, size) if len(self._scored_by_domain[k]) else members[:1]
@@ -261,7 +264,7 @@ class ImpactEstimator:
             coordinates,
             [SampleGroup(self.dataset, self._samples(k, index, num)) for k in domains],
             self.collate,
-            batch_size=self.batch_size,
+            batch_size=self.domain_batch_size,
             num_rows=ROWS,
             with_squares=False,
             # The trainer's loss is a mean over tokens: so is the step that a domain causes.

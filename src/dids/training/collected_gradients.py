@@ -7,16 +7,18 @@ a resumed run measures what it would have measured.
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from dids.atomic import whole_file
+from dids.data.joined_row import LENGTHS, cut_apart
 from dids.gradients.grouped_gradients import GroupedGradients
-from dids.gradients.losses import scored_counts
+from dids.gradients.losses import NOT_SCORED, scored_counts
 from dids.gradients.token_spans import TokenSpans
 from dids.ranks import num_ranks, rank
 from dids.sampling.sampler import MixtureSampler
@@ -70,27 +72,31 @@ class CollectedGradients:
             self._numbers.begin_step(step)
 
     def collecting(
-        self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
+        self, inputs: Mapping[str, Any], per_token: Callable[[], float]
     ) -> AbstractContextManager[None]:
         """Inside, a backward pass of training adds to its domains' gradients.
 
         Args:
-            inputs: A batch as the collator made it: ``labels`` and, to be compared with the
-                sampler's plan, ``sample``.
+            inputs: A batch as the collator made it: ``labels``, ``sample_lengths`` where it is one
+                row of several samples and, to be compared with the sampler's plan, ``sample``.
             per_token: What the loss multiplies a scored token's by; asked for only where gradients
                 are collected, because the answer waits for the device.
         """
         if self.sums is None or not self._is_collected:
             return nullcontext()
-        labels, sample_m = inputs["labels"], inputs.get("sample")
-        id_m = self._numbers.planned(len(labels)) if sample_m is None else sample_m.cpu().numpy()
+        labels_mt, mask_mt = inputs["labels"], inputs.get("attention_mask")
+        sample_m, lengths = inputs.get("sample"), inputs.get(LENGTHS)
+        if lengths is not None:
+            labels_mt, mask_mt = cut_apart(labels_mt[0], lengths, fill=NOT_SCORED), None
+        id_m = self._numbers.planned(len(labels_mt)) if sample_m is None else sample_m.cpu().numpy()
         domain_m = torch.from_numpy(self._domain_of_sample[id_m])
         return self.sums.collecting(
             domain_m,
-            scored_counts(labels).cpu(),
+            scored_counts(labels_mt).cpu(),
             per_token(),
             self._numbers.of_batch(id_m),
-            spans=TokenSpans.of(labels, inputs.get("attention_mask")),
+            spans=TokenSpans.of(labels_mt, mask_mt),
+            lengths=lengths,
         )
 
     def begin_anew(self, model: nn.Module, num_measured: int) -> float:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from dids.data.domain_dataset import DomainCollator, DomainDataset
+from dids.data.joined_row import LengthsCollator
 from dids.errors import InputError
 from dids.ranks import is_first_rank
 from dids.sampling.batch_sampler import MixtureBatchSampler
@@ -114,7 +114,7 @@ class MixtureCallback(TrainerCallback, ABC):
         return None
 
     def collecting(
-        self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
+        self, inputs: Mapping[str, Any], per_token: Callable[[], float]
     ) -> AbstractContextManager[None]:
         """Inside, a backward pass of training may be looked at."""
         return nullcontext()
@@ -134,7 +134,8 @@ class MixtureCallback(TrainerCallback, ABC):
             dataset: Map-style, prepared; its indices are the sampler's sample ids.
             collate_fn: The Trainer's data collator.
             with_domains: Whether batches have ``domain``, for `DomainLosses`; whoever trains must
-                take it out of the model's inputs.
+                take it out of the model's inputs, and ``sample_lengths``, which one that takes data
+                puts into batches that are one row of several samples.
 
         Raises:
             InputError: If the run has no length, or the data set is not that of the domains.
@@ -144,6 +145,8 @@ class MixtureCallback(TrainerCallback, ABC):
                 "training: max_steps is not given; a mixture has no epochs, so say how many steps "
                 "the run shall have."
             )
+        if self.takes_data:
+            collate_fn = LengthsCollator(collate_fn)
         if with_domains:
             dataset, collate_fn = self.domains_of(dataset), DomainCollator(collate_fn)
         self._batches = MixtureBatchSampler(

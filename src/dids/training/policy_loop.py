@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import TrainerControl, TrainerState
 
 from dids.data.domain_dataset import DOMAIN
+from dids.data.joined_row import LENGTHS
 from dids.errors import InputError
 from dids.gradients.losses import mean_per_token
 from dids.ranks import num_ranks
@@ -144,7 +145,9 @@ class PolicyLoop:
                 f"a step has {self._num_batches} batches, and end_step() was not called after "
                 "them: call it behind optimizer.step()."
             )
+        seen = dict(batch)
         domain_b: Tensor | None = batch.pop(DOMAIN, None)
+        batch.pop(LENGTHS, None)
         if self._num_batches == 0:
             self.mixture.on_step_begin(self._arguments, self._state, self._control)
         self._num_batches += 1
@@ -156,7 +159,7 @@ class PolicyLoop:
             return mean_per_token(batch["labels"]) / accumulation
 
         with (
-            self.mixture.collecting(batch, per_token),
+            self.mixture.collecting(seen, per_token),
             self.mixture.losses.recording(model, batch, domain_b),
         ):
             yield

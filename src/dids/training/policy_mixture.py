@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 from transformers import TrainerControl, TrainerState
 
 from dids import __version__
@@ -269,7 +269,7 @@ class PolicyMixture(DomainMixture):
         )
 
     def collecting(
-        self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
+        self, inputs: Mapping[str, Any], per_token: Callable[[], float]
     ) -> AbstractContextManager[None]:
         """Inside, a backward pass of training adds to its domains' gradients."""
         if self._rounds is None:

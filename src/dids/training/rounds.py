@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from transformers import TrainerControl, TrainerState
 
@@ -188,7 +188,7 @@ class MixtureRounds(MixtureCallback):
             self.gradients.begin_step(state.global_step, self.round)
 
     def collecting(
-        self, inputs: Mapping[str, Tensor], per_token: Callable[[], float]
+        self, inputs: Mapping[str, Any], per_token: Callable[[], float]
     ) -> AbstractContextManager[None]:
         """Inside, a backward pass of training adds to its domains' gradients."""
         if self.gradients is None:

@@ -15,6 +15,7 @@ from transformers import Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 from dids.data.domain_dataset import DOMAIN
+from dids.data.joined_row import LENGTHS
 from dids.errors import InputError
 from dids.gradients.losses import mean_per_token
 from dids.training.checkpoints import newest_complete, refuse_damaged
@@ -130,10 +131,12 @@ class DidsMixin:
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """One micro-batch, as the Trainer does it; what it shows of its domains is kept."""
+        seen = dict(inputs)
         domain_b = inputs.pop(DOMAIN, None)
+        inputs.pop(LENGTHS, None)
         per_token = partial(self._loss_per_token, inputs, num_items_in_batch)
         with (
-            self.mixture.collecting(inputs, per_token),
+            self.mixture.collecting(seen, per_token),
             self.mixture.losses.recording(model, inputs, domain_b),
         ):
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]

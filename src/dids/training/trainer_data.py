@@ -31,6 +31,7 @@ class TrainerData:
         tokens_k: Mean tokens of a sample, by domain, at least one.
         scored_tokens_k: Mean scored tokens, at least one, to divide by.
         lengths: Tokens of every sample. None: samples have no token ids before they are collated.
+        has_documents: Whether the training set, and whether a task, has rows of several documents.
     """
 
     samples: PreparedSamples
@@ -40,6 +41,7 @@ class TrainerData:
     tokens_k: Float64[np.ndarray, " k"]
     scored_tokens_k: Float64[np.ndarray, " k"]
     lengths: np.ndarray | None
+    has_documents: tuple[bool, bool]
 
     @classmethod
     def of(
@@ -72,25 +74,34 @@ class TrainerData:
         random = np.random.Generator(np.random.Philox(key=[0, 0]))
         looks = [looked_at(samples, rows, _some(random, ids_m, _LOOKED_AT)) for ids_m in members]
         tokens = [
-            float(tokens_m.mean() if lengths is None else lengths[ids_m].mean())
-            for ids_m, (tokens_m, _) in zip(members, looks, strict=True)
+            float(look.tokens_m.mean() if lengths is None else lengths[ids_m].mean())
+            for ids_m, look in zip(members, looks, strict=True)
         ]
+        found = {
+            name: _task(name, task, RowCollator(collate, f"eval_dataset.{name}"))
+            for name, task in tasks.items()
+        }
         return cls(
             samples=samples,
             members=members,
-            tasks={
-                name: _task(name, task, RowCollator(collate, f"eval_dataset.{name}"))
-                for name, task in tasks.items()
-            },
+            tasks={name: task for name, (task, _) in found.items()},
             collate=rows,
             tokens_k=np.maximum(tokens, 1.0),
-            scored_tokens_k=np.maximum([float(scored_m.mean()) for _, scored_m in looks], 1.0),
+            scored_tokens_k=np.maximum([float(look.scored_m.mean()) for look in looks], 1.0),
             lengths=lengths,
+            has_documents=(
+                any(look.has_documents for look in looks),
+                any(has_documents for _, has_documents in found.values()),
+            ),
         )
 
 
-def _task(name: str, dataset: Any, collate: RowCollator) -> PreparedSamples:  # noqa: ANN401
-    """Samples of an evaluation set that have a scored token."""
+def _task(
+    name: str,
+    dataset: Any,  # noqa: ANN401
+    collate: RowCollator,
+) -> tuple[PreparedSamples, bool]:
+    """Samples of an evaluation set that have a scored token, and whether any has documents."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise InputError(
             f"eval_dataset.{name} is of the kind {type(dataset).__name__}, which can only be read "
@@ -99,13 +110,15 @@ def _task(name: str, dataset: Any, collate: RowCollator) -> PreparedSamples:  # 
     random = np.random.Generator(np.random.Philox(key=[0, 1]))
     ids_m = _some(random, np.arange(len(dataset)), _MOST_OF_A_TASK)
     everything = PreparedSamples(dataset, np.ones(len(dataset), np.int64))
-    tokens_m, scored_m = looked_at(everything, collate, ids_m)
-    if not (scored_m > 0).any():
+    look = looked_at(everything, collate, ids_m)
+    is_scored_m = look.scored_m > 0
+    if not is_scored_m.any():
         raise InputError(
             f"eval_dataset.{name}: none of its {len(ids_m):,} samples has a scored token (a label "
             "that is not -100, behind the first), so no impact on it can be measured."
         )
-    return PreparedSamples(dataset, tokens_m[scored_m > 0], ids_m[scored_m > 0])
+    scored = PreparedSamples(dataset, look.tokens_m[is_scored_m], ids_m[is_scored_m])
+    return scored, look.has_documents
 
 
 def _some(random: np.random.Generator, ids_n: np.ndarray, most: int) -> np.ndarray:

@@ -81,6 +81,7 @@ class TrainerMeasuring:
             batch_size: Samples of a pass: a training step's, whose memory is there.
             seed: Of the choice of samples.
         """
+        of_domains, of_tasks = data.has_documents
         return ImpactEstimator(
             dataset=data.samples,
             members_by_domain=data.members,
@@ -93,7 +94,8 @@ class TrainerMeasuring:
             within=cast(Within, self.within),
             seed=seed,
             robust_tasks=needs.robust_tasks,
-            batch_size=batch_size,
+            batch_size=1 if of_tasks else batch_size,
+            domain_batch_size=1 if of_domains else batch_size,
         )
 
     def first_budget(self, data: TrainerData, run_samples: int) -> MeasuringBudget:
