@@ -2,7 +2,7 @@ from weakref import ref
 
 import pytest
 import torch
-from tiny_models import make_batch, tiny_gpt2, tiny_llama
+from tiny_models import joined, make_batch, tiny_gpt2, tiny_llama
 
 from dids.errors import InputError
 from dids.gradients import (
@@ -13,6 +13,7 @@ from dids.gradients import (
     gradient_pass,
     gradient_statistics,
     sample_features,
+    sample_losses,
 )
 
 BATCHES = [make_batch([9, 2, 5], seed=1, prompt=2), make_batch([4, 4], seed=2), make_batch([3])]
@@ -43,6 +44,22 @@ def test_everything_comes_out_of_one_pass_as_out_of_its_own(make, by_tokens):
     expected = torch.cat([sample_features(model, batch, projection) for batch in BATCHES])
     torch.testing.assert_close(torch.cat(found), expected, **CLOSE)
     torch.testing.assert_close(moments.mean_d, expected.mean(0), **CLOSE)
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_documents_of_one_row_are_as_samples_of_their_own(make):
+    model = make().eval()
+    batch = make_batch([9, 2, 5], prompt=1)
+    row, lengths = joined(batch)  # each scores all but its first token
+    scored_b = torch.tensor(lengths) - 1.0
+    expected = (sample_losses(model, batch) * scored_b).sum() / scored_b.sum()
+    torch.testing.assert_close(sample_losses(model, row), expected[None], **CLOSE)
+    coordinates = Coordinates.of(model)
+    means = [
+        gradient_statistics(model, batches, coordinates, with_squares=False, by_tokens=True).mean_p
+        for batches in ([batch], [row])
+    ]
+    torch.testing.assert_close(*means, **CLOSE)
 
 
 def test_logits_of_a_batch_are_gone_before_the_next_one_runs():
