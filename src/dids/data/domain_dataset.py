@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int64
 from torch.utils.data import Dataset
 
-from dids.data.joined_row import token_counts
+from dids.data.joined_row import is_one_row, token_counts
 from dids.errors import InputError
 
 DOMAIN = "domain"
@@ -89,19 +89,17 @@ class DomainCollator:
         self.collate = collate
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401
-        """The batch, with ``domain`` [b].
+        """The batch, with ``domain`` [b], of each sample, however many rows it has.
 
         Where the collator joins all samples to one row, ``domain`` is that of each token [1, t].
         """
         plain = [{name: item[name] for name in item if name != DOMAIN} for item in items]
         domain_b = torch.tensor([item[DOMAIN] for item in items], dtype=torch.int64)
-        # A collator may pop what it collates.
-        length_b = torch.tensor(token_counts(plain))
+        lengths = token_counts(plain)  # a collator may pop what it collates
         batch = self.collate(plain)
-        tokens = batch["input_ids"]
-        if len(tokens) != len(items):
-            domain_t = domain_b.repeat_interleave(length_b)
-            padding = tokens.shape[1] - len(domain_t)
+        if is_one_row(batch, lengths):
+            domain_t = domain_b.repeat_interleave(torch.tensor(lengths))
+            padding = batch["input_ids"].shape[1] - len(domain_t)
             domain_b = torch.cat([domain_t, domain_t[-1:].expand(padding)])[None]
         batch[DOMAIN] = domain_b
         return batch

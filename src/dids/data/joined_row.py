@@ -31,7 +31,7 @@ class LengthsCollator:
         """The batch, with ``sample_lengths`` where it is one row of several samples."""
         lengths = token_counts(items)  # a collator may pop what it collates
         batch = self.collate(items)
-        if len(batch["input_ids"]) != len(items):
+        if is_one_row(batch, lengths):
             batch[LENGTHS] = lengths
         return batch
 
@@ -39,6 +39,12 @@ class LengthsCollator:
 def token_counts(items: Sequence[Mapping[str, Any]]) -> list[int]:
     """Tokens of each item; 0 where it has no token ids before it is collated."""
     return [len(item.get("input_ids", ())) for item in items]
+
+
+def is_one_row(batch: Mapping[str, Any], lengths: Sequence[int]) -> bool:
+    """Whether a batch has several samples, of these lengths, joined to one row."""
+    rows = batch.get("input_ids")
+    return rows is not None and len(rows) == 1 < len(lengths) and sum(lengths) > 0
 
 
 def cut_apart(

@@ -58,10 +58,11 @@ class DomainLosses:
             model: As it is called, wrapped or not.
             inputs: What it is called with: ``labels``, -100 where not scored; without them nothing
                 counts.
-            domain_b: Domain of each row, or of each token ``[b, t]``. None: nothing counts.
+            domain_b: Domain of each row, or of each token ``[b, t]``. None, or of other rows than
+                labels has: nothing counts.
         """
         labels_bt = inputs.get("labels")
-        if labels_bt is None or domain_b is None:
+        if labels_bt is None or domain_b is None or len(labels_bt) != len(domain_b):
             yield
             return
 

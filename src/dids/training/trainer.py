@@ -39,17 +39,15 @@ class DidsMixin:
             cross entropy, else reading the logits once more, and no forward pass.
 
     Raises:
-        InputError: If the Trainer would pack or shuffle samples across domains.
+        InputError: If the Trainer would pack or shuffle samples across domains, or needs each of
+            them several times in a batch (GRPO, RLOO).
     """
 
     def __init__(
         self, *args: Any, mixture: MixtureCallback, log_domains: bool = True, **kwargs: Any
     ) -> None:
         for settings in (*args, *kwargs.values()):
-            for name, instead in _ACROSS_DOMAINS.items():
-                if getattr(settings, name, False) is True:
-                    raise InputError(f"training: {name} would join or move samples of several "
-                                     f"domains; {instead}.")  # fmt: skip
+            _refuse_across_domains(settings)
         super().__init__(*args, **kwargs)
         self.mixture = mixture
         self.log_domains = log_domains
@@ -207,6 +205,22 @@ class DidsMixin:
         if args.average_tokens_across_devices:
             factor *= accelerator.num_processes
         return factor / float(num_items_in_batch)
+
+
+def _refuse_across_domains(settings: object) -> None:
+    """Refuse arguments of a Trainer by which batches would not be a mixture's own samples."""
+    repeats = getattr(settings, "num_generations", None)
+    if isinstance(repeats, int) and repeats > 1:
+        raise InputError(
+            f"training: num_generations ({repeats}) asks for batches that have each prompt as "
+            "often, which a mixture's do not; mix the prompts into one data set before the "
+            "training instead."
+        )
+    for name, instead in _ACROSS_DOMAINS.items():
+        if getattr(settings, name, False) is True:
+            raise InputError(
+                f"training: {name} would join or move samples of several domains; {instead}."
+            )
 
 
 _ACROSS_DOMAINS = {
