@@ -356,6 +356,28 @@ def test_deepspeed_is_refused(tmp_path):
         trainer.train()
 
 
+def test_several_devices_of_one_process_are_refused(tmp_path):
+    trainer = tiny_trainer(tmp_path, policy_mixture(), eval_dataset=TASKS)
+    trainer.args._n_gpu = 2
+    with pytest.raises(InputError, match=r"one process has 2 GPUs .* \(torchrun --nproc"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("PromptTuning", {"num_virtual_tokens": 3}, "PromptTuningConfig learns a prompt for all"),
+        ("PrefixTuning", {"num_virtual_tokens": 3}, "PrefixTuningConfig learns a prompt for all"),
+        ("LoHa", {"target_modules": ["q_proj"]}, r"it trains '.*hada_w1_a.*'\); LoRA adapters are"),
+    ],
+)
+def test_adapters_whose_gradients_cannot_be_read_are_refused(tmp_path, kind, settings, message):
+    peft = pytest.importorskip("peft")
+    adapters = getattr(peft, f"{kind}Config")(task_type="CAUSAL_LM", **settings)
+    with pytest.raises(InputError, match=message):
+        sft(tmp_path, tiny_model(0.0), policy_mixture(), peft_config=adapters)
+
+
 def test_tasks_are_chosen_and_weighed_by_name(tmp_path):
     chosen = run(tmp_path / "a", policy_mixture(tasks={"colours": 2.0}))
     assert set(chosen.mixture.history.task_losses) == {"colours"}

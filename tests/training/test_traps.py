@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from tiny_trainer import (
     LATER,
     SIZES,
@@ -280,3 +281,22 @@ def test_a_data_seed_of_zero_is_one(tmp_path):
         trainer = trained(tmp_path, DomainMixture(START, SIZES), max_steps=2, **settings)
         drawn.append(trainer.seen)
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_process_with_several_devices_draws_for_all_of_them(tmp_path):
+    trainer = tiny_trainer(tmp_path, max_steps=2, save_strategy="no")
+    trainer.args._n_gpu = 2
+    trainer.train()
+    assert {step: len(samples) for step, samples in trainer.seen.items()} == {0: 16, 1: 16}
+
+
+def test_a_batch_size_that_is_found_by_itself_is_refused(tmp_path):
+    with pytest.raises(InputError, match="auto_find_batch_size would change the size of steps"):
+        tiny_trainer(tmp_path, auto_find_batch_size=True)
+
+
+def test_batches_that_are_divided_over_processes_are_refused(tmp_path, monkeypatch):
+    trainer = tiny_trainer(tmp_path, accelerator_config={"split_batches": True})
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    with pytest.raises(InputError, match="split_batches would divide batches over processes"):
+        trainer.get_train_dataloader()

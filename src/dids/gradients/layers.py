@@ -92,9 +92,11 @@ def _asked_for(
         if id(parameter) in ids and parameter.requires_grad
     }
     if not found:
+        others = next((name for name, p in model.named_parameters() if p.requires_grad), None)
+        known_here = "" if others is None else f" (it trains {others!r}); LoRA adapters are such"
         raise InputError(
             f"{type(model).__name__} has no trainable linear, embedding or norm layer; gradients "
-            "need at least one whose weight has requires_grad=True."
+            f"need at least one whose weight has requires_grad=True{known_here}."
         )
     if layers is None:
         return found

@@ -123,7 +123,7 @@ class DomainMixture(MixtureCallback):
                 f"start {needed} steps after a decision at the earliest."
             )
         self._lag = needed if self._lag is None else self._lag
-        batch_size = args.per_device_train_batch_size * accumulation * args.world_size
+        batch_size = args.train_batch_size * accumulation * args.world_size
         if self._sampler is not None and self._sampler.batch_size != batch_size:
             raise InputError(
                 f"this DomainMixture draws steps of {self._sampler.batch_size} samples for another "

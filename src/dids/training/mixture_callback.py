@@ -151,7 +151,7 @@ class MixtureCallback(TrainerCallback, ABC):
             dataset, collate_fn = self.domains_of(dataset), DomainCollator(collate_fn)
         self._batches = MixtureBatchSampler(
             self.sampler_for(args, dataset),
-            micro_batch_size=args.per_device_train_batch_size,
+            micro_batch_size=args.train_batch_size,
             accumulation=args.gradient_accumulation_steps,
             num_steps=args.max_steps,
         )

@@ -30,7 +30,7 @@ class _Arguments:
     """What a Trainer's arguments would say."""
 
     max_steps: int
-    per_device_train_batch_size: int
+    train_batch_size: int
     gradient_accumulation_steps: int
     dataloader_num_workers: int
     dataloader_prefetch_factor: int | None

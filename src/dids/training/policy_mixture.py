@@ -233,8 +233,16 @@ class PolicyMixture(DomainMixture):
         """The sampler of a run with these arguments, made at the first call.
 
         Raises:
-            InputError: If DeepSpeed has the parameters.
+            InputError: If DeepSpeed has the parameters, or one process several devices.
         """
+        num_devices = getattr(args, "n_gpu", 1)
+        if num_devices > 1:
+            raise InputError(
+                f"training: one process has {num_devices} GPUs and would divide each batch over "
+                "copies of the model, whose gradients cannot be read; start a process for each "
+                f"(torchrun --nproc-per-node {num_devices} ..., or accelerate launch), or show it "
+                "one (CUDA_VISIBLE_DEVICES=0)."
+            )
         if args.deepspeed is not None:
             raise InputError(
                 "training: DeepSpeed keeps parameters and gradients where impact cannot be "
@@ -291,8 +299,9 @@ class PolicyMixture(DomainMixture):
         self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure for the first mixture, or go on where the checkpoint was taken."""
-        super().on_train_begin(args, state, control, **kwargs)
         model: nn.Module = kwargs["model"]
+        _refuse_learnt_prompts(model)
+        super().on_train_begin(args, state, control, **kwargs)
         self._output_dir = str(args.output_dir)
         self._rounds = rounds = self._new_rounds(args, state.max_steps, model)
         if state.global_step == 0:
@@ -404,7 +413,7 @@ class PolicyMixture(DomainMixture):
                 run_tokens=run_tokens,
                 num_rounds=num_rounds,
                 mean_tokens=self._mean_tokens(),
-                micro_batch=args.per_device_train_batch_size,
+                micro_batch=args.train_batch_size,
             )
             estimator = self._estimator(args, budget)
         assert self._lag is not None
@@ -448,7 +457,7 @@ class PolicyMixture(DomainMixture):
             self.domain_names,
             budget,
             self._needs,
-            batch_size=args.per_device_train_batch_size,
+            batch_size=args.train_batch_size,
             seed=self._seed_of(args),
         )
 
@@ -526,6 +535,17 @@ def _refuse_what_needs_a_run(name: str, policy: Policy) -> None:
         if is_needed:
             raise InputError(f"policy '{name}' needs {what}, which only `dids run` has; "
                              "'dids' needs none.")  # fmt: skip
+
+
+def _refuse_learnt_prompts(model: nn.Module) -> None:
+    """They are looked up once for all samples of a batch, or are no part of it at all."""
+    adapters = getattr(model, "active_peft_config", None)
+    if getattr(adapters, "is_prompt_learning", False):
+        raise InputError(
+            f"training: {type(adapters).__name__} learns a prompt for all samples, whose gradient "
+            "cannot be told apart by sample; train LoRA adapters or the model, or go by a "
+            "DomainMixture."
+        )
 
 
 def _checked_weights(tasks: Mapping[str, float]) -> dict[str, float]:

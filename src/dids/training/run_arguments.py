@@ -9,7 +9,6 @@ class RunArguments(Protocol):
 
     output_dir: Any
     max_steps: int
-    per_device_train_batch_size: int
     gradient_accumulation_steps: int
     dataloader_num_workers: int
     dataloader_prefetch_factor: int | None
@@ -19,6 +18,10 @@ class RunArguments(Protocol):
     seed: int
     data_seed: int | None
     deepspeed: Any
+
+    @property
+    def train_batch_size(self) -> int:
+        """Samples of a batch of one process, however many devices it has."""
 
     @property
     def world_size(self) -> int:

@@ -39,15 +39,15 @@ class DidsMixin:
             cross entropy, else reading the logits once more, and no forward pass.
 
     Raises:
-        InputError: If the Trainer would pack or shuffle samples across domains, or needs each of
-            them several times in a batch (GRPO, RLOO).
+        InputError: If the Trainer would pack or shuffle samples across domains, needs each of them
+            several times in a batch (GRPO, RLOO), or would choose or divide batches by itself.
     """
 
     def __init__(
         self, *args: Any, mixture: MixtureCallback, log_domains: bool = True, **kwargs: Any
     ) -> None:
         for settings in (*args, *kwargs.values()):
-            _refuse_across_domains(settings)
+            _refuse(settings)
         super().__init__(*args, **kwargs)
         self.mixture = mixture
         self.log_domains = log_domains
@@ -97,6 +97,12 @@ class DidsMixin:
     def get_train_dataloader(self) -> DataLoader[Any]:
         """A loader whose batches are planned step by step, from the step of the resumed run."""
         dataset, collate = self.train_dataset, self.data_collator  # type: ignore[attr-defined]
+        accelerator = self.accelerator  # type: ignore[attr-defined]
+        if accelerator.split_batches and accelerator.num_processes > 1:
+            raise InputError(
+                "training: split_batches would divide batches over processes that are of one "
+                "process already; leave it out of accelerator_config."
+            )
         # As the Trainer itself does it; TRL says through these which columns it needs.
         if hasattr(dataset, "remove_columns"):
             dataset = self._remove_unused_columns(dataset, description="training")  # type: ignore[attr-defined]
@@ -110,7 +116,7 @@ class DidsMixin:
             collate,
             with_domains=self.log_domains or self.mixture.reads_losses,
         )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)  # type: ignore[attr-defined]
+        prepared: DataLoader[Any] = accelerator.prepare(loader)
         return prepared
 
     def create_scheduler(
@@ -207,8 +213,8 @@ class DidsMixin:
         return factor / float(num_items_in_batch)
 
 
-def _refuse_across_domains(settings: object) -> None:
-    """Refuse arguments of a Trainer by which batches would not be a mixture's own samples."""
+def _refuse(settings: object) -> None:
+    """Refuse arguments of a Trainer by which batches would not be those that a mixture plans."""
     repeats = getattr(settings, "num_generations", None)
     if isinstance(repeats, int) and repeats > 1:
         raise InputError(
@@ -216,16 +222,19 @@ def _refuse_across_domains(settings: object) -> None:
             "often, which a mixture's do not; mix the prompts into one data set before the "
             "training instead."
         )
-    for name, instead in _ACROSS_DOMAINS.items():
+    for name, what in _REFUSED.items():
         if getattr(settings, name, False) is True:
-            raise InputError(
-                f"training: {name} would join or move samples of several domains; {instead}."
-            )
+            raise InputError(f"training: {name} would {what}.")
 
 
-_ACROSS_DOMAINS = {
-    "packing": "pack each domain before they are concatenated, and leave packing=False",
-    "shuffle_dataset": "the sampler has an order of its own, so leave shuffle_dataset=False",
+_REFUSED = {
+    "packing": "join or move samples of several domains; pack each domain before they are "
+    "concatenated, and leave packing=False",
+    "shuffle_dataset": "join or move samples of several domains; the sampler has an order of its "
+    "own, so leave shuffle_dataset=False",
+    "auto_find_batch_size": "change the size of steps that the mixture has planned; say it by "
+    "per_device_train_batch_size and gradient_accumulation_steps, and leave "
+    "auto_find_batch_size=False",
 }
 
 
