@@ -152,7 +152,7 @@ def test_a_loss_that_keeps_something_else_is_computed_again():
         output.loss = loss
         assert kept_nll(output, target_bt) is None
         losses = DomainLosses(2)
-        losses._add(output, batch, torch.tensor([0, 1]))
+        losses._add(output, batch, target_bt, torch.tensor([0, 1]))
         expected = predicted_nll(output, target_bt)[0][target_bt[0] != -100].double().sum()
         assert float(losses.total()[0, 0]) == pytest.approx(float(expected), rel=1e-6)
 

@@ -86,6 +86,11 @@ class RowCollator:
             )
         names = [name for name in _NAMES if batch.get(name) is not None]
         rows = {name: torch.as_tensor(batch[name]) for name in names}
+        if rows["labels"].shape != rows["input_ids"].shape:
+            raise InputError(
+                f"{self.of}: its labels are {_axes(rows['labels'])} and its input_ids "
+                f"{_axes(rows['input_ids'])}; impact is measured on a label for every token."
+            )
         if len(rows["labels"]) == len(items):
             rows = _padded_at_the_end(rows)
         else:
@@ -136,6 +141,10 @@ class RowCollator:
 
 
 _NAMES = ("input_ids", "labels", "attention_mask", "position_ids")
+
+
+def _axes(rows: Tensor) -> str:
+    return " x ".join(map(str, rows.shape))
 
 
 def _padded_at_the_end(rows: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -103,6 +103,28 @@ def scored_counts(labels_bt: Int[Tensor, "b t"]) -> Int[Tensor, " b"]:
     return (labels_bt[:, 1:] != NOT_SCORED).sum(1)
 
 
+def predicts_next_tokens(model: nn.Module) -> bool:
+    """Whether logits after token t are of token t + 1, and labels are shifted so, as far as known.
+
+    Not those of encoders and decoders, and not those of models that classify or fill in tokens.
+
+    Args:
+        model: Of Hugging Face's kind, wrapped for several processes, compiled, with adapters, or as
+            it is.
+    """
+    inside: Any = model
+    while (wrapped := getattr(inside, "module", getattr(inside, "_orig_mod", None))) is not None:
+        inside = wrapped
+    if hasattr(inside, "get_base_model"):  # peft's
+        inside = inside.get_base_model()
+    is_encoder_decoder = getattr(getattr(inside, "config", None), "is_encoder_decoder", False)
+    return not is_encoder_decoder and not type(inside).__name__.endswith(_OTHER_LOSSES)
+
+
+_OTHER_LOSSES = ("ForMaskedLM", "ForPreTraining", "Classification", "ForQuestionAnswering")
+"""How classes of Transformers end whose labels are of the tokens where they stand, or of none."""
+
+
 def mean_per_token(labels_bt: Int[Tensor, "b t"]) -> float:
     """What a mean over a batch's scored tokens multiplies each of them by."""
     return 1.0 / max(1, int(scored_counts(labels_bt).sum()))

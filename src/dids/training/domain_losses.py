@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dids.gradients.losses import NOT_SCORED
+from dids.gradients.losses import NOT_SCORED, predicts_next_tokens
 from dids.gradients.token_nll import token_nll
 from dids.mixture.observation import TrainedOn
 from dids.ranks import is_first_rank, sum_over_ranks_
@@ -56,18 +56,21 @@ class DomainLosses:
 
         Args:
             model: As it is called, wrapped or not.
-            inputs: What it is called with: ``labels``, -100 where not scored; without them nothing
-                counts.
+            inputs: What it is called with: ``labels`` of tokens, -100 where not scored; without
+                them nothing counts.
             domain_b: Domain of each row, or of each token ``[b, t]``. None, or of other rows than
                 labels has: nothing counts.
         """
-        labels_bt = inputs.get("labels")
-        if labels_bt is None or domain_b is None or len(labels_bt) != len(domain_b):
+        labels_bt: Tensor | None = inputs.get("labels")
+        if labels_bt is None or domain_b is None or not _tells(domain_b, labels_bt):
             yield
             return
+        target_bt = labels_bt
+        if predicts_next_tokens(model):
+            target_bt = functional.pad(labels_bt[:, 1:], (0, 1), value=NOT_SCORED)
 
         def read(_module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401
-            self._add(output, inputs, domain_b)
+            self._add(output, inputs, target_bt, domain_b)
 
         handle = model.register_forward_hook(read)
         try:
@@ -76,8 +79,13 @@ class DomainLosses:
             handle.remove()
 
     @torch.no_grad()
-    def _add(self, output: Any, inputs: Mapping[str, Any], domain_b: Tensor) -> None:  # noqa: ANN401
-        target_bt = functional.pad(inputs["labels"][:, 1:], (0, 1), value=NOT_SCORED)
+    def _add(
+        self,
+        output: Any,  # noqa: ANN401
+        inputs: Mapping[str, Any],
+        target_bt: Tensor,
+        domain_b: Tensor,
+    ) -> None:
         nll_bt = kept_nll(output, target_bt)
         if nll_bt is None:
             nll_bt = predicted_nll(output, target_bt)
@@ -156,6 +164,11 @@ class DomainLosses:
         total_kc = _sums(state["total"])
         self._sum_kc = total_kc if is_first_rank() else torch.zeros_like(total_kc)
         self._read_at = {reader: _sums(read) for reader, read in state["read_at"].items()}
+
+
+def _tells(domain_b: Tensor, labels: Tensor) -> bool:
+    """Whether there are labels of tokens, and it is known whose they are."""
+    return labels.dim() == 2 and len(labels) == len(domain_b)
 
 
 def _sums(rows: list[list[float]]) -> Tensor:

@@ -21,6 +21,7 @@ from dids import __version__
 from dids.atomic import read_json
 from dids.data.domain_dataset import token_lengths
 from dids.errors import InputError
+from dids.gradients.losses import predicts_next_tokens
 from dids.impact.by_name import impact_by_name
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
@@ -300,7 +301,7 @@ class PolicyMixture(DomainMixture):
     ) -> None:
         """Measure for the first mixture, or go on where the checkpoint was taken."""
         model: nn.Module = kwargs["model"]
-        _refuse_learnt_prompts(model)
+        _refuse_unreadable(model)
         super().on_train_begin(args, state, control, **kwargs)
         self._output_dir = str(args.output_dir)
         self._rounds = rounds = self._new_rounds(args, state.max_steps, model)
@@ -537,8 +538,14 @@ def _refuse_what_needs_a_run(name: str, policy: Policy) -> None:
                              "'dids' needs none.")  # fmt: skip
 
 
-def _refuse_learnt_prompts(model: nn.Module) -> None:
-    """They are looked up once for all samples of a batch, or are no part of it at all."""
+def _refuse_unreadable(model: nn.Module) -> None:
+    """Refuse models whose gradients or losses are not those of samples' next tokens."""
+    if not predicts_next_tokens(model):
+        raise InputError(
+            f"training: impact is measured on what comes next after each token, but "
+            f"{type(model).__name__} predicts something else; train a causal language model, or "
+            "go by a DomainMixture."
+        )
     adapters = getattr(model, "active_peft_config", None)
     if getattr(adapters, "is_prompt_learning", False):
         raise InputError(
