@@ -102,6 +102,24 @@ def test_a_model_that_cannot_be_found_and_adapters_without_a_layer_are_refused_a
     check_architecture(ModelConfig(name=str(tmp_path)), "proxy", 32)
 
 
+BERT = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+
+
+def test_a_model_that_sees_what_it_predicts_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"model: BertLMHeadModel sees .* or set is_decoder: true"):
+        check_architecture(ModelConfig(config=BERT), "model", 32)
+    check_architecture(ModelConfig(config={**BERT, "is_decoder": True}), "model", 32)
+    build_model(ModelConfig(config=BERT), vocab_size=64, seed=0).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"is made to generate text\.$"):
+        check_architecture(ModelConfig(name=str(tmp_path)), "model", 32)
+
+
 GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_head": 2, "n_layer": 1, "n_positions": 32}
 OPT = {
     "model_type": "opt",

@@ -125,6 +125,17 @@ _OTHER_LOSSES = ("ForMaskedLM", "ForPreTraining", "Classification", "ForQuestion
 """How classes of Transformers end whose labels are of the tokens where they stand, or of none."""
 
 
+def sees_what_it_predicts(model: nn.Module) -> bool:
+    """Whether a model looks at the tokens to come, as BERT and its kin do, made for what it is not.
+
+    Transformers makes language models of them, too, and only warns where ``is_decoder`` is not set.
+    """
+    is_decoder = getattr(getattr(model, "config", None), "is_decoder", None)
+    return is_decoder is False and any(
+        getattr(module, "is_causal", None) is False for module in model.modules()
+    )
+
+
 def mean_per_token(labels_bt: Int[Tensor, "b t"]) -> float:
     """What a mean over a batch's scored tokens multiplies each of them by."""
     return 1.0 / max(1, int(scored_counts(labels_bt).sum()))

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from dids.config.schema import ModelConfig
 from dids.data.hub import refuse_missing_folder
 from dids.errors import InputError, first_line
+from dids.gradients.losses import sees_what_it_predicts
 from dids.training.lora import with_adapters
 from dids.training.quantization import (
     check_quantization,
@@ -180,6 +181,12 @@ def check_architecture(
                 model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                     found, trust_remote_code=trust_remote_code
                 )
+        if sees_what_it_predicts(model):
+            raise InputError(
+                f"{field}: {type(model).__name__} sees the tokens that it is to predict, because "
+                "its config has is_decoder: false; take a model that is made to generate text"
+                f"{', or set is_decoder: true' if config.name is None else ''}."
+            )
         _check_positions(model, field, sequence_length)
         if config.lora is not None:
             with_adapters(model, config.lora, seed=0)

@@ -21,7 +21,7 @@ from dids import __version__
 from dids.atomic import read_json
 from dids.data.domain_dataset import token_lengths
 from dids.errors import InputError
-from dids.gradients.losses import predicts_next_tokens
+from dids.gradients.losses import predicts_next_tokens, sees_what_it_predicts
 from dids.impact.by_name import impact_by_name
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.matrices import ImpactMatrices
@@ -540,11 +540,11 @@ def _refuse_what_needs_a_run(name: str, policy: Policy) -> None:
 
 def _refuse_unreadable(model: nn.Module) -> None:
     """Refuse models whose gradients or losses are not those of samples' next tokens."""
-    if not predicts_next_tokens(model):
+    if not predicts_next_tokens(model) or sees_what_it_predicts(model):
         raise InputError(
             f"training: impact is measured on what comes next after each token, but "
-            f"{type(model).__name__} predicts something else; train a causal language model, or "
-            "go by a DomainMixture."
+            f"{type(model).__name__} predicts something else, or sees it; train a causal language "
+            "model, or go by a DomainMixture."
         )
     adapters = getattr(model, "active_peft_config", None)
     if getattr(adapters, "is_prompt_learning", False):
