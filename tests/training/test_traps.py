@@ -244,6 +244,12 @@ def test_mistakes_in_a_run_are_named(tmp_path):
         tiny_trainer(tmp_path, DomainMixture(START, {**SIZES, "junk": 21})).train()
     with pytest.raises(InputError, match="max_steps is not given"):
         tiny_trainer(tmp_path, max_steps=-1).train()
+    trainer = tiny_trainer(tmp_path, DomainMixture(START, SIZES, unit="tokens"))
+    trainer.train_dataset = trainer.train_dataset.rename_column("input_ids", "labels")
+    with pytest.raises(
+        InputError, match="unit is 'tokens', but the training set's samples have no"
+    ):
+        trainer.train()
     mixture = DomainMixture(START, SIZES, lag=1)
     with pytest.raises(InputError, match="can start 3 steps after a decision"):
         tiny_trainer(tmp_path, mixture, dataloader_num_workers=2).train()

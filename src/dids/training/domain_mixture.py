@@ -44,7 +44,7 @@ class DomainMixture(MixtureCallback):
             named have no limit.
         at_end: ``renormalise`` or ``stop`` for domains with a limit.
         lengths: Tokens of every sample. None: those of its ``input_ids``; samples without these
-            count as one token.
+            count as one token, and cannot have shares of tokens.
         lag: Steps between a decision and the first step that follows it; None is the least that the
             loader's workers allow. A larger one gives runs with other workers the same samples.
         seed: Of the samples' order; None is the Trainer's ``data_seed``, or ``seed``.
@@ -133,6 +133,12 @@ class DomainMixture(MixtureCallback):
             lengths = self._lengths
             if lengths is None:
                 lengths = token_lengths(getattr(dataset, "dataset", dataset))
+            if lengths is None and self.domains.unit == "tokens":
+                raise InputError(
+                    "unit is 'tokens', but the training set's samples have no input_ids before "
+                    "they are collated; say how many tokens each has, lengths=..., or take unit "
+                    "'samples'."
+                )
             self._sampler = self.domains.sampler(
                 self._start,
                 1 if lengths is None else lengths,
