@@ -525,9 +525,13 @@ _CANNOT_BE_WRITTEN = (
     errno.EPERM,
     errno.EROFS,
     errno.EEXIST,
+    errno.EISDIR,
     errno.ENOTDIR,
     errno.ENAMETOOLONG,
 )
+
+
+_NO_HOME = "Could not determine home directory."
 
 
 def main() -> None:
@@ -550,6 +554,9 @@ def main() -> None:
             _say(str(end))
         raise
     except Exception as error:
+        if str(error) == _NO_HOME:  # of Path.expanduser
+            _fail("a path begins with ~ and a name, but there is no such user here; write the "
+                  "folder out.")  # fmt: skip
         where = getattr(error, "filename", None) or "the run folder"
         if is_disk_full(error):
             _fail(f"{where}: the disk is full; free some space and run the same command again.")

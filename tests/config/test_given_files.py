@@ -87,6 +87,13 @@ def test_what_cannot_be_is_one_sentence(given, said, expected):
 HARD = ["on", "12", "a: b", "# no comment", "{x}", "schöne Daten", "'quoted'", "*star", "x " * 90]
 
 
+def test_a_glob_may_have_an_equals_sign_in_it(tmp_path):
+    folder = tmp_path / "lang=en"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("{}", encoding="utf-8")
+    assert given_sources([f"{folder}/*.jsonl"]) == {"a": f"{folder}/a.jsonl"}
+
+
 def test_any_name_and_path_is_read_back_as_it_was():
     sources = {name.strip(): f"data/{name.strip()}.jsonl" for name in HARD}
     tasks = {name.strip(): (f"{name.strip()}/v", f"{name.strip()}/t") for name in HARD}

@@ -96,6 +96,11 @@ def test_unknown_nested_key_is_found_behind_a_union(tmp_path):
         ("budget:", "control: best\nbudget:", "control", "best"),
         ("budget:", "domains: {number: few}\nbudget:", "domains.number", "few"),
         ("budget:", "mixture: {policy: magic}\nbudget:", "mixture.policy", "magic"),
+        ("budget:", "seed: yes\nbudget:", "seed", "must be a number, not yes or no"),
+        ("tokens: 1000", "tokens: true", "budget.tokens", "must be a number, not yes or no"),
+        ("vocab_size: 512", "vocab_size: 1000000000000", "tokenizer.train.vocab_size", "10000000"),
+        ("web: web.jsonl", 'web: ""', "data.sources.web", "a path is empty"),
+        ("test: t.jsonl", "test: t.jsonl, weight: 1.0e+308", "tasks.qa.weight", "1000000000"),
     ],
 )
 def test_bad_value_names_field_and_value(tmp_path, old, new, field, value):
@@ -136,6 +141,45 @@ def test_variable_and_its_default_are_filled_in(tmp_path, monkeypatch):
 
 def test_file_that_is_no_yaml_names_the_line(tmp_path):
     assert "line 2: not valid YAML" in complaint(tmp_path, "run: x\n  seed: [")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "run: {{ run }}\n",
+            "line 1: not valid YAML: a name must be a word, not a list",
+        ),
+        ("run: x\n? [a, b]\n: 1\n", "line 2: not valid YAML: a name must be a word"),
+        ("seed: 2024-13-45\n", "line 1: not valid YAML: '2024-13-45' cannot be read as a value"),
+        ("seed: 0x_\n", "'0x_' cannot be read as a value; put it into quotes"),
+        ("seed: !!bool abc\n", "'abc' cannot be read as a value"),
+        ("seed: &x [*x]\n", "an alias is part of what it stands for"),
+        ("extra: &x {a: *x}\n", "an alias is part of what it stands for"),
+    ],
+)
+def test_values_that_yaml_cannot_make_are_named(tmp_path, text, said):
+    assert said in complaint(tmp_path, text)
+
+
+def test_what_an_alias_merges_may_be_given_anew(tmp_path):
+    text = MINIMAL.replace(
+        "    web: web.jsonl\n",
+        "    web: &as {path: web.jsonl, max_repeats: 2}\n    code: {<<: *as, path: code.jsonl}\n",
+    )
+    code = load_config(written(tmp_path, text)).data.sources["code"]
+    assert code.max_repeats == 2
+    assert code.path[0].endswith("code.jsonl")
+
+
+def test_numbers_of_a_models_config_may_be_variables(tmp_path, monkeypatch):
+    monkeypatch.setenv("WIDTH", "16")
+    text = MINIMAL.replace(
+        "{model_type: llama}", '{model_type: llama, hidden_size: "${WIDTH}", rms_norm_eps: 1e-6}'
+    )
+    found = load_config(written(tmp_path, text)).model.config
+    assert found == {"model_type": "llama", "hidden_size": 16, "rms_norm_eps": 1e-6}
+    assert isinstance(found["hidden_size"], int)
 
 
 def test_config_that_is_not_there_is_named(tmp_path):

@@ -29,6 +29,22 @@ def test_the_projection_is_the_nearest_allowed_mixture():
         assert np.linalg.norm(wish - nearest) <= min(distances) + 1e-9
 
 
+def test_nothing_is_exactly_nothing():
+    capped = MixtureLimits(
+        np.zeros(4), np.ones(4), GROUPS, np.array([0.0, 0.0]), np.array([0.0, 1.0])
+    )
+    pinned = MixtureLimits(np.array([1.0, 0, 0, 0]), np.array([1.0, 1, 1, 1]))
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        wish = rng.dirichlet(np.ones(4))
+        weights = rng.uniform(1, 9, 4)
+        for found in (capped.project(wish), capped.minimiser(np.eye(4), -wish, weights)):
+            assert found[:2].tolist() == [0.0, 0.0]
+            assert abs(found.sum() - 1) < 1e-9
+        assert pinned.project(wish).tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert capped.project(np.array([1e-16, 0, 0.5, 0.5])).tolist() == [0.0, 0.0, 0.5, 0.5]
+
+
 @given(st.integers(0, 500), st.floats(0.0, 1.0))
 def test_an_allowed_mixture_stays_as_it_is_and_a_floor_holds_exactly(seed, floor):
     mixture = np.random.default_rng(seed).dirichlet(np.full(6, 0.5))

@@ -138,6 +138,49 @@ def test_run_folder_of_another_config_is_refused_with_the_difference(tmp_path, c
     assert "'seed' is 0 there and 1 now" in message
 
 
+@pytest.mark.parametrize(("section", "named"), [("tasks", "tasks"), ("sources", "data.sources")])
+def test_another_order_of_sources_or_tasks_is_another_config(
+    tmp_path, capsys, monkeypatch, section, named
+):
+    sentence(capsys, monkeypatch, "run", write_config(tmp_path, domains=TOO_MANY))
+    raw = yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8"))
+    holder = raw if section == "tasks" else raw["data"]
+    holder[section] = dict(reversed(holder[section].items()))
+    names = list(holder[section])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    message = sentence(capsys, monkeypatch, "run", tmp_path / "config.yaml")
+    assert f"'{named}, in this order,' is {names[::-1]} there and {names} now" in message
+
+
+def test_tasks_without_any_completion_are_named(tmp_path, capsys, monkeypatch):
+    for split in ("validation", "test"):
+        lines = [json.dumps({"prompt": f"what is {i}?"}) for i in range(4)]
+        (tmp_path / f"asked-{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    files = {s: str(tmp_path / f"asked-{s}.jsonl") for s in ("validation", "test")}
+    config = write_config(tmp_path, tasks={"asked": files})
+    said = sentence(capsys, monkeypatch, "run", config)
+    assert "tasks: no task has a completion, so there is no loss to be guided by" in said
+
+
+def test_the_home_of_nobody_is_one_sentence(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path, run="~nobody-of-this-name/run")
+    said = sentence(capsys, monkeypatch, "run", config)
+    assert "a path begins with ~ and a name, but there is no such user here" in said
+
+
+def test_a_folder_where_a_file_shall_be_is_one_sentence(tmp_path, capsys, monkeypatch):
+    (tmp_path / "there").mkdir()
+    config = write_config(tmp_path)
+    said = sentence(capsys, monkeypatch, "check", config, "--json", tmp_path / "there")
+    assert "there" in said
+    assert "is a directory" in said
+
+
+def test_a_path_that_no_file_can_have_is_one_sentence(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path, run="runs/\0x")
+    assert "is no path" in sentence(capsys, monkeypatch, "run", config)
+
+
 def test_a_limit_that_changed_in_the_config_is_sent_to_the_steering_file(
     tmp_path, capsys, monkeypatch
 ):
@@ -199,9 +242,7 @@ def test_folder_with_other_files_is_no_run_folder(tmp_path, capsys, monkeypatch)
     (tmp_path / "run" / "thesis.tex").write_text("x", encoding="utf-8")
     config = write_config(tmp_path)
     assert "thesis.tex" in sentence(capsys, monkeypatch, "run", config)
-    assert [path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock"] == [
-        "thesis.tex"
-    ]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
 def test_stage_of_a_folder_without_a_run_is_refused(tmp_path, capsys, monkeypatch):

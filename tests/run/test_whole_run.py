@@ -219,6 +219,22 @@ def test_dry_run_says_which_source_is_used_up_when(tmp_path, monkeypatch, capsys
     assert 10 < int(found.group(1)) < 200
 
 
+def test_a_run_that_ends_far_before_its_budget_says_so(tmp_path, monkeypatch):
+    config = write_config(
+        tmp_path, mixture={"policy": "uniform", "rounds": 2}, budget={"tokens": 200_000},
+        domains={"number": "sources"}, control=None,
+    )  # fmt: skip
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    sources = settings["data"]["sources"]
+    settings["data"]["sources"] = {n: {"path": p, "max_repeats": 0} for n, p in sources.items()}
+    config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    call(monkeypatch, "run", config)
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    assert result["tokens"] < 20_000
+    said = f"The run ended after {result['tokens']:,} of 200,000 tokens"
+    assert any(warning.startswith(said) for warning in result["warnings"])
+
+
 def test_weights_in_tokens_give_a_run_whose_token_shares_follow(tmp_path, monkeypatch):
     config = write_config(
         tmp_path, mixture={"policy": "uniform", "unit": "tokens", "rounds": 2},

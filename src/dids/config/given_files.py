@@ -106,7 +106,14 @@ def _name_of(path: str) -> str:
 
 def _parted(text: str) -> tuple[str | None, str]:
     name, sign, path = text.partition("=")
-    return (None, text) if not sign or Path(text).exists() else (name, path)
+    return (None, text) if not sign or _names_files(text) else (name, path)
+
+
+def _names_files(path: str) -> bool:
+    try:
+        return bool(files_of_path(path, path))
+    except InputError:
+        return False
 
 
 def _stem(path: Path) -> str:

@@ -64,10 +64,20 @@ def _check_allowed_leaks(config: Config, file: YamlFile) -> None:
             raise InputError(f"{where}: '{name}' must end with /validation or /test.")
 
 
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _with_absolute_paths(config: Config) -> Config:
     def absolute(path: str) -> str:
         if path.startswith(("hf:", "python:")):
             return path
+        if "\0" in path or not _is_utf8(path):
+            raise InputError(f"{path!r} is no path: it has a character that no file's name can.")
         return str(Path(path).expanduser().absolute())
 
     raw = config.model_dump()

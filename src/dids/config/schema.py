@@ -1,5 +1,6 @@
 """What a config may say: one frozen model a section, unit and reason under every field."""
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -18,7 +19,20 @@ from dids.mixture.policy_names import checked_policy_name
 if TYPE_CHECKING:
     from dids.mixture.policy import Policy
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1), "path"]
+
+def _none_empty(paths: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(path.strip() for path in paths):
+        raise ValueError("a path is empty; name a file or folder (. is this one)")
+    return paths
+
+
+Paths = Annotated[
+    tuple[str, ...],
+    BeforeValidator(as_tuple),
+    Field(min_length=1),
+    AfterValidator(_none_empty),
+    "path",
+]
 
 
 AlignmentNames = Annotated[
@@ -132,7 +146,7 @@ def _task(value: object) -> object:
 class TrainTokenizer(Section):
     """A byte-level BPE tokenizer trained on the sources."""
 
-    vocab_size: Annotated[int, Field(ge=300)] = 4096
+    vocab_size: Annotated[int, Field(ge=300, le=10_000_000)] = 4096
 
 
 class TokenizerConfig(Section):
@@ -184,12 +198,29 @@ class LoraSettings(Section):
 Quantization = Literal["4bit", "8bit"]
 
 
+_NUMBER = re.compile(r"[+-]?(\d[\d_]*|(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?)")
+
+
+def _with_numbers(value: Any) -> Any:  # noqa: ANN401
+    """Texts that are numbers as numbers: a variable is text, and so is 1e-6 to YAML."""
+    if isinstance(value, dict):
+        return {name: _with_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return value
+    return int(value) if value.lstrip("+-").replace("_", "").isdecimal() else float(value)
+
+
+ModelArguments = Annotated[dict[str, Any], BeforeValidator(_with_numbers), "setting"]
+
+
 class ModelConfig(Section):
     """A causal language model: loaded by name, or built from a ``transformers`` config."""
 
     name: str | None = None
     """Hub name or folder; weights are read from safetensors alone."""
-    config: dict[str, Any] | None = None
+    config: ModelArguments | None = None
     """Arguments of ``AutoConfig.for_model``; needs ``model_type``. Weights start at random."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     lora: LoraSettings | None = None
@@ -222,7 +253,7 @@ class ProxyConfig(Section):
     """The small model whose gradients stand in for the trained model's."""
 
     name: str | None = None
-    config: dict[str, Any] | None = None
+    config: ModelArguments | None = None
     """Neither name nor config: the model itself, at its start."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     warmup_steps: Annotated[int, Field(ge=0)] | None = None

@@ -23,7 +23,7 @@ _STEERED = re.compile(
     r"|tasks\..+\.weight$"
 )
 
-TaskWeight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+TaskWeight = Annotated[float, Field(ge=0.0, le=1e9, allow_inf_nan=False)]
 
 
 class Limits(Section):

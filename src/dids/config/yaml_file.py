@@ -20,7 +20,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:  # what it brings may be given anew
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    problem="a name must be a word, not a list or mapping; put text with braces "
+                    "into quotes",
+                    problem_mark=key_node.start_mark,
+                )
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise InputError(
@@ -29,6 +37,29 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+            raise yaml.constructor.ConstructorError(
+                problem=f"{str(node.value)[:40]!r} cannot be read as a value; put it into quotes "
+                "if it is text",
+                problem_mark=node.start_mark,
+            ) from None
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def _refuse_itself(value: Any, above: tuple[int, ...]) -> None:  # noqa: ANN401
+    """Refuse a value that an alias has put into itself."""
+    if id(value) in above:
+        raise yaml.constructor.ConstructorError(problem="an alias is part of what it stands for")
+    if isinstance(value, dict | list):
+        inside = value.values() if isinstance(value, dict) else value
+        for each in inside:
+            _refuse_itself(each, (*above, id(value)))
 
 
 @dataclass(frozen=True)
@@ -79,6 +110,9 @@ class YamlFile:
         try:
             root = loader.get_single_node()
             raw = loader.construct_document(root) if root is not None else None
+            _refuse_itself(raw, ())
+        except RecursionError:
+            raise InputError(f"{path}: not valid YAML: it is nested without end.") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f", line {mark.line + 1}" if mark is not None else ""

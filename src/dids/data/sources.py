@@ -84,6 +84,8 @@ def files_of_path(path: str, called: str) -> list[Path]:
 
 
 def _found_files(path: str, called: str) -> list[Path]:
+    if not path.strip():
+        raise InputError(f"{called}: its path is empty; name a file or folder (. is this one).")
     place = Path(path).expanduser()
     if place.is_file():
         return [place]

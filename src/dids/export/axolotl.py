@@ -14,6 +14,7 @@ from dids.export.record_count import num_records
 from dids.export.target import (
     ImportedMixture,
     Target,
+    entries,
     entry,
     first_file,
     number,
@@ -63,7 +64,7 @@ def _place(domain: BlendDomain) -> dict[str, Any]:
 
 def _read(path: Path) -> ImportedMixture:
     weights, files = {}, {}
-    for position, dataset in enumerate(entry(read_yaml(path), path, "datasets")):
+    for position, dataset in enumerate(entries(read_yaml(path), path, "datasets")):
         where = f"datasets.{position}"
         named = dataset.get("data_files") or entry(dataset, path, "path")
         places = tuple([named] if isinstance(named, str) else named)

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from dids.export.blend import Blend
-from dids.export.target import ImportedMixture, Target, entry, number, read_yaml, yaml_text
+from dids.export.target import (
+    ImportedMixture,
+    Target,
+    entry,
+    named_entries,
+    number,
+    read_yaml,
+    yaml_text,
+)
 
 
 def _write(blend: Blend, folder: Path) -> dict[str, str]:
@@ -47,7 +55,7 @@ def _read(path: Path) -> ImportedMixture:
     curriculum = (value.get("callbacks") or {}).get("curriculum_learning")
     if curriculum:  # the last stage is where it ends
         dataset = entry(curriculum, path, "schedule", -1, "dataset")
-    streams = entry(dataset, path, "streams")
+    streams = named_entries(dataset, path, "streams")
     weights = {
         str(name): number(entry(stream, path, "proportion"), path, f"streams.{name}.proportion")
         for name, stream in streams.items()

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 from dids.export.blend import Blend, check_no_character
-from dids.export.target import ImportedMixture, Target, entry, number, read_yaml, yaml_text
+from dids.export.target import ImportedMixture, Target, entries, entry, number, read_yaml, yaml_text
 
 
 def _write(blend: Blend, folder: Path) -> dict[str, str]:
@@ -34,7 +34,7 @@ def _repetition(passes: float) -> float:
 
 def _read(path: Path) -> ImportedMixture:
     weights = {}
-    for position, source in enumerate(entry(read_yaml(path), path, "sources")):
+    for position, source in enumerate(entries(read_yaml(path), path, "sources")):
         where = f"sources.{position}"
         name = str(entry(source, path, "source_name"))
         weights[name] = number(entry(source, path, "target_ratio"), path, f"{where}.target_ratio")

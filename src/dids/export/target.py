@@ -124,12 +124,38 @@ def entry(value: Any, path: Path, *keys: str | int) -> Any:  # noqa: ANN401
     return value
 
 
-def named_weights(values: Mapping[Any, Any], path: Path, field_name: str) -> dict[str, float]:
+def entries(value: Any, path: Path, key: str) -> list[Mapping[str, Any]]:  # noqa: ANN401
+    """The list of mappings that stands below a key of a file's value.
+
+    Raises:
+        InputError: If it is not there, or something else.
+    """
+    found = entry(value, path, key)
+    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+        raise InputError(f"{path}: '{key}' must be a list of mappings.")
+    return found
+
+
+def named_entries(value: Any, path: Path, key: str) -> Mapping[Any, Any]:  # noqa: ANN401
+    """The mapping from names that stands below a key of a file's value.
+
+    Raises:
+        InputError: If it is not there, or something else.
+    """
+    found = entry(value, path, key)
+    if not isinstance(found, Mapping):
+        raise InputError(f"{path}: '{key}' must be a mapping from names.")
+    return found
+
+
+def named_weights(values: Any, path: Path, field_name: str) -> dict[str, float]:  # noqa: ANN401
     """The weights of a mapping from names.
 
     Raises:
-        InputError: If one is no weight.
+        InputError: If it is no mapping, or one is no weight.
     """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}: '{field_name}' must be a mapping from names to weights.")
     return {
         str(name): number(value, path, f"{field_name}.{name}") for name, value in values.items()
     }

@@ -10,6 +10,7 @@ from dids.export.blend import Blend
 from dids.export.target import (
     ImportedMixture,
     Target,
+    entries,
     entry,
     first_file,
     number,
@@ -34,7 +35,7 @@ def _write(blend: Blend, folder: Path) -> dict[str, str]:
 
 def _read(path: Path) -> ImportedMixture:
     weights, files = {}, {}
-    for position, dataset in enumerate(entry(read_yaml(path), path, "datasets")):
+    for position, dataset in enumerate(entries(read_yaml(path), path, "datasets")):
         where = f"datasets.{position}"
         named = dataset.get("data_files")
         places = (named,) if isinstance(named, str) else tuple(named or ())

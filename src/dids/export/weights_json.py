@@ -4,8 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dids.errors import InputError
 from dids.export.blend import Blend
-from dids.export.target import ImportedMixture, Target, entry, named_weights, read_yaml
+from dids.export.target import (
+    ImportedMixture,
+    Target,
+    entry,
+    named_entries,
+    named_weights,
+    read_yaml,
+)
 
 
 def _write(blend: Blend, folder: Path) -> dict[str, str]:
@@ -31,9 +39,12 @@ def _write(blend: Blend, folder: Path) -> dict[str, str]:
 def _read(path: Path) -> ImportedMixture:
     value = read_yaml(path)  # JSON is YAML
     read = named_weights(entry(value, path, "weights"), path, "weights")
-    files = {name: tuple(places) for name, places in (value.get("files") or {}).items()}
+    named = named_entries(value, path, "files") if value.get("files") else {}
+    files = {name: tuple(places) for name, places in named.items()}
     unit = value.get("unit", "records")
-    return ImportedMixture(read, "tokens" if unit == "tokens" else "records", files)
+    if unit not in ("records", "tokens"):
+        raise InputError(f"{path}: 'unit' must be records or tokens, got {unit!r}.")
+    return ImportedMixture(read, unit, files)
 
 
 TARGET = Target(

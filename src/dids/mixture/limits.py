@@ -63,6 +63,7 @@ class MixtureLimits:
             )
         if self.group_mk is not None and not self._is_feasible(np.arange(len(self.group_mk))):
             raise InputError(self._conflict())
+        object.__setattr__(self, "upper_k", self._highest())
 
     @classmethod
     def with_floor(cls, num_domains: int, floor: float) -> "MixtureLimits":
@@ -77,7 +78,8 @@ class MixtureLimits:
     def project(self, mixture_k: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
         """The nearest mixture that keeps the limits; one that keeps them is returned as it is."""
         if self.allows(mixture_k):
-            return mixture_k
+            has_dust_k = (self.upper_k == 0.0) & (mixture_k != 0.0)
+            return np.where(has_dust_k, 0.0, mixture_k) if has_dust_k.any() else mixture_k
         return self.minimiser(np.eye(self.num_domains), -mixture_k)
 
     def allows(self, mixture_k: Float64[np.ndarray, " k"]) -> bool:
@@ -162,6 +164,17 @@ class MixtureLimits:
             np.zeros(num_groups) if self.lower_m is None else self.lower_m.astype(np.float64),
             np.ones(num_groups) if self.upper_m is None else self.upper_m.astype(np.float64),
         )
+
+    def _highest(self) -> np.ndarray:
+        """The caps, and zero for what the other limits leave nothing.
+
+        Solvers would leave it a rounding, which is a share to whoever reads the mixture.
+        """
+        others_k = self.lower_k.sum() - self.lower_k
+        is_left_out_k = (others_k >= 1.0 - SAME) & (self.lower_k == 0.0)
+        group_mk, _, upper_m = self._groups()
+        is_left_out_k |= (group_mk[upper_m == 0.0] > 0.0).any(axis=0)
+        return np.where(is_left_out_k, 0.0, self.upper_k)
 
     def _is_feasible(self, groups: np.ndarray) -> bool:
         """Whether some mixture keeps the limits of the domains and of these groups."""

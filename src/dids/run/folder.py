@@ -58,7 +58,7 @@ class RunFolder:
         if recorded.exists():
             self.refuse_other_format()
             begun_with = _with_defaults(yaml.safe_load(recorded.read_text("utf-8")))
-            changes = differences(begun_with, asked)
+            changes = differences(begun_with, asked) + _reordered(begun_with, asked)
             if not changes:
                 return
             binding = [change for change in changes if change[0] not in HARMLESS]
@@ -137,6 +137,8 @@ class RunFolder:
                 yield
             finally:
                 file.truncate(0)
+                if not (self.path / CONFIG_NAME).exists():  # it became no run folder
+                    (self.path / _LOCK).unlink(missing_ok=True)
 
     @property
     def is_worked_on(self) -> bool:
@@ -271,6 +273,21 @@ def differences(
             found += differences(old.get(key), new.get(key), field)
         return found
     return [] if old == new else [(where, old, new)]
+
+
+def _reordered(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[tuple[str, list[str], list[str]]]:
+    """Where names stand in another order by which a run numbers their samples or values."""
+    orders = [
+        ("data.sources, in this order,", old["data"]["sources"], new["data"]["sources"]),
+        ("tasks, in this order,", old["tasks"], new["tasks"]),
+    ]
+    return [
+        (field, list(begun), list(asked))
+        for field, begun, asked in orders
+        if set(begun) == set(asked) and list(begun) != list(asked)
+    ]
 
 
 def versions() -> dict[str, str]:

@@ -60,7 +60,7 @@ def run_result(work: Workspace) -> dict[str, Any]:
         "overhead": overhead,
         "overhead_allowed": work.config.impact.overhead,
         "time_s": work.folder.times_s(),
-        "warnings": _warnings(work, overhead, tested),
+        "warnings": _warnings(work, overhead, tested, drawn["tokens"]),
         "findings": _findings(work),
         "bad_records": _bad_records(work),
         "versions": work.folder.versions(),
@@ -149,8 +149,14 @@ def _beginning(work: Workspace, sample: int, characters: int) -> str:
     return text[:characters] + ("…" if len(text) > characters else "")
 
 
-def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[str]:
+def _warnings(work: Workspace, overhead: float, tested: dict[str, Any], tokens: int) -> list[str]:
     warnings = check_warnings(work)
+    budget = work.config.budget.tokens
+    if tokens < _MOST_OF_A_BUDGET * budget:
+        warnings.append(
+            f"The run ended after {tokens:,} of {budget:,} tokens: with max_repeats and at_end its "
+            "domains could not fill another step."
+        )
     unscored = [task for task in work.config.tasks if task not in work.scored_tasks]
     if unscored:
         warnings.append(
@@ -181,6 +187,9 @@ def _warnings(work: Workspace, overhead: float, tested: dict[str, Any]) -> list[
         said = "record was skipped; it is" if len(bad) == 1 else "records were skipped; they are"
         warnings.append(f"{name}: {len(bad):,} {said} listed below.")
     return warnings
+
+
+_MOST_OF_A_BUDGET = 0.95
 
 
 def check_warnings(work: Workspace) -> list[str]:

@@ -13,6 +13,7 @@ from dids.data.sources import SourceFiles, content_hash
 from dids.data.token_parts import PlannedStore, Tokenising, join_parts, parts_folder
 from dids.data.token_store import open_token_store, token_store_key
 from dids.data.tokenizer import tokenizer_hash
+from dids.errors import InputError
 from dids.run.stages.check import check_added
 from dids.run.workspace import Workspace
 
@@ -32,10 +33,21 @@ def run(work: Workspace) -> dict[str, Any]:
         for kind, named in _files(work).items()
     }
     _tokenise(work, [store for named in planned.values() for store in named.values()])
+    if not any(_has_scored_tokens(store) for store in planned["validation"].values()):
+        raise InputError(
+            "tasks: no task has a completion, so there is no loss to be guided by; give one a "
+            "completion or answer."
+        )
     return {
         kind: {name: _place(store) for name, store in named.items()}
         for kind, named in planned.items()
     }
+
+
+def _has_scored_tokens(planned: PlannedStore) -> bool:
+    store = open_token_store(planned.folder, planned.key)
+    assert store is not None, "it was written just now"
+    return store.num_scored_tokens > 0
 
 
 def rebuild_damaged(work: Workspace) -> None:
