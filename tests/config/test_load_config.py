@@ -257,6 +257,7 @@ def test_weights_of_few_bits_are_not_sharded(tmp_path):
         ("per_device_train_batch_size: 0", "must be 1 or more, got 0"),
         ("per_device_train_batch_size: 1.5", "input should be a valid integer"),
         ("adam_beta2: 1.0", "'training.adam_beta2' must be below 1, got 1.0"),
+        ("neftune_noise_alpha: -5", "must be 0 or more, got -5"),
         ("torch_compile_mode: max-autotun", "does not know; did you mean 'max-autotune'?"),
         ("torch_compile_backend: inducto", "torch.compile does not know; did you mean 'inductor'?"),
         ("lr_scheduler_type: cosin", "Transformers does not know; did you mean 'cosine'?"),

@@ -37,6 +37,7 @@ _LEAST = {
     "weight_decay": 0.0,
     "warmup_steps": 0.0,
     "max_grad_norm": 0.0,
+    "neftune_noise_alpha": 0.0,
     "adam_beta1": 0.0,
     "adam_beta2": 0.0,
     "adam_epsilon": 0.0,
