@@ -155,3 +155,11 @@ def test_a_loop_that_skips_something_is_told(tmp_path):
         policy_loop(accumulation=0)
     with pytest.raises(InputError, match="The training set has 20 samples, but the domains have"):
         policy_loop(dataset=TASKS["sums"])
+
+
+def test_several_processes_without_accelerate_are_refused(monkeypatch):
+    monkeypatch.setattr("dids.training.policy_loop.num_ranks", lambda: 2)
+    monkeypatch.setattr("dids.training.policy_loop.is_initialized", lambda: False)
+    loop, model = policy_loop(), tiny_model(0.0)
+    with pytest.raises(InputError, match="deals them out through Accelerate"):
+        loop.begin(model, torch.optim.AdamW(model.parameters()))

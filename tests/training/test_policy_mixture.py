@@ -519,3 +519,18 @@ def test_workers_change_nothing_where_the_lag_is_given(tmp_path):
     helped = run(tmp_path / "b", policy_mixture(lag=3), dataloader_num_workers=2)
     assert shares(alone).tolist() == shares(helped).tolist()
     assert alone.seen == helped.seen
+
+
+def test_a_run_of_another_length_is_refused(tmp_path):
+    run(tmp_path, save_strategy="steps", save_steps=5)
+    with pytest.raises(InputError, match="is of a run of 10 steps, and max_steps is 20 now"):
+        run(tmp_path, resume=tmp_path / "checkpoint-5", max_steps=20)
+
+
+def test_a_look_at_a_batch_is_no_training(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path, policy_mixture(), eval_dataset=TASKS, dropout=0.0, save_strategy="no"
+    )
+    next(iter(trainer.get_train_dataloader()))
+    trainer.train()
+    np.testing.assert_array_equal(shares(trainer), shares(run(tmp_path / "b")))

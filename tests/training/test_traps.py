@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -18,6 +19,7 @@ from tiny_trainer import (
     tiny_trainer,
     trained,
 )
+from torch.utils.data import Subset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from dids.errors import InputError
@@ -306,3 +308,65 @@ def test_batches_that_are_divided_over_processes_are_refused(tmp_path, monkeypat
     monkeypatch.setattr(Accelerator, "num_processes", 2)
     with pytest.raises(InputError, match="split_batches would divide batches over processes"):
         trainer.get_train_dataloader()
+
+
+def test_a_look_at_a_batch_is_no_training(tmp_path):
+    plain = trained(tmp_path / "a", DomainMixture(START, SIZES, schedule={1: LATER}), max_steps=3)
+    looked = tiny_trainer(
+        tmp_path / "b", DomainMixture(START, SIZES, schedule={1: LATER}), max_steps=3
+    )
+    next(iter(looked.get_train_dataloader()))
+    looked.train()
+    assert looked.seen == plain.seen
+
+
+def test_a_checkpoint_named_by_a_path_brings_its_own_mixture(tmp_path):
+    trained(tmp_path / "a", DomainMixture(ONLY_CODE, SIZES), max_steps=2, save_steps=2)
+    for name in ("b", "c"):
+        trained(tmp_path / name, DomainMixture(START, SIZES), max_steps=2, save_steps=2)
+    seen = []
+    for name, kind in (("b", str), ("c", Path)):
+        trainer = tiny_trainer(tmp_path / name, DomainMixture(START, SIZES), max_steps=4)
+        trainer.train(resume_from_checkpoint=kind(tmp_path / "a" / "checkpoint-2"))
+        seen.append(trainer.seen)
+    assert seen[0] == seen[1]
+    assert all(sample in CODE for sample in seen[0][2])
+
+
+def test_a_subset_that_reorders_has_its_own_lengths(tmp_path):
+    drawn = []
+    for logs in (True, False):
+        mixture = DomainMixture(START, SIZES, unit="tokens")
+        trainer = tiny_trainer(tmp_path, mixture, max_steps=3, save_strategy="no")
+        trainer.log_domains = logs
+        trainer.train_dataset = Subset(trainer.train_dataset, list(range(69))[::-1])
+        trainer.train()
+        drawn.append(trainer.seen)
+    assert drawn[0] == drawn[1]
+
+
+def test_sizes_and_lengths_of_another_data_set_are_refused(tmp_path):
+    trainer = tiny_trainer(tmp_path, DomainMixture(START, {**SIZES, "junk": 11}))
+    trainer.log_domains = False
+    with pytest.raises(InputError, match="has 69 samples, but the domains have 60"):
+        trainer.train()
+    mixture = DomainMixture(START, SIZES, unit="tokens", lengths=np.ones(80, dtype=int))
+    with pytest.raises(InputError, match="lengths has 80 numbers, but the training set has 69"):
+        tiny_trainer(tmp_path, mixture).train()
+
+
+def test_a_policy_sees_losses_that_are_not_logged(tmp_path):
+    views = []
+
+    def policy(view):
+        views.append(view.losses)
+        return START
+
+    trainer = tiny_trainer(
+        tmp_path, DomainMixture(START, SIZES, policy=policy, every_steps=2), max_steps=4,
+        save_strategy="no",
+    )  # fmt: skip
+    trainer.log_domains = False
+    trainer.train()
+    assert views
+    assert views[-1]["web"] > 0

@@ -132,7 +132,12 @@ class DomainMixture(MixtureCallback):
         if self._sampler is None:
             lengths = self._lengths
             if lengths is None:
-                lengths = token_lengths(getattr(dataset, "dataset", dataset))
+                lengths = token_lengths(_unwrapped(dataset))
+            if isinstance(lengths, np.ndarray) and len(lengths) != len(dataset):
+                raise InputError(
+                    f"lengths has {len(lengths)} numbers, but the training set has {len(dataset)} "
+                    "samples; give one for each, in their order."
+                )
             if lengths is None and self.domains.unit == "tokens":
                 raise InputError(
                     "unit is 'tokens', but the training set's samples have no input_ids before "
@@ -159,6 +164,11 @@ class DomainMixture(MixtureCallback):
     def domains_of(self, dataset: Any) -> DomainDataset:  # noqa: ANN401
         """The data set with the domain in its items."""
         return DomainDataset(dataset, self.domains.sizes)
+
+    @property
+    def reads_losses(self) -> bool:
+        """Whether there is a policy, which is shown the domains' losses."""
+        return self.policy is not None
 
     def forecast(self, batch_size: int, num_steps: int) -> dict[str, DomainForecast]:
         """What mixture, schedule and a number of steps imply for each domain, before the run.
@@ -207,7 +217,9 @@ class DomainMixture(MixtureCallback):
         A second ``train()`` that goes on from none begins anew, with the first samples again.
         """
         super().on_train_begin(args, state, control, **kwargs)
-        if self._beginning is not None and self._step > state.global_step == 0:
+        has_planned = self._sampler is not None and self._sampler.num_planned_steps > 0
+        has_begun = self._step > 0 or has_planned  # a batch may have been looked at
+        if self._beginning is not None and has_begun and state.global_step == 0:
             self.load_state_dict(self._beginning)
             self.losses.load_state_dict(self._beginning["domain_losses"])
         self._step = state.global_step
@@ -296,3 +308,7 @@ class DomainMixture(MixtureCallback):
         answer = answer_of(policy, view)
         if answer is not None:
             self.set_mixture(answer)
+
+
+def _unwrapped(dataset: Any) -> Any:  # noqa: ANN401
+    return dataset.dataset if isinstance(dataset, DomainDataset) else dataset

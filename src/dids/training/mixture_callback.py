@@ -147,8 +147,9 @@ class MixtureCallback(TrainerCallback, ABC):
             )
         if self.takes_data:
             collate_fn = LengthsCollator(collate_fn)
+        known = self.domains_of(dataset)  # refuses one whose samples are not those of the domains
         if with_domains:
-            dataset, collate_fn = self.domains_of(dataset), DomainCollator(collate_fn)
+            dataset, collate_fn = known, DomainCollator(collate_fn)
         self._batches = MixtureBatchSampler(
             self.sampler_for(args, dataset),
             micro_batch_size=args.train_batch_size,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accelerate.state import is_initialized
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -110,12 +111,17 @@ class PolicyLoop:
             optimizer: Its own, prepared or not.
 
         Raises:
-            InputError: If batches have been read before.
+            InputError: If batches have been read before, or several processes read the same ones.
         """
         if self.mixture.sampler.num_planned_steps > self.step:
             raise InputError(
                 "the loader was read before begin(model, optimizer), which measures for the first "
                 "batch; call it first."
+            )
+        if num_ranks() > 1 and not is_initialized():
+            raise InputError(
+                "each of several processes needs batches of its own, and the loop's loader deals "
+                "them out through Accelerate: accelerator.prepare(model, optimizer, loop.loader)."
             )
         if isinstance(model, DistributedDataParallel):
             model = model.module

@@ -314,6 +314,13 @@ class PolicyMixture(DomainMixture):
                 "measurements; go on with the mixture that it was written with."
             )
         else:
+            planned = self._rounds_state.get("nominal_steps", state.max_steps)
+            if planned != state.max_steps:
+                raise InputError(
+                    f"the checkpoint of step {state.global_step} is of a run of {planned} steps, "
+                    f"and max_steps is {state.max_steps} now; a policy's rounds are parts of the "
+                    "run, so it goes on with the steps that it began with."
+                )
             rounds.checkpoint = self.checkpoint_of(args, state)
             rounds.resume_from(self._rounds_state)
         rounds.on_train_begin(args, state, control, **kwargs)

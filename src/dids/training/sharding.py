@@ -50,7 +50,7 @@ class ShardingTrainer(DidsTrainer):
 
     def train(
         self,
-        resume_from_checkpoint: str | bool | None = None,
+        resume_from_checkpoint: str | Path | bool | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> Any:  # noqa: ANN401

@@ -56,7 +56,7 @@ class DidsMixin:
 
     def train(
         self,
-        resume_from_checkpoint: str | bool | None = None,
+        resume_from_checkpoint: str | Path | bool | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> Any:  # noqa: ANN401
@@ -75,8 +75,10 @@ class DidsMixin:
             if complete is None and last is not None:
                 refuse_damaged(Path(last))
             resume_from_checkpoint = True if complete is None else str(complete)
-        elif isinstance(resume_from_checkpoint, str) and not self.mixture.is_resumed:
-            refuse_damaged(Path(resume_from_checkpoint))
+        elif isinstance(resume_from_checkpoint, str | Path):
+            resume_from_checkpoint = str(resume_from_checkpoint)
+            if not self.mixture.is_resumed:
+                refuse_damaged(Path(resume_from_checkpoint))
         named = isinstance(resume_from_checkpoint, str)
         self.mixture.checkpoint = Path(str(resume_from_checkpoint)) if named else None
         return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
