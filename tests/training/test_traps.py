@@ -370,3 +370,15 @@ def test_a_policy_sees_losses_that_are_not_logged(tmp_path):
     trainer.train()
     assert views
     assert views[-1]["web"] > 0
+
+
+def test_a_checkpoint_may_be_resumed_twice_in_one_process(tmp_path):
+    trained(tmp_path, DomainMixture(START, SIZES, schedule={3: LATER}), max_steps=6, save_steps=2)
+    trainer = tiny_trainer(tmp_path, DomainMixture(START, SIZES, schedule={3: LATER}), max_steps=6)
+    seen = []
+    for _ in range(2):
+        trainer.seen = {}
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+        seen.append(trainer.seen)
+    assert sorted(seen[0]) == [2, 3, 4, 5]
+    assert seen[0] == seen[1]

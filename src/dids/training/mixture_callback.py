@@ -57,6 +57,7 @@ class MixtureCallback(TrainerCallback, ABC):
         self.losses = DomainLosses(len(domain_names))
         self.checkpoint: Path | None = None
         self._resumed_step: int | None = None
+        self._has_stepped = False  # since it was resumed
         self._batches: MixtureBatchSampler | None = None
 
     @abstractmethod
@@ -195,6 +196,7 @@ class MixtureCallback(TrainerCallback, ABC):
         if "domain_losses" in state:
             self.losses.load_state_dict(state["domain_losses"])
         self._resumed_step = state["step"]
+        self._has_stepped = False
 
     @property
     def resumed_step(self) -> int:
@@ -216,7 +218,7 @@ class MixtureCallback(TrainerCallback, ABC):
     ) -> None:
         """Take up the state of the checkpoint that the Trainer goes on from, before any batch."""
         step = state.global_step
-        if step > 0 and self._resumed_step != step:
+        if step > 0 and (self._resumed_step != step or self._has_stepped):
             self.resume(self.checkpoint_of(args, state))
         if self._batches is not None:
             self._batches.start_step = step if args.ignore_data_skip else 0
@@ -226,6 +228,7 @@ class MixtureCallback(TrainerCallback, ABC):
         self, args: RunArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """End the run where the domains cannot fill another step."""
+        self._has_stepped = True
         # The same number as without a stop; after a resume without replay Trainer counts from 0.
         state.epoch = state.global_step / state.max_steps
         if self._batches is not None and not self._batches.sampler.has_step(state.global_step):
