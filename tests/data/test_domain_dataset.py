@@ -69,6 +69,25 @@ def test_samples_joined_to_one_row_know_the_domain_of_every_token():
     assert batch["domain"].tolist() == [[0, 0, 0, 2, 2, 0, 0, 0, 0]]
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_column_called_domain_reaches_the_collator(num_workers):
+    rows = datasets.Dataset.from_dict({"input_ids": ROWS, "domain": list("abcdefg")})
+    data, seen = DomainDataset(rows, SIZES), []
+
+    def collate(items):
+        return {"input_ids": torch.tensor([[ord(item["domain"])] for item in items])}
+
+    loader = DataLoader(
+        data, batch_size=7, collate_fn=DomainCollator(collate), num_workers=num_workers
+    )
+    (seen,) = loader
+    assert seen["input_ids"].flatten().tolist() == list(b"abcdefg")
+    assert seen["domain"].tolist() == [0, 0, 0, 0, 2, 2, 2]
+    keeps_it = DomainCollator(lambda items: {"domain": [item["domain"] for item in items]})
+    with pytest.raises(InputError, match="batches have 'domain' of their own"):
+        keeps_it(data.__getitems__([0, 1]))
+
+
 @pytest.mark.parametrize("make", [arrow, Plain])
 def test_lengths_are_those_of_the_token_ids(make):
     assert token_lengths(make()).tolist() == [len(row) for row in ROWS]

@@ -10,7 +10,12 @@ from ranks import on_ranks
 from resuming import assert_resumes
 from test_sft_trainer import tokenizer, trl
 from tiny_trainer import SIZES, arguments, concatenated, pad, tiny_model, tiny_trainer
-from transformers import DataCollatorWithFlattening, PrinterCallback, Trainer
+from transformers import (
+    DataCollatorWithFlattening,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+)
 
 from dids.errors import InputError
 from dids.gradients.grouped_gradients import GroupedGradients
@@ -161,6 +166,47 @@ def test_every_policy_that_needs_no_run_before_works_by_its_name(tmp_path, polic
     assert np.allclose(shares(trainer).sum(axis=1), 1.0)
     if trainer.mixture.reads_losses:
         assert len(np.unique(shares(trainer), axis=0)) > 1
+
+
+class ByHand(TrainerCallback):
+    def __init__(self, mixture, begins):
+        self.mixture, self.begins, self.start_step = mixture, begins, None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if self.begins:
+            self.mixture.set_mixture(_by_hand())
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 3:
+            self.start_step = self.mixture.set_mixture(_by_hand())
+
+
+def _by_hand():
+    return {"web": 0.1, "code": 0.2, "junk": 0.7}
+
+
+def test_a_mixture_set_by_hand_is_in_the_history_and_in_the_report(tmp_path):
+    mixture = policy_mixture(rounds=1)
+    hand = ByHand(mixture, begins=False)
+    run(tmp_path, mixture, callbacks=[hand])
+    (first, entry) = mixture.history.mixture
+    assert first["step"] == 0
+    assert entry["step"] == hand.start_step == 4
+    assert entry["probability"] == pytest.approx(_by_hand())
+    result = mixture.result()
+    assert entry["tokens"] < result["tokens"]
+    shares_of_first = np.array(list(first["probability"].values()))
+    asked = [domain["samples_asked"] for domain in result["domains"].values()]
+    by_hand = np.array(list(_by_hand().values()))
+    np.testing.assert_allclose(asked, 8 * (4 * shares_of_first + 6 * by_hand))
+    write_report(tmp_path / "report.html", RunRecord.from_dict(json.loads(json.dumps(result))))
+    assert "set by hand" in (tmp_path / "report.html").read_text()
+
+
+def test_a_mixture_set_by_hand_too_early_is_refused(tmp_path):
+    mixture = policy_mixture(rounds=1)
+    with pytest.raises(InputError, match="until then give it as prior"):
+        run(tmp_path, mixture, callbacks=[ByHand(mixture, begins=True)])
 
 
 class TinySft(DidsMixin, trl.SFTTrainer):

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -281,6 +282,25 @@ def test_a_mixture_of_another_trainer_is_refused_where_its_steps_are_of_another_
     trained(tmp_path / "one", mixture, max_steps=2)
     with pytest.raises(InputError, match="draws steps of 8 samples for another Trainer"):
         trained(tmp_path / "other", mixture, max_steps=2, per_device_train_batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 4}, "in the order of seed 3 for another Trainer, and this one's are of 4"),
+        ({"longer": True}, "samples of other lengths for another Trainer"),
+    ],
+)
+def test_a_mixture_is_one_trainers(tmp_path, changes, message):
+    mixture = DomainMixture(START, SIZES)
+    trained(tmp_path / "one", mixture, max_steps=2)
+    is_longer = changes.pop("longer", False)
+    other = tiny_trainer(tmp_path / "other", mixture, max_steps=2, **changes)
+    if is_longer:
+        rows = [[*row, 1] for row in other.train_dataset["input_ids"]]
+        other.train_dataset = datasets.Dataset.from_dict({"input_ids": rows})
+    with pytest.raises(InputError, match=message):
+        other.train()
 
 
 def test_a_data_seed_of_zero_is_one(tmp_path):

@@ -18,6 +18,8 @@ from dids.errors import InputError
 
 DOMAIN = "domain"
 """The key of the domain's number in items and batches."""
+_OWN = "the data set's own domain"
+"""The key of what an item itself has called so, until a collator takes it."""
 
 
 class DomainDataset(Dataset[dict[str, Any]]):
@@ -75,7 +77,10 @@ class DomainDataset(Dataset[dict[str, Any]]):
         ids = list(indices)
         items = read_items(self.dataset, ids)
         domains = self.domains(ids).tolist()
-        return [{**item, DOMAIN: domain} for item, domain in zip(items, domains, strict=True)]
+        return [
+            {**item, **_own_of(item), DOMAIN: domain}
+            for item, domain in zip(items, domains, strict=True)
+        ]
 
 
 class DomainCollator:
@@ -92,8 +97,14 @@ class DomainCollator:
         """The batch, with ``domain`` [b], of each sample, however many rows it has.
 
         Where the collator joins all samples to one row, ``domain`` is that of each token [1, t].
+
+        Raises:
+            InputError: If the batch has a ``domain`` without it, which would be lost.
         """
-        plain = [{name: item[name] for name in item if name != DOMAIN} for item in items]
+        plain = [
+            {DOMAIN if name == _OWN else name: item[name] for name in item if name != DOMAIN}
+            for item in items
+        ]
         domain_b = torch.tensor([item[DOMAIN] for item in items], dtype=torch.int64)
         lengths = token_counts(plain)  # a collator may pop what it collates
         batch = self.collate(plain)
@@ -101,8 +112,17 @@ class DomainCollator:
             domain_t = domain_b.repeat_interleave(torch.tensor(lengths))
             padding = batch["input_ids"].shape[1] - len(domain_t)
             domain_b = torch.cat([domain_t, domain_t[-1:].expand(padding)])[None]
+        if DOMAIN in batch:
+            raise InputError(
+                f"training: the collator's batches have '{DOMAIN}' of their own, where a sample's "
+                "number of its domain goes; let the collator give it another name."
+            )
         batch[DOMAIN] = domain_b
         return batch
+
+
+def _own_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {_OWN: item[DOMAIN]} if DOMAIN in item else {}
 
 
 def read_items(dataset: Any, ids: list[int]) -> list[Any]:  # noqa: ANN401

@@ -124,26 +124,8 @@ class DomainMixture(MixtureCallback):
             )
         self._lag = needed if self._lag is None else self._lag
         batch_size = args.train_batch_size * accumulation * args.world_size
-        if self._sampler is not None and self._sampler.batch_size != batch_size:
-            raise InputError(
-                f"this DomainMixture draws steps of {self._sampler.batch_size} samples for another "
-                f"Trainer, and this one's are of {batch_size}; make one for each Trainer."
-            )
         if self._sampler is None:
-            lengths = self._lengths
-            if lengths is None:
-                lengths = token_lengths(_unwrapped(dataset))
-            if isinstance(lengths, np.ndarray) and len(lengths) != len(dataset):
-                raise InputError(
-                    f"lengths has {len(lengths)} numbers, but the training set has {len(dataset)} "
-                    "samples; give one for each, in their order."
-                )
-            if lengths is None and self.domains.unit == "tokens":
-                raise InputError(
-                    "unit is 'tokens', but the training set's samples have no input_ids before "
-                    "they are collated; say how many tokens each has, lengths=..., or take unit "
-                    "'samples'."
-                )
+            lengths = self._lengths_of(dataset)
             self._sampler = self.domains.sampler(
                 self._start,
                 1 if lengths is None else lengths,
@@ -154,7 +136,54 @@ class DomainMixture(MixtureCallback):
             self._beginning = deepcopy({**own, "domain_losses": losses})
             if self._state is not None:
                 self.load_state_dict(self._state)
+        else:
+            self._refuse_another_run(self._sampler, args, dataset, batch_size)
         return self._sampler
+
+    def _lengths_of(self, dataset: Any) -> np.ndarray | int | None:  # noqa: ANN401
+        """Tokens of every sample, as given or as the data set has them; None where nobody knows."""
+        lengths = self._lengths
+        if lengths is None:
+            lengths = token_lengths(_unwrapped(dataset))
+        if isinstance(lengths, np.ndarray) and len(lengths) != len(dataset):
+            raise InputError(
+                f"lengths has {len(lengths)} numbers, but the training set has {len(dataset)} "
+                "samples; give one for each, in their order."
+            )
+        if lengths is None and self.domains.unit == "tokens":
+            raise InputError(
+                "unit is 'tokens', but the training set's samples have no input_ids before "
+                "they are collated; say how many tokens each has, lengths=..., or take unit "
+                "'samples'."
+            )
+        return lengths
+
+    def _refuse_another_run(
+        self,
+        sampler: MixtureSampler,
+        args: RunArguments,
+        dataset: Any,  # noqa: ANN401
+        batch_size: int,
+    ) -> None:
+        """Refuse a second Trainer, whose samples this one's sampler would not draw."""
+        seed = self._seed_of(args)
+        lengths = self._lengths_of(dataset)
+        known = sampler.lengths(np.arange(len(dataset)))
+        for what, mine, yours in (
+            ("steps of {} samples", sampler.batch_size, batch_size),
+            ("samples in the order of seed {}", sampler.seed, seed),
+        ):
+            if mine != yours:
+                raise InputError(
+                    f"this {type(self).__name__} draws {what.format(mine)} for another Trainer, "
+                    f"and this one's are of {yours}; make one for each Trainer."
+                )
+        theirs = np.broadcast_to(1 if lengths is None else lengths, known.shape)
+        if not np.array_equal(known, theirs):
+            raise InputError(
+                f"this {type(self).__name__} draws samples of other lengths for another Trainer; "
+                "make one for each Trainer."
+            )
 
     def _seed_of(self, args: RunArguments) -> int:
         if self._seed is not None:

@@ -81,6 +81,11 @@ class MixtureCallback(TrainerCallback, ABC):
         """Whether the domains' losses are looked at, logged or not."""
         return False
 
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether gradients of training steps are looked at: `collecting`."""
+        return False
+
     def take_data(
         self,
         dataset: Any,  # noqa: ANN401

@@ -230,6 +230,11 @@ class PolicyMixture(DomainMixture):
         """Whether the policy looks at what training shows of the domains."""
         return self._needs.losses
 
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether the policy needs impact, and the domains' gradients are by-products."""
+        return self._rounds is not None and self._rounds.reads_gradients
+
     def sampler_for(self, args: RunArguments, dataset: Any) -> MixtureSampler:  # noqa: ANN401
         """The sampler of a run with these arguments, made at the first call.
 
@@ -276,6 +281,26 @@ class PolicyMixture(DomainMixture):
         self._data = TrainerData.of(
             dataset, self.domains.sizes_k, {name: tasks[name] for name in names}, collate, known
         )
+
+    def set_mixture(self, mixture: Weights) -> int:
+        """Let a mixture hold as soon as no loader can have read past it; on every rank alike.
+
+        The policy's next one takes its place.
+
+        Returns:
+            The first step with this mixture.
+
+        Raises:
+            InputError: If names or weights are wrong, or no training has begun.
+        """
+        if self._rounds is None:
+            raise InputError(
+                "the mixture can be set by hand once the training has begun, in on_step_begin or "
+                "later; until then give it as prior."
+            )
+        start_step = super().set_mixture(mixture)
+        self._rounds.remember_by_hand(self.domains.weights(mixture), start_step, self._step)
+        return start_step
 
     def collecting(
         self, inputs: Mapping[str, Any], per_token: Callable[[], float]

@@ -124,6 +124,11 @@ class MixtureRounds(MixtureCallback):
         """Whether the policy looks at what training shows of the domains."""
         return self.needs.losses
 
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether the policy needs impact, and the domains' gradients are by-products."""
+        return self.gradients is not None
+
     def first_mixture(self) -> np.ndarray:
         """The mixture of the first round, from what is known before the run."""
         self._steer(0, 0)
@@ -131,6 +136,11 @@ class MixtureRounds(MixtureCallback):
         decision = decided_mixture(self.policy, seen)
         self._remember(decision.mixture, 0, 0, decision.explanation)
         return decision.mixture
+
+    def remember_by_hand(self, mixture: np.ndarray, start_step: int, step: int) -> None:
+        """Keep a mixture that neither the policy nor steering has made, after so many steps."""
+        tokens = self.sampler.tokens(step)
+        self._remember(mixture, start_step, tokens, {"note": "set by hand"})
 
     def sampler_for(self, args: RunArguments, dataset: object) -> MixtureSampler:
         """The sampler that was given."""

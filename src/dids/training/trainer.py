@@ -17,8 +17,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from dids.data.domain_dataset import DOMAIN
 from dids.data.joined_row import LENGTHS
 from dids.errors import InputError
-from dids.gradients.losses import mean_per_token
 from dids.training.checkpoints import newest_complete, refuse_damaged
+from dids.training.loss_scale import LossScale
 from dids.training.mixture_callback import MixtureCallback
 from dids.training.schedule import follow_tokens
 from dids.training.task_losses import TaskLosses
@@ -52,6 +52,7 @@ class DidsMixin:
         self.mixture = mixture
         self.log_domains = log_domains
         self._task = TaskLosses()
+        self._loss_scale = LossScale(self)  # type: ignore[arg-type]
         self.add_callback(mixture)  # type: ignore[attr-defined]
 
     def train(
@@ -140,7 +141,9 @@ class DidsMixin:
         seen = dict(inputs)
         domain_b = inputs.pop(DOMAIN, None)
         inputs.pop(LENGTHS, None)
-        per_token = partial(self._loss_per_token, inputs, num_items_in_batch)
+        if self.mixture.reads_gradients:
+            self._loss_scale.look(model, inputs, num_items_in_batch)
+        per_token = partial(self._loss_scale.per_token, inputs.get("labels"), num_items_in_batch)
         with (
             self.mixture.collecting(seen, per_token),
             self.mixture.losses.recording(model, inputs, domain_b),
@@ -199,20 +202,6 @@ class DidsMixin:
             else dataset
             for name, dataset in sets.items()
         }
-
-    def _loss_per_token(
-        self, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None
-    ) -> float:
-        """What the loss that is differentiated multiplies each scored token's by."""
-        args, accelerator = self.args, self.accelerator  # type: ignore[attr-defined]
-        scaler = accelerator.scaler
-        factor = 1.0 if scaler is None else float(scaler.get_scale())
-        if num_items_in_batch is None:  # the model takes the mean over its own micro-batch
-            per_token = mean_per_token(inputs["labels"])
-            return factor * per_token / int(args.gradient_accumulation_steps)
-        if args.average_tokens_across_devices:
-            factor *= accelerator.num_processes
-        return factor / float(num_items_in_batch)
 
 
 def _refuse(settings: object) -> None:
