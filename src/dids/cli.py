@@ -562,6 +562,8 @@ def main() -> None:
             _fail(f"{where}: the disk is full; free some space and run the same command again.")
         if not isinstance(error, OSError) or error.errno not in _CANNOT_BE_WRITTEN:
             raise
+        if error.errno == errno.ENAMETOOLONG:
+            _fail(f"{where}: the path is too long for this file system; give a shorter one.")
         reason = os.strerror(error.errno).lower()
         _fail(f"{where}: cannot be written ({reason}); mend that and run the same command again.")
 

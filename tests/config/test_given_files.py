@@ -121,6 +121,15 @@ def test_what_init_writes_of_files_is_a_config(files, monkeypatch, capsys):
     assert config.training["learning_rate"] == 2.0e-5
 
 
+def test_a_file_called_like_a_variable_is_itself(files, monkeypatch):
+    (files / "${odd}.txt").write_text("a")
+    monkeypatch.setattr("sys.argv", ["dids", "init", "mine.yaml", "--data", "${odd}.txt"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    sources = load_config(files / "mine.yaml").data.sources
+    assert sources["${odd}"].path == (str(files / "${odd}.txt"),)
+
+
 def test_a_task_of_one_file_is_a_config_too(files, monkeypatch):
     monkeypatch.setattr("sys.argv", ["dids", "init", "mine.yaml", "--task", "qa=books/a.txt"])
     with pytest.raises(SystemExit):

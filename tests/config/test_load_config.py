@@ -139,6 +139,13 @@ def test_variable_and_its_default_are_filled_in(tmp_path, monkeypatch):
     assert config.seed == 7
 
 
+def test_two_dollars_are_one_and_no_variable(tmp_path, monkeypatch):
+    monkeypatch.delenv("a", raising=False)
+    text = MINIMAL.replace("web.jsonl", "/corpus/$${a}-$$-${b:-x}$.jsonl")
+    paths = load_config(written(tmp_path, text)).data.sources["web"].path
+    assert paths == ("/corpus/${a}-$$-x$.jsonl",)
+
+
 def test_file_that_is_no_yaml_names_the_line(tmp_path):
     assert "line 2: not valid YAML" in complaint(tmp_path, "run: x\n  seed: [")
 

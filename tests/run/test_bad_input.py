@@ -281,6 +281,19 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, capsys, monke
     assert f"{tmp_path / 'run'}: cannot be written ({os.strerror(number).lower()})" in message
 
 
+@pytest.mark.parametrize("place", ["source", "run"])
+def test_a_path_that_is_too_long_is_said_to_be(tmp_path, capsys, monkeypatch, place):
+    long = str(tmp_path / ("x" * 300))
+    config = tiny_config(tmp_path)
+    data = {**config["data"]}
+    if place == "source":
+        data["sources"] = {**data["sources"], "web": f"{long}.jsonl"}
+    run = long if place == "run" else str(tmp_path / "run")
+    message = sentence(capsys, monkeypatch, "run", write_config(tmp_path, data=data, run=run))
+    assert "x" * 300 in message
+    assert "the path is too long for this file system; give a shorter one" in message
+
+
 def test_a_cache_where_a_file_lies_is_one_sentence(tmp_path, capsys, monkeypatch):
     (tmp_path / "cache").write_text("x", encoding="utf-8")
     data = {**tiny_config(tmp_path)["data"], "cache": str(tmp_path / "cache")}

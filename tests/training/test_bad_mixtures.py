@@ -11,7 +11,11 @@ from dids.training import DomainMixture
     ("settings", "said"),
     [
         ({"sizes": {**SIZES, "code": 0}}, "sizes: 'code' must have 1 sample or more, but has 0"),
-        ({"mixture": {**START, "code": "much"}}, "could not convert string to float: 'much'. The"),
+        (
+            {"mixture": {**START, "code": "much"}},
+            "mixture: the weight of 'code' must be a number, but it is 'much'",
+        ),
+        ({"mixture": {**START, "code": None}}, "mixture: the weight of 'code' must be a number"),
         ({"every_steps": 0}, "every_steps must be 1 or more, but it is 0"),
         ({"schedule": {-4: START}}, r"schedule: steps are whole numbers from 0 on, but are \[-4\]"),
     ],
@@ -32,6 +36,13 @@ def test_before_training_there_is_no_sampler():
 def test_a_policy_that_answers_with_no_mapping_is_told_so(tmp_path, answer):
     mixture = DomainMixture(START, SIZES, policy=lambda view: answer, every_steps=1)
     with pytest.raises(InputError, match="policy: its answer must be a mapping"):
+        tiny_trainer(tmp_path, mixture, save_strategy="no").train()
+
+
+@pytest.mark.parametrize("weight", [None, "half"])
+def test_a_policys_weight_that_is_no_number_is_named(tmp_path, weight):
+    mixture = DomainMixture(START, SIZES, policy=lambda _: {**START, "web": weight}, every_steps=1)
+    with pytest.raises(InputError, match="policy: the weight of 'web' must be a number"):
         tiny_trainer(tmp_path, mixture, save_strategy="no").train()
 
 

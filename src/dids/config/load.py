@@ -11,14 +11,14 @@ from dids.config.trainer_arguments import checked_arguments
 from dids.config.yaml_file import YamlFile
 from dids.errors import InputError
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def load_config(path: Path) -> Config:
     """Read and check a config file.
 
-    ``${NAME}`` and ``${NAME:-default}`` stand for environment variables. Relative paths are
-    relative to the current folder and become absolute.
+    ``${NAME}`` and ``${NAME:-default}`` stand for environment variables, and ``$${NAME}`` for
+    ``${NAME}`` itself. Relative paths are relative to the current folder and become absolute.
 
     Raises:
         InputError: If the file is missing, no YAML, or says something that the schema does not
@@ -41,7 +41,9 @@ def _filled_in(value: Any, where: tuple[str, ...], path: Path) -> Any:  # noqa: 
         return value
 
     def variable(match: re.Match[str]) -> str:
-        name, default = match.groups()
+        dollar, name, default = match.groups()
+        if dollar:
+            return match[0].removeprefix(dollar)
         found = os.environ.get(name, default)
         if found is None:
             raise InputError(

@@ -79,7 +79,7 @@ def config_text(
     """
     shown = _SOURCES
     if sources:
-        shown = "".join(f"    {_scalar(name)}: {_scalar(path)}\n" for name, path in sources.items())
+        shown = "".join(f"    {_scalar(name)}: {_path(path)}\n" for name, path in sources.items())
     asked = _TASKS
     if tasks:
         asked = "".join(_task(name, *paths) for name, paths in tasks.items())
@@ -94,14 +94,19 @@ TEMPLATE = config_text()
 
 def _task(name: str, validation: str, test: str | None) -> str:
     if test is None:
-        return f"  {_scalar(name)}: {_scalar(validation)}   # half of it is kept for the test\n"
-    paths = f"    validation: {_scalar(validation)}\n    test: {_scalar(test)}\n"
+        return f"  {_scalar(name)}: {_path(validation)}   # half of it is kept for the test\n"
+    paths = f"    validation: {_path(validation)}\n    test: {_path(test)}\n"
     return f"  {_scalar(name)}:\n{paths}"
 
 
 def _named(model: str) -> str:
     said = f"name: {_scalar(model)}"
     return f"{said:<36}  # a hub name or a folder, with its own tokenizer"
+
+
+def _path(text: str) -> str:
+    """A file's path, in which nothing is taken for a variable."""
+    return _scalar(text.replace("${", "$${"))
 
 
 def _scalar(text: str) -> str:

@@ -87,7 +87,7 @@ def refuse_no_record(source: SourceFiles, first_bad: BadRecord | None) -> NoRetu
     why = (
         ""
         if first_bad is None
-        else f"; the first bad one: line {first_bad.line}, {first_bad.reason}"
+        else f"; the first bad one: {first_bad.file}, line {first_bad.line}, {first_bad.reason}"
     )
     where = f"{source.called} ({', '.join(source.paths)})"
     if source.half is not None:

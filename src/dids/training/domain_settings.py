@@ -60,8 +60,9 @@ class DomainSettings:
         missing = [name for name in self.sizes if name not in mixture]
         if missing:
             raise InputError(f"mixture: '{missing[0]}' has no weight; 0 leaves a domain out.")
+        weights = [weight_of("mixture", name, mixture[name]) for name in self.sizes]
         try:
-            return checked_mixture([float(mixture[name]) for name in self.sizes])
+            return checked_mixture(weights)
         except ValueError as error:
             raise InputError(
                 f"mixture: {str(error).rstrip('.')}. The domains are {', '.join(self.sizes)}."
@@ -126,3 +127,17 @@ class DomainSettings:
                 f"{setting}: there is no domain '{unknown[0]}'; the domains are "
                 f"{', '.join(self.sizes)}."
             )
+
+
+def weight_of(setting: str, name: object, weight: object) -> float:
+    """A domain's weight as a number.
+
+    Raises:
+        InputError: If it is none.
+    """
+    try:
+        return float(weight)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{setting}: the weight of '{name}' must be a number, but it is {weight!r}."
+        ) from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dids.errors import InputError
 from dids.ranks import from_first_rank
 from dids.sampling.usage import DomainUsage
+from dids.training.domain_settings import weight_of
 
 Weights = Mapping[str, float]
 
@@ -54,4 +55,4 @@ def _plain(answer: object) -> dict[str, float] | None:
             "policy: its answer must be a mapping from domains to weights, or None to keep the "
             f"mixture, but it is {answer!r}."
         )
-    return {name: float(weight) for name, weight in answer.items()}
+    return {name: weight_of("policy", name, weight) for name, weight in answer.items()}
