@@ -120,7 +120,7 @@ def test_a_source_of_nothing_is_refused_though_its_parts_may_be_empty(
     monkeypatch.setattr(token_parts, "PART_BYTES", 1)
     source = SourceFiles("src", (jsonl(tmp_path / "a.jsonl", []), jsonl(tmp_path / "b.jsonl", [])))
     (tmp_path / "b.jsonl").write_text("[]\n")
-    with pytest.raises(InputError, match="no usable record; the first bad one: .*b.jsonl, line 1"):
+    with pytest.raises(InputError, match=r"no usable record; the first bad one: .*b.jsonl, line 1"):
         written(tokenising, PlannedStore(source, "train", tmp_path / "out", "k"))
     tokenizer = make_tokenizer(eos_token=None)
     tokenizer.save_pretrained(tmp_path / "endless")
