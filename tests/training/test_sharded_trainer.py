@@ -44,9 +44,16 @@ def test_samples_and_losses_are_those_of_whole_parameters(tmp_path):
     assert sharded[0]["usage"]["code"] > sharded[0]["usage"]["junk"]  # the mixture did change
 
 
-def measured(folder, fsdp):
+class MeanOfItsMicroBatch(TinyShardingTrainer):
+    """Takes no notice of ``num_items_in_batch``, which is found out by asking it twice."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        return model(**inputs).loss
+
+
+def measured(folder, fsdp, trainer=TinyShardingTrainer):
     trainer = tiny_trainer(
-        folder, PolicyMixture(SIZES, rounds=4, overhead=0.5), trainer=TinyShardingTrainer,
+        folder, PolicyMixture(SIZES, rounds=4, overhead=0.5), trainer=trainer,
         dropout=0.0, fsdp=fsdp, save_strategy="no", per_device_train_batch_size=2,
         eval_dataset={"sums": concatenated().select(range(20))}, adam_epsilon=1e-5,
     )  # fmt: skip
@@ -59,9 +66,10 @@ def measured(folder, fsdp):
     }
 
 
-def test_impact_is_that_of_whole_parameters(tmp_path):
-    whole, whole_too = on_ranks(tmp_path / "whole", 2, measured, tmp_path, False)
-    sharded, sharded_too = on_ranks(tmp_path / "sharded", 2, measured, tmp_path, True)
+@pytest.mark.parametrize("trainer", [TinyShardingTrainer, MeanOfItsMicroBatch])
+def test_impact_is_that_of_whole_parameters(tmp_path, trainer):
+    whole, whole_too = on_ranks(tmp_path / "whole", 2, measured, tmp_path, False, trainer)
+    sharded, sharded_too = on_ranks(tmp_path / "sharded", 2, measured, tmp_path, True, trainer)
     assert whole == whole_too
     assert sharded["shares"] == sharded_too["shares"]
     assert len(whole["kernels"]) > 1
