@@ -94,3 +94,62 @@ def test_a_run_that_a_domain_stops_is_forecast_to_its_last_step():
 def test_a_setting_for_other_domains_is_refused():
     with pytest.raises(ValueError, match="at_end needs one entry for each of 2 domains"):
         sampler_of(["stop"])
+
+
+def _steps(sampler, first=0, most=60, mixtures=None):
+    """Samples of each step until the data runs out; mixtures are set as the run comes to them."""
+    plans = []
+    while len(plans) < most - first:
+        step = first + len(plans)
+        if mixtures and step in mixtures:
+            sampler.set_mixture(mixtures[step], step)
+        if not sampler.has_step(step):
+            break
+        plans.append(sorted(sampler.plan(step).tolist()))
+    return plans
+
+
+def _finite(rng):
+    """A run that ends, or has most of its domains run out one after the other."""
+    num = int(rng.integers(3, 6))
+    sizes = rng.integers(3, 24, num)
+    mixture = rng.dirichlet(np.ones(num)).round(2)
+    mixture[-1] = 1.0 - mixture[:-1].sum()
+    if (mixture <= 0).any():
+        return _finite(rng)
+    ends = np.cumsum(sizes).tolist()
+    settings = {
+        "batch_size": int(rng.choice([1, 2, 4])),
+        "seed": 0,
+        "mixture": mixture,
+        "max_repeats": [0] * (num - 1) + [None],
+        "at_end": rng.choice(["stop", "renormalise", "renormalise"], num).tolist(),
+    }
+    ranges = [range(end - int(size), end) for size, end in zip(sizes, ends, strict=True)]
+    return lambda: MixtureSampler(ranges, 16, **settings)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_samples_do_not_depend_on_which_steps_are_planned_together(seed):
+    new = _finite(np.random.default_rng(seed))
+    whole = new()
+    expected = _steps(whole)
+    mixture = whole.log.mixture(0)
+    for stop in range(1, len(expected)):
+        resumed = new()
+        resumed.load_state_dict(whole.state_dict(stop))
+        assert _steps(resumed, stop) == expected[stop:]
+        assert _steps(new(), mixtures={stop: mixture}) == expected
+
+
+@pytest.mark.parametrize("seed", range(60, 90))
+def test_a_mixture_may_be_set_beforehand(seed):
+    rng = np.random.default_rng(seed)
+    new = _finite(rng)
+    later = {
+        int(step): rng.dirichlet(np.ones(new().num_domains)) for step in rng.integers(1, 30, 2)
+    }
+    beforehand = new()
+    for step in sorted(later):
+        beforehand.set_mixture(later[step], step)
+    assert _steps(beforehand) == _steps(new(), mixtures=later)

@@ -138,6 +138,11 @@ class StepPlanner:
         total_s = self.batch_size * np.arange(num_steps + 1)
         domain_n, ordinal_n = self._draws(progress, anchor, total_s)
         num_full = _num_before(ordinal_n >= self.domains.capacity_k[domain_n], self.batch_size)
+        # A domain that has given its last sample is an anchor at the next step, wherever steps
+        # are planned together from: so a block ends there.
+        is_last_n = ordinal_n + 1 == self._endless_k[domain_n]
+        if is_last_n.any():
+            num_full = min(num_full, int(is_last_n.argmax()) // self.batch_size + 1)
         if num_full > 0:
             end = num_full * self.batch_size
             return _Drawn(domain_n[:end], ordinal_n[:end], anchor, anchor)
