@@ -1,6 +1,7 @@
 """The one error that people see without a traceback, and how a full disk is told from others."""
 
 import errno
+from collections.abc import Iterable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_SAYS = (
@@ -17,6 +18,20 @@ class InputError(Exception):
     The message is one sentence that says what is wrong, where (file, line, field), and what would
     be right. The command line prints it and exits with 2.
     """
+
+
+def check_choice(name: str, given: object, choices: Iterable[str]) -> None:
+    """Refuse what is none of some words, where another would be taken for it.
+
+    Raises:
+        InputError: With the name that it was given by.
+
+    Example:
+        >>> check_choice("unit", "tokens", ("samples", "tokens"))
+    """
+    words = tuple(choices)
+    if given not in words:
+        raise InputError(f"{name} must be one of {', '.join(words)}, got {given!r}.")
 
 
 def first_line(error: BaseException) -> str:

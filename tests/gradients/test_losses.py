@@ -1,8 +1,17 @@
 import pytest
 import torch
-from tiny_models import make_batch, sample_of, slow_loss, tiny_llama
+from tiny_models import make_batch, sample_of, slow_gradients, slow_loss, tiny_llama
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from dids.gradients import sample_losses
+from dids.errors import InputError
+from dids.gradients import (
+    Coordinates,
+    Projection,
+    covered_parameters,
+    gradient_statistics,
+    sample_features,
+    sample_losses,
+)
 from dids.gradients.token_nll import token_nll
 
 
@@ -118,3 +127,83 @@ def test_a_loss_that_is_not_the_last_look_runs_backward_twice_in_any_precision()
         loss.backward()
         assert all(map(torch.equal, once, (p.grad for p in model.parameters())))
         model.zero_grad()
+
+
+def padded_at_the_beginning(batch):
+    shift_b = (batch["attention_mask"] == 0).sum(1).tolist()
+    return {
+        name: torch.stack([row_t.roll(n) for row_t, n in zip(rows, shift_b, strict=True)])
+        for name, rows in batch.items()
+    }
+
+
+@pytest.mark.parametrize("prompt", [2, 11])  # whole sequences, or their ends alone
+def test_padding_may_stand_at_the_beginning(prompt):
+    model, batch = tiny_llama(), make_batch([14, 3, 12, 13], prompt=prompt)
+    turned = padded_at_the_beginning(batch)
+    turned["attention_mask"] = turned["attention_mask"].float()
+    exact = Projection(256, kind="exact")
+    for ask in (sample_losses, lambda m, b: sample_features(m, b, exact)):
+        torch.testing.assert_close(ask(model, turned), ask(model, batch), rtol=1e-9, atol=1e-12)
+    every = Coordinates.of(model)
+    found, expected = (
+        gradient_statistics(model, [each], every, with_squares=False, by_tokens=True)
+        for each in (turned, batch)
+    )
+    torch.testing.assert_close(found.mean_p, expected.mean_p)
+
+
+def test_a_first_token_is_not_predicted_from_padding():
+    """Text, all of it scored, beside a long prompt: both end together, so the text is moved."""
+    model, batch = tiny_llama(), make_batch([30, 9], prompt=0)
+    batch["labels"][0, :16] = -100
+    assert batch["labels"][1, 0] != -100
+    losses = sample_losses(model, batch)
+    for row in range(2):
+        expected = slow_loss(model, sample_of(batch, row))
+        torch.testing.assert_close(losses[row], expected, rtol=1e-9, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("recurrent_gemma", {"lru_width": 16, "num_key_value_heads": 1}),
+        ("roberta", {"is_decoder": True}),
+        ("xlm-roberta", {"is_decoder": True}),
+        ("camembert", {"is_decoder": True}),
+        ("data2vec-text", {"is_decoder": True}),
+        ("gpt2", {}),
+        ("opt", {"ffn_dim": 24, "word_embed_proj_dim": 16}),
+    ],
+)
+def test_gradients_are_those_of_samples_alone_wherever_padding_is(kind, settings):
+    config = AutoConfig.for_model(
+        kind, vocab_size=23, hidden_size=16, num_attention_heads=4, intermediate_size=24,
+        num_hidden_layers=3, max_position_embeddings=40, pad_token_id=0, bos_token_id=1,
+        eos_token_id=2, **settings,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).double().eval()
+    batch = make_batch([14, 12, 13], prompt=11)
+    # A number that stands for padding has no position in some of them.
+    batch["input_ids"] = torch.where(batch["attention_mask"] == 1, batch["input_ids"] % 20 + 3, 0)
+    batch["labels"] = torch.where(batch["labels"] == -100, -100, batch["input_ids"])
+    exact = Projection(256, kind="exact")
+    features = sample_features(model, batch, exact)
+    for row, gradients in enumerate(slow_gradients(model, batch)):
+        expected = sum(exact.project(name, gradients[name]) for name in covered_parameters(model))
+        torch.testing.assert_close(features[row], expected.to(features), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": torch.tensor([[1, -1, 2]])}, "or -100 where nothing is scored, but one is -1"),
+        ({"labels": torch.tensor([[1, 2]])}, r"but they are \(1, 2\) and input_ids \(1, 3\)"),
+        ({"labels": None}, "a batch must have labels, but it has input_ids"),
+    ],
+)
+def test_labels_that_are_none_are_refused(changes, message):
+    batch = {"input_ids": torch.tensor([[1, 2, 3]]), **changes}
+    with pytest.raises(InputError, match=message):
+        sample_losses(tiny_llama(), {name: t for name, t in batch.items() if t is not None})

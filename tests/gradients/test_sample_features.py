@@ -23,6 +23,27 @@ from dids.gradients import (
 from dids.gradients.random_signs import philox, random_signs
 
 
+class Wrapped(torch.nn.Module):
+    """As DDP and ``torch.compile`` have a model in them."""
+
+    def __init__(self, model, name):
+        super().__init__()
+        setattr(self, name, model)
+        self.inside = name
+
+    def forward(self, *args, **kwargs):
+        return getattr(self, self.inside)(*args, **kwargs)
+
+
+def test_a_compiled_or_wrapped_model_has_the_same_features():
+    model, batch, projection = tiny_llama(), make_batch([9, 4, 6]), Projection(64)
+    expected = sample_features(model, batch, projection)
+    compiled = Wrapped(model, "_orig_mod")
+    for other in (compiled, Wrapped(model, "module"), Wrapped(compiled, "module")):
+        features = sample_features(other, batch, projection)
+        torch.testing.assert_close(features, expected, rtol=1e-9, atol=1e-12)
+
+
 def projected_slowly(projection, gradients):
     """Π as an explicit matrix, entry by entry in float64, applied to whole gradients."""
     width = projection.sketch_dim

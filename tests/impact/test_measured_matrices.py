@@ -12,6 +12,7 @@ from dids.data.dataset import PaddingCollator, TokenDataset
 from dids.data.records import Origin, Record
 from dids.data.token_store import write_token_store
 from dids.data.tokenizer import train_tokenizer
+from dids.gradients import sample_losses
 from dids.impact import divided_pass
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.measuring_budget import MeasuringBudget
@@ -101,6 +102,49 @@ def test_plain_matrices_are_inner_products_of_the_gradients_whatever_the_optimiz
             np.testing.assert_allclose(found.gram_tkk[task], domain_kp @ domain_kp.T, rtol=1e-4)
             np.testing.assert_allclose(found.kernel_kt[:, task], domain_kp @ task_p, rtol=1e-4)
             np.testing.assert_allclose(found.target_norm_t[task], task_p @ task_p, rtol=1e-4)
+
+
+class SomeUnscored:
+    """Every third sample is a prompt alone."""
+
+    def __init__(self, dataset):
+        self.dataset, self.lengths = dataset, dataset.lengths
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def scored(self, groups):
+        return [group[group % 3 != 0] for group in groups]
+
+    def __getitem__(self, index):
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices):
+        items = self.dataset.__getitems__(indices)
+        return [
+            item if index % 3 else {**item, "labels": torch.full_like(item["labels"], -100)}
+            for index, item in zip(indices, items, strict=True)
+        ]
+
+
+def test_a_tasks_samples_without_a_completion_have_no_say(model, dataset):
+    scored = [n for n in range(18) if n % 3]
+    estimate = estimator(dataset, "plain")
+    arguments = {
+        name: getattr(estimate, name)
+        for name in ("dataset", "members_by_domain", "domain_names", "collate", "budget", "seed")
+    }
+    partial = ImpactEstimator(
+        **{**arguments, "budget": MeasuringBudget(18, 18, 18)}, max_coordinates=None,
+        labels="data", within="plain", robust_tasks=False,
+        tasks={"first": SomeUnscored(dataset)},
+    )  # fmt: skip
+    own = [sample_losses(model, PaddingCollator(0)([dataset[sample]])).item() for sample in scored]
+    assert partial.task_losses(model)["first"] == pytest.approx(np.mean(own), rel=1e-5)
+    domain_kp = np.stack([slow_gradient(model, dataset, s.tolist(), True) for s in MEMBERS])
+    task_p = slow_gradient(model, dataset, scored, False)
+    found = partial.measure(model, None, index=0).matrices
+    np.testing.assert_allclose(found.kernel_kt[:, 0], domain_kp @ task_p, rtol=1e-4)
 
 
 def test_plain_matrices_are_those_of_a_step_where_the_optimizer_does_nothing(model, dataset):

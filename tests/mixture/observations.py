@@ -76,4 +76,6 @@ def observation_of(**changes):
             "brackets_kk": BRACKETS,
             "domain_names": ("d0", "d1", "d2", "d3"),
         }
+    else:
+        settings["impact"] = None
     return Observation(**{**settings, **changes})

@@ -14,6 +14,7 @@ from torch import Tensor
 from dids.data.dataset import IGNORED
 from dids.data.domain_dataset import read_items
 from dids.data.joined_row import cut_apart, token_counts
+from dids.data.padded_rows import padded_at_the_end
 from dids.errors import InputError
 
 _AT_ONCE = 64
@@ -92,7 +93,7 @@ class RowCollator:
                 f"{_axes(rows['input_ids'])}; impact is measured on a label for every token."
             )
         if len(rows["labels"]) == len(items):
-            rows = _padded_at_the_end(rows)
+            rows = padded_at_the_end(_without_other_positions(rows))
         else:
             rows = self._apart(rows, _positions(rows, batch.get("cu_seq_lens_q")), lengths)
         return rows if _has_documents(rows) else _without(rows, "position_ids")
@@ -147,17 +148,11 @@ def _axes(rows: Tensor) -> str:
     return " x ".join(map(str, rows.shape))
 
 
-def _padded_at_the_end(rows: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rows that may be padded at their beginning."""
+def _without_other_positions(rows: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rows whose ``position_ids`` are one for each token, or none."""
     if "position_ids" in rows and rows["position_ids"].shape != rows["labels"].shape:
-        rows = _without(rows, "position_ids")  # of images' axes, or one row for all
-    mask_bt = rows.get("attention_mask")
-    if mask_bt is None or bool(mask_bt[:, 0].all()):
-        return rows
-    num_tokens = mask_bt.shape[1]
-    first_b1 = mask_bt.int().argmax(1, keepdim=True)
-    source_bt = (torch.arange(num_tokens) + first_b1.cpu()) % num_tokens
-    return {name: row_bt.gather(1, source_bt.to(row_bt.device)) for name, row_bt in rows.items()}
+        return _without(rows, "position_ids")  # of images' axes, or one row for all
+    return rows
 
 
 def _positions(rows: Mapping[str, Tensor], ends: Sequence[int] | Tensor | None) -> Tensor | None:

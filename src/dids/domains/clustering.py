@@ -5,6 +5,7 @@ Axes: n samples, k domains, s sources, d feature dimensions.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from dids.domains.spherical_kmeans import (
     spherical_centroids,
     training_samples,
 )
-from dids.errors import InputError
+from dids.errors import InputError, check_choice
 
 NumDomains = int | Literal["auto", "sources"]
 NUM_CENTRAL = 5
@@ -64,6 +65,12 @@ def cluster_features(
         InputError: If the number of domains does not fit the samples or the sources.
     """
     source_n = np.asarray(source_of_sample)
+    num_domains = _checked(num_domains, within)
+    if len(source_n) == 0 or int(source_n.max()) >= len(source_names):
+        raise InputError(
+            f"domains: there are {len(source_n)} samples of {len(source_names)} sources; every "
+            "sample must be of one of them."
+        )
     if num_domains == "sources" or features is None:
         if num_domains != "sources":
             raise InputError("clustering needs features unless domains.number is 'sources'.")
@@ -80,6 +87,18 @@ def cluster_features(
         progress=progress,
     )
     return _domains(features, cluster_n, source_n, source_names, by_source=within == "source")
+
+
+def _checked(num_domains: object, within: str) -> NumDomains:
+    """The number, or the word in its place, that was asked for."""
+    check_choice("domains.within", within, ("source", "all"))
+    if isinstance(num_domains, Integral):
+        return int(num_domains)
+    if num_domains == "auto" or num_domains == "sources":
+        return num_domains
+    raise InputError(
+        f"domains.number must be a whole number, auto or sources, got {num_domains!r}."
+    )
 
 
 def clusters(
@@ -103,6 +122,7 @@ def clusters(
         InputError: If the number of domains does not fit the samples or the sources.
     """
     source_n = np.asarray(source_of_sample)
+    num_domains = _checked(num_domains, within)
     if num_domains == "sources":
         return source_n.astype(np.int64)
     if len(features) != len(source_n):
@@ -232,6 +252,8 @@ def described(
     for samples_m in _chunks(len(domain_n)):
         one_hot_km = (domain_n[samples_m] == np.arange(num_domains)[:, None]).astype(np.float32)
         sum_kd += one_hot_km @ directions(features, samples_m)
+    if not np.isfinite(sum_kd).all():
+        raise InputError("domains: a gradient feature has entries that are no numbers.")
     length_k1 = np.linalg.norm(sum_kd, axis=1, keepdims=True)
     centroid_kd = (sum_kd / np.where(length_k1 > 0, length_k1, 1.0)).astype(np.float32)
     known_k, total_k = np.zeros(num_domains, dtype=np.int64), np.zeros(num_domains)

@@ -165,20 +165,25 @@ class FeatureStore:
             sample_m: What to call its rows where one cannot be stored; None: their numbers.
 
         Raises:
-            ValueError: If the shape is not the shard's.
+            ValueError: If there is no such shard, or the shape is not its own.
             InputError: If a feature does not fit the precision, or the disk is full.
         """
+        if not 0 <= shard < self.num_shards:
+            raise ValueError(f"there are {self.num_shards} shards, so none has number {shard}.")
         expected = (len(self.shard_range(shard)), self.dim)
         if feature_md.shape != expected:
             raise ValueError(f"shard {shard} must be {expected}, but is {feature_md.shape}.")
         with np.errstate(over="ignore"):
             stored_md = np.ascontiguousarray(feature_md, dtype=self.dtype)
-        if not np.isfinite(stored_md).all():
-            row = int(np.flatnonzero(~np.isfinite(stored_md).all(1))[0])
+        is_lost_m = ~np.isfinite(stored_md).all(1)
+        is_lost_m |= (feature_md != 0).any(1) & (stored_md == 0).all(1)
+        if is_lost_m.any():
+            row = int(np.flatnonzero(is_lost_m)[0])
             name = self.shard_range(shard)[row] if sample_m is None else int(sample_m[row])
             raise InputError(
                 f"the gradient feature of sample {name} is not a finite "
-                f"{self.dtype.name} number: the proxy has diverged, or its features need float32."
+                f"{self.dtype.name} number, or too small for one: the proxy has diverged, or its "
+                "features need float32."
             )
         path = self._path(shard)
         try:
@@ -210,9 +215,20 @@ class FeatureStore:
         return self[np.arange(start, min(stop, self.num_samples))]
 
     def __getitem__(self, samples: Integer[np.ndarray, " m"]) -> Float[np.ndarray, "m d"]:
-        """Features of any samples, in float32, in the order asked for."""
+        """Features of any samples, in float32, in the order asked for.
+
+        Raises:
+            ValueError: If samples are not numbers of samples (a mask has none).
+            KeyError: If the shard of one has not been computed.
+        """
+        samples = np.asarray(samples)
+        if len(samples) > 0 and (samples.dtype.kind not in "iu" or samples.min() < 0):
+            raise ValueError(
+                "samples are asked for by their numbers, from 0 on; np.flatnonzero makes them of a "
+                "mask."
+            )
         feature_md = np.empty((len(samples), self.dim), dtype=np.float32)
-        shard_m = np.asarray(samples) // self.shard_size
+        shard_m = samples // self.shard_size
         for shard in np.unique(shard_m):
             is_here_m = shard_m == shard
             feature_md[is_here_m] = self._map(int(shard))[samples[is_here_m] % self.shard_size]

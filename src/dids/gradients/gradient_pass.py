@@ -9,13 +9,13 @@ vocabulary.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dids.errors import InputError
+from dids.errors import InputError, check_choice
 from dids.gradients.layer_gradient import LayerGradient
 from dids.gradients.layers import layer_gradients
 from dids.gradients.losses import (
@@ -83,8 +83,9 @@ def gradient_pass(
         Loss of each sample on the data's labels, in the order of the samples.
 
     Raises:
-        InputError: If there is no sample.
+        InputError: If there is no sample, or no such labels.
     """
+    check_choice("labels", labels, get_args(Labels))
     generator = generator or torch.Generator().manual_seed(0)
     losses: list[Tensor] = []
     num_samples = 0
@@ -117,7 +118,7 @@ def gradient_pass(
         del logits_bkv  # the loss lets go of them first, on its way backward
         weight_b = torch.ones_like(loss_b)
         if by_tokens:
-            weight_b = scored_counts(ordered["labels"]).to(loss_b)
+            weight_b = scored_counts(inputs.labels_bt).to(loss_b)
         rows = BatchRows(number_b, num_even, weight_b.detach())
         for receiver in receivers:
             receiver.begin(rows)

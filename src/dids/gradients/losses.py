@@ -16,6 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dids.data.padded_rows import padded_at_the_end
+from dids.errors import InputError
 from dids.gradients.token_nll import token_nll
 
 NOT_SCORED = -100
@@ -53,14 +55,19 @@ def scored_inputs(model: nn.Module, batch: Mapping[str, Tensor]) -> ScoredInputs
 
     Args:
         model: A causal language model of Hugging Face's kind.
-        batch: ``input_ids``, ``labels`` and, where samples are padded (on the right),
-            ``attention_mask``. With ``position_ids``, samples stay where they are.
+        batch: ``input_ids``, ``labels`` and, where samples are padded, ``attention_mask``. With
+            ``position_ids``, samples stay where they are.
+
+    Raises:
+        InputError: If there are no labels, or they are not one for each token, each a token's id or
+            -100.
     """
+    batch = _checked(batch)
     labels_bt = batch["labels"]
     num_tokens = labels_bt.shape[1]
     shift_b = torch.zeros_like(labels_bt[:, 0])
     if batch.get("attention_mask") is not None:
-        shift_b = num_tokens - batch["attention_mask"].sum(1)
+        shift_b = num_tokens - (batch["attention_mask"] != 0).sum(1)
     place_t = torch.arange(num_tokens, device=labels_bt.device)
     is_scored_bt = labels_bt[:, 1:] != NOT_SCORED
     predicted_from_bt = torch.where(is_scored_bt, place_t[:-1] + shift_b[:, None], num_tokens - 1)
@@ -77,6 +84,8 @@ def scored_inputs(model: nn.Module, batch: Mapping[str, Tensor]) -> ScoredInputs
             whole["position_ids"] = batch["position_ids"]
         return ScoredInputs(whole, labels_bt, num_tokens)
     source_bt = (place_t - shift_b[:, None]) % num_tokens
+    # The first token is predicted from nothing, and would be from padding where it is moved to.
+    batch = {**batch, "labels": labels_bt.index_fill(1, place_t[:1], NOT_SCORED)}
     rolled = {
         name: batch[name].gather(1, source_bt)
         for name in ("input_ids", "attention_mask", "labels")
@@ -92,10 +101,54 @@ def scored_inputs(model: nn.Module, batch: Mapping[str, Tensor]) -> ScoredInputs
     return ScoredInputs(arguments, rolled["labels"], num_kept)
 
 
+def _checked(batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A batch whose samples begin with their rows."""
+    labels_bt = batch.get("labels")
+    ids_bt = batch["input_ids"]
+    if labels_bt is None:
+        raise InputError(f"a batch must have labels, but it has {', '.join(batch)}.")
+    if labels_bt.shape != ids_bt.shape:
+        raise InputError(
+            f"labels must be one for each token, but they are {tuple(labels_bt.shape)} and "
+            f"input_ids {tuple(ids_bt.shape)}."
+        )
+    is_odd_bt = (labels_bt < 0) & (labels_bt != NOT_SCORED)
+    if bool(is_odd_bt.any()):
+        odd = int(labels_bt[is_odd_bt][0])
+        raise InputError(
+            f"labels must be a token's id, or {NOT_SCORED} where nothing is scored, but one is "
+            f"{odd}."
+        )
+    if batch.get("position_ids") is not None:
+        return batch
+    rows = {"input_ids": ids_bt, "labels": labels_bt}
+    mask_bt = batch.get("attention_mask")
+    if mask_bt is not None:
+        is_other = mask_bt.is_floating_point() or mask_bt.dtype == torch.bool
+        rows["attention_mask"] = (mask_bt != 0).to(torch.int64) if is_other else mask_bt
+    return padded_at_the_end(rows)
+
+
 def _can_keep_the_tail(model: nn.Module) -> bool:
-    """Whether a model computes logits for the end of a sequence alone."""
+    """Whether a model computes logits for the end of a sequence alone, and may see it moved."""
     known = inspect.signature(model.forward).parameters
-    return "logits_to_keep" in known and "position_ids" in known
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    return "logits_to_keep" in known and "position_ids" in known and kind not in _STAY
+
+
+_STAY = (
+    # Gradients reach padding before a sample through the convolution's biases.
+    "recurrent_gemma",
+    # Positions are counted from the padding's own number on.
+    "camembert",
+    "data2vec-text",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
+"""Models whose samples are not what they were where padding is moved to their beginning."""
 
 
 def scored_counts(labels_bt: Int[Tensor, "b t"]) -> Int[Tensor, " b"]:

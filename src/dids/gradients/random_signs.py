@@ -10,17 +10,24 @@ import torch
 from jaxtyping import Int8, Integer
 from torch import Tensor
 
+_COMPILED = "_orig_mod."
+_WRAPPERS = ("module.", _COMPILED)  # DDP's around a compiled model's
+
 
 def philox(seed: int, name: str) -> np.random.Philox:
     """A stream of random bits that belongs to a name.
 
     Args:
         seed: The run's seed.
-        name: What the numbers are for, for example a parameter's name.
+        name: What the numbers are for, for example a parameter's name; a compiled model's, or one
+            wrapped for several processes, are those of the model inside.
 
     Returns:
         NumPy's counter-based bit generator.
     """
+    for wrapper in _WRAPPERS:
+        name = name.removeprefix(wrapper)
+    name = name.replace(f".{_COMPILED}", ".")
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return np.random.Philox(key=int.from_bytes(digest[:16], "little"))
 

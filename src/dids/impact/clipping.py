@@ -32,6 +32,9 @@ def clipped_share(
         batch_size: Samples of a step.
         max_norm: What gradients are clipped to.
 
+    Raises:
+        ValueError: If gradients are no numbers, or nothing weighs anything.
+
     Example:
         >>> import torch
         >>> clipped_share(torch.full((2, 4), 2.0), np.ones(2), batch_size=16, max_norm=1.0)
@@ -43,5 +46,7 @@ def clipped_share(
     raw, mean_square = float(np.trace(gram_nn)) / num_samples, float(gram_nn.mean())
     # The squared mean of n samples is too long by a sample's variance over n.
     variance = (raw - mean_square) * num_samples / max(1, num_samples - 1)
+    if not math.isfinite(mean_square):
+        raise ValueError("gradients and weights must be numbers, and weights not all zero.")
     norm = math.sqrt(max(0.0, mean_square - variance / num_samples + variance / batch_size))
     return min(1.0, max_norm / norm) if norm > 0.0 else 1.0

@@ -12,7 +12,7 @@ every time, so that the average over rounds sees all of it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dids.data.dataset import Samples
+from dids.errors import InputError, check_choice
 from dids.gradients.coordinates import Coordinates
 from dids.gradients.grouped_gradients import GroupedGradients
 from dids.gradients.losses import sample_losses
@@ -68,6 +69,10 @@ class ImpactEstimator:
             samples with one long gradient it is that one's otherwise.
         batch_size: Samples of one forward and backward pass.
         domain_batch_size: The same of the domains' own samples. None: as of the tasks'.
+
+    Raises:
+        InputError: If there is no domain or no task, a task has no sample with a scored token, or
+            a name is none of those that can be.
     """
 
     def __init__(
@@ -88,8 +93,14 @@ class ImpactEstimator:
         batch_size: int = 16,
         domain_batch_size: int | None = None,
     ) -> None:
+        if not tasks or not members_by_domain:
+            what = "domain" if tasks else "task"
+            raise InputError(f"impact is of domains on tasks, but there is no {what}.")
+        check_choice("within", within, get_args(Within))
+        check_choice("labels", labels, ("data", "model"))
+        check_choice("domain_gradients", domain_gradients, ("training", "samples"))
         self.dataset = dataset
-        self.members_by_domain = members_by_domain
+        self.members_by_domain = [np.asarray(members) for members in members_by_domain]
         self.domain_names = list(domain_names)
         self.tasks = tasks
         self.collate = collate
@@ -105,7 +116,7 @@ class ImpactEstimator:
         self._scored_by_domain = dataset.scored(members_by_domain)
         self._order_by_task = {
             task: np.random.Generator(np.random.Philox(key=[seed, 2**32 + index])).permutation(
-                len(samples)
+                _with_a_loss(task, samples)
             )
             for index, (task, samples) in enumerate(tasks.items())
         }
@@ -311,6 +322,14 @@ class ImpactEstimator:
             np.random.Philox(key=[self.seed, domain], counter=[0, 0, 0, index])
         )
         return random.choice(members, size=min(num, len(members)), replace=False)
+
+
+def _with_a_loss(task: str, samples: Samples) -> np.ndarray:
+    """A task's samples that have a scored token: one without has no loss, and asks for nothing."""
+    (scored_m,) = samples.scored([np.arange(len(samples))])
+    if len(scored_m) == 0:
+        raise InputError(f"task '{task}': none of its {len(samples)} samples has a scored token.")
+    return scored_m
 
 
 def _by_length(samples: Samples, chosen: np.ndarray) -> np.ndarray:

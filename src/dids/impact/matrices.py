@@ -9,7 +9,7 @@ Axis letters: k domains, t tasks, p parameters.
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -68,11 +68,26 @@ class ImpactMatrices:
             unknown = np.isposinf(value) if name == "error_kt" and value is not None else False
             if value is not None and not (np.isfinite(value) | unknown).all():
                 raise ValueError(f"{name} has entries that are no numbers.")
-        if self.kernel_kt.shape != (len(self.domain_names), len(self.task_names)):
+        self._check_shapes()
+        if self.within not in get_args(Within):
             raise ValueError(
-                f"kernel_kt has shape {self.kernel_kt.shape}, but there are "
-                f"{len(self.domain_names)} domains and {len(self.task_names)} tasks."
+                f"within must be one of {', '.join(get_args(Within))}, but it is {self.within!r}."
             )
+
+    def _check_shapes(self) -> None:
+        axes = {"k": len(self.domain_names), "t": len(self.task_names)}
+        for names in (self.domain_names, self.task_names):
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"two of {', '.join(names)} are called '{twice}'.")
+        for name in _ARRAYS:
+            value = getattr(self, name)
+            expected = tuple(axes[letter] for letter in name.rpartition("_")[2])
+            if value is not None and value.shape != expected:
+                raise ValueError(
+                    f"{name} has shape {value.shape}, but there are {axes['k']} domains and "
+                    f"{axes['t']} tasks."
+                )
 
     @classmethod
     def of(

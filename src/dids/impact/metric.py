@@ -42,13 +42,15 @@ def kl_distance(
         Distance in nats, never negative.
 
     Raises:
-        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number.
+        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number, or is of
+            other tasks than ``target_tp``.
 
     Example:
         >>> from torch import tensor
         >>> kl_distance(tensor([[1.0, 0.0]]), tensor([[0.0, 0.0]]), tensor([[4.0, 1.0]])).item()
         2.0
     """
+    _check_tasks(target_tp, fisher_tp)
     distance_kt = _zeros(len(update_kp), len(target_tp))
     for chunk, root_tc in _roots(fisher_tp, weight_p, len(update_kp)):
         for task, root_c in enumerate(root_tc):
@@ -78,13 +80,15 @@ def fisher_kernel(
         Kernel in nats.
 
     Raises:
-        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number.
+        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number, or is of
+            other tasks than ``target_tp``.
 
     Example:
         >>> from torch import tensor
         >>> fisher_kernel(tensor([[1.0, 2.0]]), tensor([[3.0, 1.0]]), tensor([[4.0, 1.0]])).item()
         14.0
     """
+    _check_tasks(target_tp, fisher_tp)
     kernel_kt = _zeros(len(update_kp), len(target_tp))
     for chunk, root_tc in _roots(fisher_tp, weight_p, len(update_kp)):
         pull_tc = root_tc * (root_tc * target_tp[:, chunk])
@@ -168,8 +172,10 @@ def target_norm(
         ``sum_p fisher[t, p] * target[t, p] ** 2``.
 
     Raises:
-        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number.
+        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number, or is of
+            other tasks than ``target_tp``.
     """
+    _check_tasks(target_tp, fisher_tp)
     norm_t = _zeros(len(target_tp))
     for chunk, root_tc in _roots(fisher_tp, weight_p, len(target_tp)):
         norm_t += (target_tp[:, chunk] * root_tc).square().sum(1, dtype=torch.float64).cpu()
@@ -194,7 +200,8 @@ def fisher_cosine(
         Between -1 and 1, high is good; 0 where either change has no length.
 
     Raises:
-        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number.
+        ValueError: If ``fisher_tp`` has a negative entry or an entry that is no number, or is of
+            other tasks than ``target_tp``.
 
     Example:
         >>> from torch import tensor
@@ -204,8 +211,16 @@ def fisher_cosine(
     kernel_kt = fisher_kernel(update_kp, target_tp, fisher_tp, weight_p)
     length_tk = paired_products(update_kp, update_kp, fisher_tp, weight_p).sqrt()
     lengths_kt = length_tk.T * target_norm(target_tp, fisher_tp, weight_p).sqrt()
-    cosine_kt = torch.where(lengths_kt > 0, kernel_kt / lengths_kt, 0.0)
+    cosine_kt = torch.where(lengths_kt == 0, 0.0, kernel_kt / lengths_kt)
     return cosine_kt.clamp(-1.0, 1.0)
+
+
+def _check_tasks(target_tp: Tensor, fisher_tp: Tensor) -> None:
+    if target_tp.shape != fisher_tp.shape:
+        raise ValueError(
+            f"target_tp and fisher_tp are of the same tasks and parameters, but are "
+            f"{tuple(target_tp.shape)} and {tuple(fisher_tp.shape)}."
+        )
 
 
 def _zeros(*shape: int) -> Tensor:

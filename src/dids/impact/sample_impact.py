@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
@@ -130,7 +131,8 @@ def impact(
         Values, errors and intervals.
 
     Raises:
-        ValueError: If there is no such metric, a domain or task has no sample that weighs anything,
+        ValueError: If there is no such metric or Fisher information, a domain or task has no sample
+            that weighs anything or rows that are no numbers, weights are not one for each sample,
             or ``level`` is not between 0 and 1.
 
     Example:
@@ -142,9 +144,14 @@ def impact(
     """
     if metric not in METRICS:
         raise ValueError(f"there is no metric '{metric}'; there are: {', '.join(METRICS)}.")
+    if fisher not in ("whole", "diagonal"):
+        raise ValueError(f"fisher must be whole or diagonal, but it is {fisher!r}.")
+    domains, tasks = _checked_rows(domains, "domain"), _checked_rows(tasks, "task")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, but it is {level}.")
     if domain_weights is not None:
+        if [len(each) for each in domain_weights] != [len(rows) for rows in domains]:
+            raise ValueError("domain_weights must have a weight for each sample of each domain.")
         # A replicate of samples that weigh nothing would be a mean of nothing.
         kept = [np.flatnonzero(weight_n) for weight_n in domain_weights]
         domains = [rows[n] for rows, n in zip(domains, kept, strict=True)]
@@ -170,6 +177,18 @@ def impact(
     )
     value_rkt = np.stack([_formed(chosen, each) for each in products], axis=-1)
     return _summary(value_rkt, counts_k, counts_t, metric, level)
+
+
+def _checked_rows(groups: Sequence[Tensor], what: str) -> list[Tensor]:
+    """Rows in which sums of products do not overflow."""
+    for number, rows in enumerate(groups):
+        if not bool(torch.isfinite(rows).all()):
+            raise ValueError(f"{what} {number} has rows that are no numbers.")
+    return [rows.float() if rows.element_size() < _WIDE else rows for rows in groups]
+
+
+_WIDE = 4
+"""Bytes of a number."""
 
 
 def _products_of_tasks(

@@ -44,6 +44,11 @@ class MixtureLimits:
     group_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if len(self.lower_k) != len(self.upper_k):
+            raise ValueError(
+                f"there are {len(self.lower_k)} floors, but {len(self.upper_k)} caps; every domain "
+                "has one of each."
+            )
         for domain, (lower, upper) in enumerate(zip(self.lower_k, self.upper_k, strict=True)):
             if not 0.0 <= lower <= upper <= 1.0:
                 raise InputError(
@@ -76,7 +81,16 @@ class MixtureLimits:
         return len(self.lower_k)
 
     def project(self, mixture_k: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
-        """The nearest mixture that keeps the limits; one that keeps them is returned as it is."""
+        """The nearest mixture that keeps the limits; one that keeps them is returned as it is.
+
+        Raises:
+            ValueError: If the mixture has entries that are no numbers, or is of other domains.
+        """
+        if len(mixture_k) != self.num_domains or not np.isfinite(mixture_k).all():
+            raise ValueError(
+                f"a mixture of {self.num_domains} domains has as many numbers, but it is "
+                f"{mixture_k}."
+            )
         if self.allows(mixture_k):
             has_dust_k = (self.upper_k == 0.0) & (mixture_k != 0.0)
             return np.where(has_dust_k, 0.0, mixture_k) if has_dust_k.any() else mixture_k

@@ -78,5 +78,8 @@ def weighted_mixture(
                 f"{field}.{pattern}: every domain that it fits has a longer pattern or its own "
                 "name; leave it out."
             )
-        share_k[owned_k] = weight * sizes_k[owned_k] / sizes_k[owned_k].sum()
+        size = sizes_k[owned_k].sum()
+        if size == 0 and weight > 0:
+            raise InputError(f"{field}.{pattern}: no domain that it fits has a sample.")
+        share_k[owned_k] = weight * sizes_k[owned_k] / max(size, 1)
     return np.asarray(share_k / share_k.sum())

@@ -116,6 +116,22 @@ class Observation:
             values = getattr(self, name)
             if not np.isfinite(values).all() or (values < 0).any():
                 raise ValueError(f"{name} must be zero or more everywhere, but it is {values}.")
+        if len(self.task_weights) > 0 and not self.task_weights.any():
+            raise ValueError("task_weights are all zero; at least one task must count.")
+        num = self.limits.num_domains
+        for name in ("sizes_k", "draws_k", "previous", "prior"):
+            if len(getattr(self, name)) != num:
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} entries, but limits are of {num} "
+                    "domains."
+                )
+        if self.impact is not None:
+            shape = (num, len(self.task_weights))
+            if self.impact.kernel_kt.shape != shape:
+                raise ValueError(
+                    f"impact is of {self.impact.kernel_kt.shape} domains and tasks, but limits and "
+                    f"task_weights are of {shape}."
+                )
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,15 @@ class MixtureBatchSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        numbers = {
+            "micro_batch_size": micro_batch_size, "accumulation": accumulation,
+            "world_size": world_size,
+        }  # fmt: skip
+        for name, number in numbers.items():
+            if number < 1:
+                raise ValueError(f"{name} must be 1 or more, but it is {number}.")
+        if start_step < 0:
+            raise ValueError(f"start_step must be 0 or more, but it is {start_step}.")
         if sampler.batch_size % (micro_batch_size * accumulation * world_size) != 0:
             ranks = f" x {world_size} ranks" if world_size > 1 else ""
             raise ValueError(

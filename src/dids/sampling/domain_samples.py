@@ -56,6 +56,9 @@ class DomainSamples:
                     f"{name} needs one entry for each of {num_domains} domains, "
                     f"but it has {len(entries)}."
                 )
+        for domain, samples in enumerate(samples_by_domain):
+            _refuse_no_ids(domain, samples)
+        _refuse_no_lengths(lengths)
         last = max(map(_last_id, samples_by_domain))
         if isinstance(lengths, np.ndarray) and last >= len(lengths):
             raise ValueError(f"there are {len(lengths)} lengths, but a sample has number {last}.")
@@ -127,6 +130,40 @@ class DomainSamples:
             for members in self._members
         ]
         return np.array(sums, dtype=np.int64)
+
+
+def _refuse_no_ids(domain: int, samples: object) -> None:
+    """Refuse what is not the numbers of samples: a mask, fractions, places from the end."""
+    if not isinstance(samples, range | np.ndarray):
+        raise ValueError(
+            f"domain {domain}: sample ids must be an array or a range, but are a "
+            f"{type(samples).__name__}."
+        )
+    if isinstance(samples, np.ndarray) and samples.dtype.kind not in "iu" and len(samples) > 0:
+        raise ValueError(
+            f"domain {domain}: sample ids must be whole numbers, but are {samples.dtype}; "
+            "np.flatnonzero makes them of a mask."
+        )
+    if len(samples) == 0:
+        return
+    first = min(samples[0], samples[-1]) if isinstance(samples, range) else samples.min()
+    if first < 0:
+        raise ValueError(f"domain {domain}: sample ids must be 0 or more.")
+
+
+def _refuse_no_lengths(lengths: object) -> None:
+    if isinstance(lengths, np.ndarray):
+        if lengths.dtype.kind not in "iu" and len(lengths) > 0:
+            raise ValueError(f"lengths must be whole numbers, but are {lengths.dtype}.")
+        least = int(lengths.min()) if len(lengths) > 0 else 0
+    elif isinstance(lengths, int | np.integer):
+        least = int(lengths)
+    else:
+        raise ValueError(
+            f"lengths must be an array or one number, but are a {type(lengths).__name__}."
+        )
+    if least < 0:
+        raise ValueError(f"lengths must be 0 or more, but one is {least}.")
 
 
 def _last_id(samples: np.ndarray | range) -> int:

@@ -66,12 +66,14 @@ def forecast(
         draws sum to less than ``batch_size * num_steps``.
 
     Raises:
-        ValueError: If the mixture is none, or lengths are missing.
+        ValueError: If the mixture is none, there is no such unit, or lengths are missing.
 
     Example:
         >>> [f.epochs for f in forecast([10, 10], [None, 0], [0.5, 0.5], 4, num_steps=10)]
         [3.0, 1.0]
     """
+    if unit not in ("samples", "tokens"):
+        raise ValueError(f"unit must be samples or tokens, but it is {unit!r}.")
     mean_length_k = None
     if unit == "tokens":
         if mean_lengths is None:

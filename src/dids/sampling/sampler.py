@@ -174,6 +174,8 @@ class MixtureSampler:
         Raises:
             ValueError: If that step is planned already, or the probabilities are no mixture.
         """
+        if not isinstance(start_step, int | np.integer):
+            raise ValueError(f"start_step must be a whole number, but it is {start_step!r}.")
         if start_step < self._num_planned_steps:
             raise ValueError(
                 f"step {start_step} is planned already; the first step that can still change is "

@@ -80,7 +80,7 @@ class DomainMixture(MixtureCallback):
             raise InputError(f"every_steps must be 1 or more, but it is {every_steps!r}.")
         self.policy = policy
         self.every_steps = every_steps
-        self._lengths = lengths
+        self._lengths = np.asarray(lengths) if isinstance(lengths, list | tuple) else lengths
         self._seed = seed
         self._start = self.domains.weights(mixture)
         steps = list(schedule or {})

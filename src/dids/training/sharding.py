@@ -69,7 +69,7 @@ class ShardingTrainer(DidsTrainer):
         with refusals_in_one_sentence(ImportError):
             return super().train(resume_from_checkpoint, *args, **kwargs)
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:  # noqa: ANN401
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
         """The Trainer's own, of its model, which Transformers hands over since 5.2.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import cast, get_args
 import numpy as np
 from torch import nn
 
-from dids.errors import InputError
+from dids.errors import InputError, check_choice
 from dids.impact.blockwise_products import Within
 from dids.impact.estimate import ImpactEstimator
 from dids.impact.measuring_budget import MeasuringBudget, padding
@@ -44,9 +44,7 @@ class TrainerMeasuring:
     measures_first: bool
 
     def __post_init__(self) -> None:
-        metrics = get_args(Within)
-        if self.within not in metrics:
-            raise InputError(f"metric must be one of {', '.join(metrics)}, got {self.within!r}.")
+        check_choice("metric", self.within, get_args(Within))
         shares = {"overhead": self.overhead, "first_overhead": self.first_overhead}
         for name, share in shares.items():
             if not 0.0 < share <= 1.0:
