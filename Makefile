@@ -7,13 +7,14 @@ INSTALLED := $(VENV)/.installed
 export DIDS_DATA ?= $(abspath $(CURDIR)/../shared/data)
 
 .PHONY: help install demo instruct contest test lint types unit quantization docs clean
-.PHONY: benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
+.PHONY: lowest benchmark-gradients benchmark-clustering benchmark-domains benchmark-fidelity
 .PHONY: benchmark-worlds benchmark-sampling benchmark-guard benchmark-alignment
 .PHONY: benchmark-plan benchmark-growth benchmark-own-trainer
 
 help:
 	@echo "make demo      the main job on the text that Python itself carries, in a few minutes"
 	@echo "make test      lint, types, tests (those that need bitsandbytes too), documentation"
+	@echo "make lowest    the demo with the oldest libraries that may be installed"
 	@echo "make instruct  the 19 instruction sources and nine tasks in DIDS_DATA"
 	@echo "make contest   every policy, three settings, five seeds, one table; hours, and it resumes"
 	@echo "make benchmark-gradients   what gradients cost and keep, in about a quarter of an hour"
@@ -76,6 +77,17 @@ quantization: $(BITSANDBYTES)
 
 $(BITSANDBYTES): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps --constraint constraints.txt --target $@ --upgrade bitsandbytes
+
+# The demo with the oldest libraries that pyproject.toml allows, but for PyTorch, whose old wheels bring CUDA.
+LOWEST := $(abspath $(VENV))/lowest
+
+lowest: $(INSTALLED)
+	$(PYTHON) -m venv $(LOWEST)
+	sed -n '/^dependencies/,/^]/s/^ *"\(.*\)>=\(.*\)",$$/\1==\2/p' pyproject.toml | grep -v '^torch=' > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet --no-compile --requirement $(LOWEST)/lowest.txt
+	sed 's|^run: .*|run: runs/lowest|' examples/demo.yaml > $(LOWEST)/demo.yaml
+	PYTHONPATH=src $(LOWEST)/bin/python -m dids run $(LOWEST)/demo.yaml
 
 docs: $(INSTALLED)
 	rm -rf docs/_build/html

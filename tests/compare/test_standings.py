@@ -11,8 +11,9 @@ from scipy import stats
 
 from dids.compare.curves import MeanCurve, mean_curve, tokens_to_reach
 from dids.compare.paired import paired, paired_ratio
-from dids.compare.standings import standings
+from dids.compare.standings import standings, whole
 from dids.compare.tuning import tuned
+from dids.compare.wording import headline
 
 OUTCOMES = {
     "uniform": losses_of({"x": 2.0, "y": 4.0}, {"x": 2.2, "y": 4.2}, {"x": 1.8, "y": 4.4}),
@@ -197,3 +198,29 @@ def test_settings_that_fail_are_not_chosen_and_the_first_win_a_draw():
     found = tuned(CANDIDATES, {}, base)
     assert found.settings == {}
     assert all(each.relative_loss is None for each in found.tried)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_who_lacks_a_seed_comes_last_and_wins_nothing(seed):
+    """It has the lowest mean of all: over one seed, on which another is lower."""
+    lone = {0: outcome({"x": 1.9, "y": 3.5}), 1: outcome({"x": 1.0, "y": 3.0})}[seed]
+    outcomes = {**OUTCOMES, "lone": {seed: lone}}
+    rows = standings(outcomes, baseline="uniform", best="best-fixed")
+    assert [row.entrant for row in rows][-1] == "lone"
+    assert "lone" not in {row.entrant for row in whole(rows)}
+    assert headline(rows) == headline(standings(OUTCOMES, baseline="uniform", best="best-fixed"))
+    alone = standings({"uniform": OUTCOMES["uniform"], "lone": {0: lone}}, baseline="uniform")
+    assert headline(alone) == "uniform alone finished all seeds"
+
+
+def test_the_way_to_uniforms_end_is_that_of_the_same_seeds():
+    def run(losses):
+        curve = list(zip((0, 50, 100), losses, strict=True))
+        return outcome({"x": losses[-1]}, curve=curve)
+
+    outcomes = {
+        "uniform": {0: run([9.0, 8.0, 7.0]), 1: run([5.0, 4.0, 3.0])},
+        "lone": {0: run([9.0, 7.0, 6.5])},  # never as low as both of uniform's
+    }
+    rows = {row.entrant: row for row in standings(outcomes, baseline="uniform")}
+    assert rows["lone"].tokens_to_baseline == pytest.approx(50.0)

@@ -8,7 +8,7 @@ from dids.atomic import write_text
 from dids.compare import wording
 from dids.compare.contest import Finished
 from dids.compare.entrants import BASELINE, BEST_FIXED
-from dids.compare.standings import Standing
+from dids.compare.standings import Standing, whole
 from dids.report.html import html_page
 from dids.report.palette import HUES, Colour
 from dids.report.runs_page import run_colours
@@ -36,7 +36,7 @@ def contest_html(contest: Finished, rows: Sequence[Standing]) -> str:
         ],
         "colours": colours,
         "tasks": list(rows[0].tasks),
-        "lowest": {t: min(row.tasks[t].loss.mean for row in rows) for t in rows[0].tasks},
+        "lowest": {t: min(row.tasks[t].loss.mean for row in whole(rows)) for t in rows[0].tasks},
         "baseline": BASELINE,
         "best": BEST_FIXED,
         "searched": wording.tuning_lines(contest),

@@ -4,7 +4,7 @@ Axis letters: s seeds. All differences are paired: an entrant's run less another
 seed, which has the same domains, model at its beginning, and order of samples.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,20 +102,28 @@ class Standing:
 
 
 def standings(outcomes: Outcomes, *, baseline: str, best: str | None = None) -> list[Standing]:
-    """The rows of all entrants that finished a run, the lowest mean loss first.
+    """The rows of all entrants that finished a run: the lowest mean loss first.
+
+    Those that lack a seed come last: what they have is a mean over other seeds.
 
     Args:
         outcomes: By entrant and seed; runs that failed are missing.
         baseline: Whom all are compared with; it has outcomes.
         best: The best fixed mixture in hindsight, if it takes part.
     """
-    base_curve = _curve(outcomes[baseline], outcomes[baseline])
     rows = [
-        _standing(name, outcomes, baseline, best, base_curve)
+        _standing(name, outcomes, baseline, best)
         for name in outcomes
         if _common(outcomes, name, baseline)
     ]
-    return sorted(rows, key=lambda row: row.difference.mean)
+    num_seeds = len(outcomes[baseline])
+    return sorted(rows, key=lambda row: (len(row.seeds) < num_seeds, row.difference.mean))
+
+
+def whole(rows: Sequence[Standing]) -> list[Standing]:
+    """Of rows those that lack no seed that another has: they may be ranked by their means."""
+    num_seeds = max(len(row.seeds) for row in rows)
+    return [row for row in rows if len(row.seeds) == num_seeds]
 
 
 def relative_loss(
@@ -130,13 +138,11 @@ def relative_loss(
     return task_mean({task: losses[task] / baseline[task] for task in baseline}, weights)
 
 
-def _standing(
-    name: str, outcomes: Outcomes, baseline: str, best: str | None, base_curve: MeanCurve | None
-) -> Standing:
+def _standing(name: str, outcomes: Outcomes, baseline: str, best: str | None) -> Standing:
     seeds = _common(outcomes, name, baseline)
     own, base = outcomes[name], outcomes[baseline]
     tasks = {task: _task(task, own, base, seeds) for task in base[seeds[0]].test_losses}
-    curve = _curve(own, seeds)
+    curve, base_curve = _curve(own, seeds), _curve(base, seeds)
     mean_accuracies = [own[seed].mean_accuracy for seed in seeds]
     accuracies = [value for value in mean_accuracies if value is not None]
     end = base_curve.mean[-1] if base_curve is not None else None

@@ -6,7 +6,7 @@ from typing import Any
 from dids.compare.contest import Finished
 from dids.compare.entrants import BASELINE, BEST_FIXED
 from dids.compare.paired import CONFIDENCE, Interval
-from dids.compare.standings import Standing
+from dids.compare.standings import Standing, whole
 from dids.report.numbers import NARROW, count_text, loss_text, percent_text, plural
 from dids.report.task_mean import are_weighted
 
@@ -64,11 +64,15 @@ def headline(rows: Sequence[Standing]) -> str:
     """Who wins, and by how much.
 
     Args:
-        rows: By mean loss, the lowest first.
+        rows: By mean loss, the lowest first, and behind them those that lack a seed, which are in
+            no race: their mean is over other seeds.
     """
-    racing = [row for row in rows if row.entrant != BEST_FIXED]
+    entrants = [row for row in rows if row.entrant != BEST_FIXED]
+    racing = [row for row in whole(rows) if row.entrant != BEST_FIXED]
     if len(racing) < 2:
-        return f"{racing[0].entrant} ran alone"
+        return f"{racing[0].entrant} " + (
+            "ran alone" if len(entrants) < 2 else "alone finished all seeds"
+        )
     first, second = racing[:2]
     gain = first.against[second.entrant].loss
     share = percent_text(-gain.mean / second.loss.mean)
@@ -83,11 +87,11 @@ def headline(rows: Sequence[Standing]) -> str:
 
 def sentences(contest: Finished, rows: Sequence[Standing]) -> list[str]:
     """What else there is to say, the worst of it, too."""
-    racing = [row for row in rows if row.entrant != BEST_FIXED]
+    racing = [row for row in whole(rows) if row.entrant != BEST_FIXED]
     return [
         *_on_the_gap(rows, racing[0]),
         *_on_accuracy(racing),
-        *_on_harm(racing),
+        *_on_harm([row for row in rows if row.entrant != BEST_FIXED]),
         *_on_failures(contest, rows),
     ]
 

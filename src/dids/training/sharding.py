@@ -69,14 +69,14 @@ class ShardingTrainer(DidsTrainer):
         with refusals_in_one_sentence(ImportError):
             return super().train(resume_from_checkpoint, *args, **kwargs)
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Optimizer:
-        """The Trainer's own, of its model, which Transformers hands over since 5.2.
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """The Trainer's own.
 
         Raises:
             InputError: If it cannot be made with these arguments.
         """
         with refusals_in_one_sentence(TypeError, ValueError, of="the optimizer"):
-            optimizer: Optimizer = super().create_optimizer(*args, **kwargs)
+            optimizer: Optimizer = super().create_optimizer(model)
         return optimizer
 
     def create_scheduler(
