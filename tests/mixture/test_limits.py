@@ -134,3 +134,18 @@ def test_a_pin_and_a_domain_held_at_zero_leave_the_best_direction_to_be_found(
         else:
             assert limits.allows(found)
             assert value(found) <= best + 1e-9
+
+
+def test_what_holds_a_share_is_its_own_limit_or_its_groups():
+    limits = MixtureLimits(
+        np.array([0.2, 0.1, 0.0, 0.0, 0.0]),
+        np.array([0.2, 1.0, 0.3, 1.0, 1.0]),
+        group_mk=np.array([[0.0, 0.0, 0.0, 1.0, 1.0]]),
+        lower_m=np.array([0.0]),
+        upper_m=np.array([0.4]),
+        group_names=("math",),
+    )
+    assert limits.held(np.array([0.2, 0.1, 0.3, 0.3, 0.1])) == [
+        "pin", "floor", "cap", "math", "math"
+    ]  # fmt: skip
+    assert limits.held(np.array([0.2, 0.3, 0.2, 0.2, 0.1])) == ["pin", None, None, None, None]

@@ -1,5 +1,7 @@
 """Reasons say what the policy explained and what was measured, and nothing where nothing was."""
 
+from dataclasses import replace
+
 import pytest
 from example_run import example_result
 
@@ -73,11 +75,49 @@ def test_pulls_are_parts_of_all_that_tasks_ask(pull, expected):
     assert [(p.task, pytest.approx(p.part)) for p in pulled(pull).pulls] == expected
 
 
-def test_what_no_task_pulls_at_is_said_to_give_way():
-    assert pulled({"a": 0.0}).sentences == (
-        "No task is for it or against it beyond doubt: it gets its part of the prior, and gives "
-        "way to what is asked for.",
+NO_TASK = "No task is for it or against it beyond doubt: it gets its part of the prior"
+
+
+def shared(first, last, held=(), pull=None):
+    """What is said of a domain that has a share first and last, by the limits of every round."""
+    run = run_with(explanations=[{}, {"domains": {"gsm8k/0": {"pull": pull or {"a": 0.0}}}}])
+    shares = [first, first, last, last]
+    held = [*held, {}, {}, {}, {}]
+    explanation = run.mixture[-1].explanation
+    mixtures = [
+        replace(
+            run.mixture[-1], round=number, probability={"gsm8k/0": share},
+            explanation={**explanation, "held": limits} if limits else explanation,
+        )
+        for number, (share, limits) in enumerate(zip(shares, held, strict=False))
+    ]  # fmt: skip
+    return domain_reasons(replace(run, mixture=tuple(mixtures)), "gsm8k/0").sentences
+
+
+def test_what_no_task_pulls_at_gives_way_if_it_has_less():
+    assert shared(0.2, 0.1) == (f"{NO_TASK}, and gives way to what is asked for.",)
+    assert shared(0.1, 0.2) == (f"{NO_TASK}.",)
+    pinned = [{}, {"junk": "pin"}, {"junk": "pin"}, {"junk": "pin"}]
+    assert shared(0.2, 0.1, pinned) == (
+        f"{NO_TASK}, and gives way to what is asked for or pinned.",
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("pin", "It is pinned to 20.0\u202f%, since round 2."),
+        ("floor", "It is at its floor, 20.0\u202f%, since round 2: no decision may give it less."),
+        ("cap", "It is at its cap, 20.0\u202f%, since round 2: no decision may give it more."),
+        ("data.sources.gsm8k", "The limits of data.sources.gsm8k hold it, since round 2."),
+    ],
+)
+def test_a_limit_that_holds_a_share_is_named_before_all_else(limit, said):
+    own = {"gsm8k/0": limit}
+    assert shared(0.1, 0.2, [own, {}, own, own])[0] == said
+    assert shared(0.1, 0.2, [own] * 4)[0] == said.replace(", since round 2", "")
+    assert NO_TASK + "." in shared(0.1, 0.2, [own] * 4)
+    assert not any("gsm8k hold" in each for each in shared(0.1, 0.2, [own, own, {}, {}]))
 
 
 def test_evidence_is_given_on_the_first_for_and_the_first_against():

@@ -96,6 +96,41 @@ class MixtureLimits:
             return np.where(has_dust_k, 0.0, mixture_k) if has_dust_k.any() else mixture_k
         return self.minimiser(np.eye(self.num_domains), -mixture_k)
 
+    def held(self, mixture_k: Float64[np.ndarray, " k"]) -> list[str | None]:
+        """What keeps each domain's share from being another.
+
+        Args:
+            mixture_k: Within the limits.
+
+        Returns:
+            For each domain its own limit that it is at (``pin``, ``floor`` or ``cap``), else the
+            name of a group that is at one of its; None where nothing holds it. Floors of zero and
+            caps of one are none.
+
+        Example:
+            >>> MixtureLimits.with_floor(3, 0.3).held(np.array([0.1, 0.3, 0.6]))
+            ['floor', None, None]
+        """
+        group_mk, lower_m, upper_m = self._groups()
+        group_m = group_mk @ mixture_k
+        is_at_m = (group_m <= lower_m + SAME) & (lower_m > 0.0)
+        is_at_m |= (group_m >= upper_m - SAME) & (upper_m < 1.0)
+        held: list[str | None] = []
+        for k, (share, low, high) in enumerate(
+            zip(mixture_k, self.lower_k, self.upper_k, strict=True)
+        ):
+            in_group = [m for m in np.flatnonzero(is_at_m) if group_mk[m, k] > 0.0]
+            if high - low <= SAME:
+                held.append("pin")
+            elif low > 0.0 and share <= low + SAME:
+                held.append("floor")
+            elif high < 1.0 and share >= high - SAME:
+                held.append("cap")
+            else:
+                names = self.group_names
+                held.append(names[in_group[0]] if in_group and names is not None else None)
+        return held
+
     def allows(self, mixture_k: Float64[np.ndarray, " k"]) -> bool:
         """Whether a mixture keeps the limits."""
         group_mk, lower_m, upper_m = self._groups()

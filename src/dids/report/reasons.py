@@ -5,12 +5,13 @@ Reads what policies explain (``tasks``, ``domains``, ``note``); a policy may lea
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dids.report.evidence import impact_evidence
 from dids.report.numbers import count_text, impact_text, percent_text, plural
-from dids.report.record import RunRecord
+from dids.report.record import MixtureRound, RunRecord
 
 SMALL_PART = 0.05
 """Tasks with less of what all ask for, for and against, are not worth a mention."""
@@ -57,6 +58,7 @@ def domain_reasons(run: RunRecord, domain: str) -> Reasons:
         sentences = _of_pulls(run, domain, pulls)
     else:
         sentences = _of_impact(run, domain)
+    sentences = [*_of_limits(run, domain), *sentences]
     best = numbers.get("best")
     if best is not None:
         sentences.append(f"The last decision wanted {percent_text(best)}.")
@@ -150,13 +152,48 @@ def _of_pulls(run: RunRecord, domain: str, pulls: tuple[Pull, ...]) -> list[str]
     """Evidence on the task that asks for it the most, and on the one most against it."""
     if not pulls:
         return [
-            "No task is for it or against it beyond doubt: it gets its part of the prior, and "
-            "gives way to what is asked for."
+            "No task is for it or against it beyond doubt: it gets its part of the prior"
+            f"{_gives_way(run, domain)}."
         ]
     wanted = [pull.task for pull in pulls if pull.part > 0][:1]
     unwanted = [pull.task for pull in pulls if pull.part < 0][:1]
     found = [impact_evidence(run, domain, task) for task in wanted + unwanted]
     return [evidence.sentence for evidence in found if evidence is not None]
+
+
+def _gives_way(run: RunRecord, domain: str) -> str:
+    """The end of a sentence on a domain that nobody asks for: whether it lost anything by that."""
+    first, last = run.mixture[0].probability, run.mixture[-1].probability
+    if last.get(domain, 0.0) >= first.get(domain, 0.0):
+        return ""
+    is_held = any(limit != "floor" for limit in _held(run.mixture[-1]).values())
+    return ", and gives way to what is asked for" + (" or pinned" if is_held else "")
+
+
+def _of_limits(run: RunRecord, domain: str) -> list[str]:
+    """What limit a domain's share is at, at the end, and since when."""
+    limit = _held(run.mixture[-1]).get(domain) if run.mixture else None
+    if limit is None:
+        return []
+    begins = run.mixture[-1]
+    for mixture in reversed(run.mixture):
+        if _held(mixture).get(domain) != limit:
+            break
+        begins = mixture
+    since = f", since round {begins.round}" if begins.round > run.mixture[0].round else ""
+    share = percent_text(run.mixture[-1].probability.get(domain, 0.0))
+    told = {
+        "pin": f"It is pinned to {share}{since}.",
+        "floor": f"It is at its floor, {share}{since}: no decision may give it less.",
+        "cap": f"It is at its cap, {share}{since}: no decision may give it more.",
+    }
+    return [told.get(limit, f"The limits of {limit} hold it{since}.")]
+
+
+def _held(mixture: MixtureRound) -> Mapping[str, str]:
+    """By domain the limit that its share was at when a mixture was decided."""
+    held = mixture.explanation.get("held")
+    return held if isinstance(held, dict) else {}
 
 
 def _of_impact(run: RunRecord, domain: str) -> list[str]:

@@ -394,6 +394,10 @@ class MixtureRounds(MixtureCallback):
         self, mixture: np.ndarray, step: int, tokens: int, explanation: dict[str, Any]
     ) -> None:
         probability = dict(zip(self.domain_names, mixture.tolist(), strict=True))
+        held = zip(self.domain_names, self.limits.held(mixture), strict=True)
+        by_limits = {name: limit for name, limit in held if limit is not None}
+        if by_limits:
+            explanation = {**explanation, "held": by_limits}
         entry = {"round": self.round, "step": step, "tokens": tokens}
         self.history.mixture.append(
             {**entry, "probability": probability, "explanation": explanation}
