@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dids.errors import DamagedFileError, first_line
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -44,8 +46,43 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        DamagedFileError: If it is not valid JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(
+            f"{path} is damaged: not valid JSON ({first_line(error)}); bring it back as it was, or "
+            "give the run another folder."
+        ) from error
+
+
+@contextmanager
+def forgotten(path: Path) -> Iterator[None]:
+    """Inside, a small file is gone; it is back, as it was, if the block raises.
+
+    Example:
+        >>> import tempfile
+        >>> mark = Path(tempfile.mkdtemp()) / "done"
+        >>> write_text(mark, "yes")
+        >>> try:
+        ...     with forgotten(mark):
+        ...         raise ValueError(mark.exists())
+        ... except ValueError as error:
+        ...     print(error, mark.read_text())
+        False yes
+    """
+    kept = path.read_text(encoding="utf-8") if path.exists() else None
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException:
+        if kept is not None and not path.exists():
+            write_text(path, kept)
+        raise
 
 
 @contextmanager

@@ -304,6 +304,8 @@ def report(
     ] = None,
 ) -> None:
     """Write result.json and report.html (again); of several runs, a page that compares them."""
+    from dids.atomic import forgotten
+
     if len(runs) > 1:
         from dids.report import read_run_record, write_comparison
 
@@ -316,8 +318,8 @@ def report(
         raise InputError("--out is for comparisons; the report of one run lies in its folder.")
     settings = _settings(runs[0])
     mark = Path(settings.run) / "stages" / "report.json"
-    mark.unlink(missing_ok=True)
-    _run_until(settings, "report")
+    with forgotten(mark):
+        _run_until(settings, "report")
     typer.echo(str(Path(settings.run) / "report.html"))
 
 

@@ -20,6 +20,10 @@ class InputError(Exception):
     """
 
 
+class DamagedFileError(InputError, ValueError):
+    """A file that a run wrote is not what it was: cut off, or changed by someone else."""
+
+
 def check_choice(name: str, given: object, choices: Iterable[str]) -> None:
     """Refuse what is none of some words, where another would be taken for it.
 

@@ -257,6 +257,17 @@ def test_a_domain_without_weight_is_left_out_and_named(tmp_path, monkeypatch, ca
     assert sum(value["interleave_prob"]) == pytest.approx(1.0)
 
 
+def test_a_schedule_has_the_runs_own_steps_where_samples_became_longer(
+    tmp_path, monkeypatch, capsys
+):
+    rounds = ((0, 0, (0.5, 0.3, 0.2)), (13, 1000, (0.2, 0.3, 0.5)), (35, 3000, (0.1, 0.2, 0.7)))
+    run = small_run(tmp_path, rounds=rounds)
+    out = run / "export" / "weights.json"
+    call(monkeypatch, capsys, "export", run, "--to", "json", "--weights", "schedule")
+    schedule = json.loads(out.read_text("utf-8"))["schedule"]
+    assert [(s["step"], s["tokens"]) for s in schedule] == [(0, 0), (13, 1000), (35, 3000)]
+
+
 def test_the_schedule_keeps_the_runs_steps_or_is_stretched(tmp_path, monkeypatch, capsys):
     run = small_run(tmp_path)
     out = run / "export" / "weights.json"

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from test_whole_run import call
 from tiny_run import tiny_config, write_config, write_tiny_data
 
 from dids import cli
+from dids.atomic import read_json
+from dids.errors import InputError
+from dids.run.folder import RunFolder
 
 TOO_MANY = {"number": 1000, "within": "all", "min_samples": 1}
 """More domains than samples: a run ends in the stage that makes them."""
@@ -299,6 +303,56 @@ def test_a_cache_where_a_file_lies_is_one_sentence(tmp_path, capsys, monkeypatch
     data = {**tiny_config(tmp_path)["data"], "cache": str(tmp_path / "cache")}
     message = sentence(capsys, monkeypatch, "run", write_config(tmp_path, data=data))
     assert f"{tmp_path / 'cache'}: cannot be written (file exists)" in message
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run without a control, to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        call(patch, "run", write_config(folder, control=None))
+    return folder
+
+
+@pytest.fixture
+def left(finished, tmp_path):
+    """The same run, to be damaged; its data lies where it was."""
+    shutil.copytree(finished / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "name", ["train/history.json", "train/drawn.json", "evaluation.json", "stages/train.json"]
+)
+@pytest.mark.parametrize("octets", [b"", b'{"a": [1, 2'])
+def test_a_file_of_a_run_that_was_cut_off_is_named(left, capsys, monkeypatch, name, octets):
+    (left / name).write_bytes(octets)
+    with pytest.raises(InputError, match=f"{name} is damaged: not valid JSON") as refusal:
+        read_json(left / name)
+    assert isinstance(refusal.value, ValueError)  # whoever makes such a file anew catches it
+
+
+def test_a_report_that_fails_leaves_a_run_finished(finished, capsys, monkeypatch):
+    moved = (finished / "noise.jsonl").rename(finished / "moved.jsonl")
+    try:
+        message = sentence(capsys, monkeypatch, "report", finished / "run")
+    finally:
+        moved.rename(finished / "noise.jsonl")
+    assert "noise.jsonl" in message
+    assert RunFolder(finished / "run").is_done("report")
+    call(monkeypatch, "report", finished / "run")
+
+
+def test_a_stage_that_was_stopped_counts_what_it_took_before(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path, domains=TOO_MANY)
+    sentence(capsys, monkeypatch, "run", config)
+    folder = RunFolder(tmp_path / "run")
+    assert not folder.is_done("domains")
+    took_s = folder.spent_s("domains")
+    assert took_s > 0.0
+    sentence(capsys, monkeypatch, "run", config)
+    assert folder.spent_s("domains") > took_s
+    assert folder.spent_s("features") == 0.0  # it ended
 
 
 def test_bad_records_are_skipped_by_request_and_listed(tmp_path, capsys, monkeypatch):

@@ -78,7 +78,8 @@ class Blend:
 
     def step_of(self, stage: Stage) -> int:
         """The step at which a stage begins."""
-        return int(stage.fraction * self.steps + 0.5)
+        fraction = stage.fraction if stage.of_steps is None else stage.of_steps
+        return int(fraction * self.steps + 0.5)
 
 
 def rounded(weight: float) -> float:

@@ -33,6 +33,8 @@ class Stage:
     """Of the run's tokens that were trained on before."""
     weights: Mapping[str, float]
     """By domain, summing to 1."""
+    of_steps: float | None = None
+    """Of the run's steps that were done before; None: as of its tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ class RunMixture:
             lesser parts of longer texts, so that no record is its own. Such a domain has no weight.
         drawn_share_k: Share of each domain in the tokens that the run drew, which is not what its
             mixtures asked for once a domain has run out; None if an old run does not say.
+        of_steps_r: Fraction of the run's steps at which each round begins; None if a run does not
+            say how many it had.
     """
 
     names: tuple[str, ...]
@@ -55,6 +59,7 @@ class RunMixture:
     begin_r: Float64[np.ndarray, " r"]
     records_per_token_k: Float64[np.ndarray, " k"]
     drawn_share_k: Float64[np.ndarray, " k"] | None = None
+    of_steps_r: Float64[np.ndarray, " r"] | None = None
 
     @classmethod
     def of_run(cls, record: RunRecord, records_by_domain: Mapping[str, int]) -> "RunMixture":
@@ -89,6 +94,9 @@ class RunMixture:
             tokens_r / max(1, record.tokens),
             records_k / tokens_k,
             _drawn_share(record),
+            None
+            if not record.steps
+            else np.array([float(moment.step) for moment in record.mixture]) / record.steps,
         )
 
     def final(self, unit: Unit) -> dict[str, float]:
@@ -117,10 +125,14 @@ class RunMixture:
         """
         self._check_same_domains()
         stages: list[Stage] = []
-        for fraction, share_k in zip(self.begin_r.tolist(), self.token_share_rk, strict=True):
+        of_steps = [None] * len(self.begin_r)
+        if self.of_steps_r is not None:
+            of_steps = self.of_steps_r.tolist()
+        rounds = zip(self.begin_r.tolist(), self.token_share_rk, of_steps, strict=True)
+        for fraction, share_k, of_step in rounds:
             weights = self._weights(share_k, unit)
             if not stages or weights != stages[-1].weights:
-                stages.append(Stage(fraction, weights))
+                stages.append(Stage(fraction, weights, of_step))
         return tuple(stages)
 
     def chosen(self, choice: Choice, unit: Unit) -> tuple[Stage, ...]:

@@ -43,7 +43,7 @@ class Fields:
             raise InputError(f"the field {self.path(key)} is missing.")
         try:
             return read(self.values[key])
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             value = repr(self.values[key])[:60]
             raise InputError(f"the field {self.path(key)} cannot be read: {value}.") from error
 
@@ -59,6 +59,10 @@ class Fields:
     def list(self, key: str, read: Callable[["Fields"], T]) -> "list[T]":
         """What ``read`` makes of every object in a list; empty where it is missing."""
         items = self.values.get(key) or []
+        if not isinstance(items, list):
+            raise InputError(
+                f"the field {self.path(key)} must be a list, but it is {type(items).__name__}."
+            )
         return [read(Fields(item, f"{self.path(key)}[{i}]")) for i, item in enumerate(items)]
 
 

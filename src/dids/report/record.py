@@ -282,6 +282,11 @@ def read_run_record(path: Path) -> RunRecord:
         return RunRecord.from_dict(result)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not what a run writes ({type(error).__name__}: {error}); `dids report` on "
+            "its folder writes it again."
+        ) from error
 
 
 _impacts = mapping_of(mapping_of(optional(float)))
@@ -381,7 +386,7 @@ def _map(fields: Fields) -> SampleMap:
 
 
 def _point(fields: Fields) -> MapPoint:
-    x, y = fields.take("place", tuple_of(float))
+    x, y = fields.take("place", lambda place: (float(place[0]), float(place[1])))
     return MapPoint(fields.take("domain", str), x, y, fields.take("text", str, ""))
 
 

@@ -175,6 +175,25 @@ class RunFolder:
         order = len([mark for mark in folder.glob("*.json") if mark.stem != stage])
         write_json(self._mark(stage), {"order": order, **facts})
 
+    def keep_spent(self, stage: str, seconds: float) -> None:
+        """Record what a stage has taken that was stopped, or nothing."""
+        path = self._spent(stage)
+        if seconds > 0.0:
+            path.parent.mkdir(exist_ok=True)
+            write_text(path, repr(seconds))
+        else:
+            path.unlink(missing_ok=True)
+
+    def spent_s(self, stage: str) -> float:
+        """Seconds that a stage took before it was stopped; 0 where it was not, or was killed."""
+        try:
+            return float(self._spent(stage).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return 0.0
+
+    def _spent(self, stage: str) -> Path:
+        return self.path / "stages" / f"{stage}.stopped"
+
     def forget(self, stage: str) -> None:
         """Have a stage done again."""
         self._mark(stage).unlink()

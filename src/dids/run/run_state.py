@@ -123,6 +123,6 @@ def _live(path: Path, stages: dict[str, bool], stage: str | None) -> LiveRun | N
 def _read(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = read_json(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # being written, or cut off
         return {}
-    return found
+    return found if isinstance(found, dict) else {}

@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from dids.config import Config
 from dids.config.batch import training_arguments
+from dids.ranks import is_first_rank
 from dids.run.engines import AllRanks, Engine
 from dids.run.folder import RunFolder
 from dids.run.launched_ranks import LaunchedRanks, Meanwhile
@@ -112,24 +113,31 @@ def _run_stage(work: Workspace, name: str, *, meanwhile: Meanwhile) -> None:
             work.progress.begin(name)
 
     def end(facts: dict[str, Any]) -> None:
-        elapsed_s = time.perf_counter() - began_s
+        elapsed_s = spent_s + time.perf_counter() - began_s
         checksums = product_checksums(folder.path, name)
         left = {"checksums": checksums} if checksums else {}
         folder.mark_done(name, elapsed_s=elapsed_s, **left, **facts)
+        folder.keep_spent(name, 0.0)
         logger.info("stage %s took %.1f s", name, elapsed_s)
 
     def alone() -> None:
         begin()
         end(stage(work))
 
-    began_s = time.perf_counter()
-    if name in ON_ALL_RANKS:
-        ranks.from_first(begin)
-        with ranks.together(work.config.training):
-            facts = stage(work)
-        ranks.from_first(lambda: end(facts))
-    else:
-        ranks.from_first(alone, meanwhile=meanwhile)
+    spent_s, began_s = folder.spent_s(name), time.perf_counter()
+    try:
+        if name in ON_ALL_RANKS:
+            ranks.from_first(begin)
+            with ranks.together(work.config.training):
+                facts = stage(work)
+            ranks.from_first(lambda: end(facts))
+        else:
+            ranks.from_first(alone, meanwhile=meanwhile)
+    except BaseException:
+        if is_first_rank() and not folder.is_done(name):
+            with suppress(OSError):  # of a full disk; what stopped the stage is to be told
+                folder.keep_spent(name, spent_s + time.perf_counter() - began_s)
+        raise
 
 
 @contextmanager
